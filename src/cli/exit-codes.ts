@@ -1,0 +1,44 @@
+import { FedgateError, type StatusName } from '../errors.js';
+
+/** What the process ends with. `fedgate --help` and docs/cli.md list them; a test compares. */
+export const EXIT = {
+  ok: 0,
+  unexpected: 1,
+  usage: 2,
+  unreachable: 3,
+  refused: 4,
+  nothingThere: 5,
+  limit: 6,
+  checkFailed: 7,
+  interrupted: 130,
+} as const;
+
+export const EXIT_HELP: readonly (readonly [number, string])[] = [
+  [EXIT.ok, 'done'],
+  [EXIT.unexpected, 'a defect of fedgate, or something nobody foresaw'],
+  [EXIT.usage, 'wrong arguments, bad input, a bad configuration or file'],
+  [EXIT.unreachable, 'a gateway, peer or registry could not be reached'],
+  [EXIT.refused, 'refused: not granted, or not believed to be who it says'],
+  [EXIT.nothingThere, 'no such thing, or nobody was there to receive'],
+  [EXIT.limit, 'a limit or quota was reached'],
+  [EXIT.checkFailed, 'a check that was asked for did not pass'],
+  [EXIT.interrupted, 'interrupted (Ctrl-C); what was done until then is reported'],
+];
+
+const BY_STATUS: { readonly [status in StatusName]: number } = {
+  INVALID_ARGUMENT: EXIT.usage,
+  FAILED_PRECONDITION: EXIT.usage,
+  NOT_FOUND: EXIT.nothingThere,
+  ALREADY_EXISTS: EXIT.usage,
+  ABORTED: EXIT.usage,
+  PERMISSION_DENIED: EXIT.refused,
+  UNAUTHENTICATED: EXIT.refused,
+  RESOURCE_EXHAUSTED: EXIT.limit,
+  UNIMPLEMENTED: EXIT.usage,
+  UNAVAILABLE: EXIT.unreachable,
+  DEADLINE_EXCEEDED: EXIT.unreachable,
+  CANCELLED: EXIT.interrupted,
+  INTERNAL: EXIT.unexpected,
+};
+
+export const exitCodeOf = (error: unknown): number => (error instanceof FedgateError ? BY_STATUS[error.status] : EXIT.unexpected);

@@ -1,0 +1,52 @@
+import { Command, CommanderError } from 'commander';
+import { FedgateError } from '../errors.js';
+import { SOFTWARE_VERSION } from '../version.js';
+import { COMMANDS } from './commands/index.js';
+import { type CliEnv, say } from './env.js';
+import { EXIT, EXIT_HELP, exitCodeOf } from './exit-codes.js';
+
+/** Builds the whole command line. */
+export function createProgram(env: CliEnv): Command {
+  const program = new Command('fedgate')
+    .description('A federation gateway: organisations exchange messages without trusting each other\'s networks')
+    .version(SOFTWARE_VERSION)
+    .showSuggestionAfterError()
+    .showHelpAfterError('(--help shows what is possible)')
+    .exitOverride()
+    .configureOutput({ writeOut: text => env.stdout.write(text), writeErr: text => env.stderr.write(text) })
+    .addHelpText('after', `\nExit codes:\n${EXIT_HELP.map(([code, text]) => `  ${String(code).padEnd(4)} ${text}`).join('\n')}\n\nFirst steps:\n  fedgate demo                 see it work\n  fedgate registry init --help start a federation of your own`);
+  for (const register of COMMANDS) register(program, env);
+  inherit(program);
+  return program;
+}
+
+/** Settings of the program that commander does not hand down to commands made elsewhere. */
+function inherit(command: Command): void {
+  for (const child of command.commands) {
+    child.copyInheritedSettings(command);
+    inherit(child);
+  }
+}
+
+/** Runs one command line; returns the exit code. Never throws. */
+export async function run(argv: readonly string[], env: CliEnv): Promise<number> {
+  try {
+    await createProgram(env).parseAsync([...argv], { from: 'user' });
+    return env.exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (env.signal.aborted && error instanceof FedgateError && error.reason === 'CANCELLED') return EXIT.interrupted;
+    // A reader that went away, as in `fedgate sub … | head`, is not an error.
+    if ((error as NodeJS.ErrnoException).code === 'EPIPE') return EXIT.ok;
+    report(env, error);
+    return exitCodeOf(error);
+  }
+}
+
+function report(env: CliEnv, error: unknown): void {
+  if (error instanceof FedgateError) say(env, `fedgate: ${error.message} [${error.reason}]`);
+  else say(env, `fedgate: unexpected: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+}
+
+/** Text for `addHelpText('after', …)`. */
+export const examples = (...lines: readonly string[]): string => `\nExamples:\n${lines.map(line => `  ${line}`).join('\n')}`;

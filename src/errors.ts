@@ -1,0 +1,247 @@
+/**
+ * Every way fedgate says no.
+ *
+ * A reason is what a program acts on; the message is for people. `docs/errors.md` is generated from this table and a test
+ * compares the two. Only `transport/status.ts` knows how a reason travels over gRPC.
+ */
+
+/** The gRPC status names in use (https://grpc.io/docs/guides/status-codes/). */
+export type StatusName =
+  | 'INVALID_ARGUMENT'
+  | 'NOT_FOUND'
+  | 'ALREADY_EXISTS'
+  | 'PERMISSION_DENIED'
+  | 'UNAUTHENTICATED'
+  | 'RESOURCE_EXHAUSTED'
+  | 'FAILED_PRECONDITION'
+  | 'ABORTED'
+  | 'UNIMPLEMENTED'
+  | 'INTERNAL'
+  | 'UNAVAILABLE'
+  | 'DEADLINE_EXCEEDED'
+  | 'CANCELLED';
+
+interface ReasonFacts {
+  readonly status: StatusName;
+  /** Whether the same call may succeed later without anybody changing anything. */
+  readonly retryable: boolean;
+  /** What it means and what to do, for `docs/errors.md`. */
+  readonly help: string;
+}
+
+const facts = <const R extends { readonly [reason: string]: ReasonFacts }>(table: R): R => table;
+const reason = (status: StatusName, help: string): ReasonFacts => ({ status, help, retryable: false });
+const retryable = (status: StatusName, help: string): ReasonFacts => ({ status, help, retryable: true });
+
+export const REASONS = facts({
+  FIELD_INVALID: reason(
+    'INVALID_ARGUMENT',
+    'A field of the request breaks its rules. The detail names the field and the rule.',
+  ),
+  FRAME_MALFORMED: reason(
+    'INVALID_ARGUMENT',
+    'Bytes that are not the message they should be. Check the client library.',
+  ),
+  FRAME_UNEXPECTED: reason('INVALID_ARGUMENT', 'A frame that may not come at this point of the stream.'),
+  FRAME_TOO_LARGE: reason(
+    'RESOURCE_EXHAUSTED',
+    'A record, frame or batch over the stated limit. Split it, or share it as a file.',
+  ),
+  CERTIFICATE_MISSING: reason('UNAUTHENTICATED', 'The caller showed no certificate. Every listener demands one.'),
+  CERTIFICATE_UNTRUSTED: reason(
+    'UNAUTHENTICATED',
+    "The caller's certificate is not signed by a CA that counts here, or names someone else's organisation.",
+  ),
+  CERTIFICATE_EXPIRED: reason(
+    'UNAUTHENTICATED',
+    'The certificate is past its end, or not yet valid. Issue a new one; check the clock.',
+  ),
+  CERTIFICATE_ROLE: reason(
+    'PERMISSION_DENIED',
+    'A good certificate of the wrong kind: a gateway on the node port, a node on the peer port.',
+  ),
+  IDENTITY_MISMATCH: reason(
+    'PERMISSION_DENIED',
+    'A message claims another organisation, gateway or node than the connection proves. A security event.',
+  ),
+  SIGNATURE_INVALID: reason(
+    'PERMISSION_DENIED',
+    'A signature does not match what it is said to sign. A security event.',
+  ),
+  REPLAYED: reason(
+    'PERMISSION_DENIED',
+    'Something that was already used: a batch, a challenge, a record. A security event.',
+  ),
+  WRONG_RECIPIENT: reason('PERMISSION_DENIED', 'A batch for another organisation. Gateways do not relay.'),
+  NOT_GRANTED: reason(
+    'PERMISSION_DENIED',
+    'The configuration of the gateway that answers does not grant this. Ask its operator.',
+  ),
+  CHANNEL_RESERVED: reason('PERMISSION_DENIED', 'Channels that begin with `$` belong to fedgate itself.'),
+  ORG_INACTIVE: reason('PERMISSION_DENIED', "The organisation is suspended or removed. Ask the federation's operator."),
+  ORG_UNKNOWN: reason('NOT_FOUND', 'No member of the federation has that name.'),
+  PEER_UNREACHABLE: retryable(
+    'UNAVAILABLE',
+    'There is no link to the other organisation at the moment. `fedgate doctor ORG` finds out why.',
+  ),
+  GATEWAY_UNREACHABLE: retryable('UNAVAILABLE', "The program cannot reach its own organisation's gateway."),
+  REGISTRY_UNREACHABLE: retryable(
+    'UNAVAILABLE',
+    'The registry does not answer. Known organisations stay reachable as long as the snapshot lives.',
+  ),
+  OUTCOME_UNKNOWN: retryable(
+    'UNAVAILABLE',
+    'The connection ended before the answer: the records may or may not have been delivered.',
+  ),
+  DRAINING: retryable('UNAVAILABLE', 'The gateway is about to stop. Connect again.'),
+  LIMIT_REACHED: retryable(
+    'RESOURCE_EXHAUSTED',
+    'A cap on something that may not grow without bound. The detail names it.',
+  ),
+  VERSION_UNSUPPORTED: reason(
+    'FAILED_PRECONDITION',
+    'The two gateways share no version of the link protocol. Update the older one.',
+  ),
+  FEDERATION_MISMATCH: reason('FAILED_PRECONDITION', 'The other side belongs to another federation.'),
+  SNAPSHOT_STALE: reason(
+    'FAILED_PRECONDITION',
+    'The registry answered with an older snapshot than the one at hand. A security event; the newer one is kept.',
+  ),
+  SNAPSHOT_FORKED: reason(
+    'FAILED_PRECONDITION',
+    'The registry signed two different things under one version. A security event; the first is kept.',
+  ),
+  SNAPSHOT_EXPIRED: retryable(
+    'FAILED_PRECONDITION',
+    'No snapshot is good any more, so nobody can be identified. Bring the registry back.',
+  ),
+  SNAPSHOT_INVALID: reason(
+    'FAILED_PRECONDITION',
+    'A snapshot that is not well-formed or not signed by the registry. A security event; the last good one is kept.',
+  ),
+  INVITATION_MALFORMED: reason(
+    'INVALID_ARGUMENT',
+    'The text is not a whole invitation code. Copy it again, all of it.',
+  ),
+  INVITATION_UNKNOWN: reason('NOT_FOUND', 'This registry never made that invitation, or a newer one replaced it.'),
+  INVITATION_USED: reason('FAILED_PRECONDITION', 'The invitation was used. Ask for a new one.'),
+  INVITATION_EXPIRED: reason('FAILED_PRECONDITION', 'The invitation is past its end. Ask for a new one.'),
+  REGISTRY_UNTRUSTED: reason(
+    'UNAUTHENTICATED',
+    'Whoever answers at the registry address does not have the certificate that was promised.',
+  ),
+  PROOF_INVALID: reason('UNAUTHENTICATED', 'The proof of possession of the CA key does not hold.'),
+  CA_ALREADY_REGISTERED: reason(
+    'ALREADY_EXISTS',
+    'That CA key belongs to another member. Every organisation makes its own.',
+  ),
+  ORG_EXISTS: reason('ALREADY_EXISTS', 'The name is taken, or was once. Names are not given twice.'),
+  ORG_REMOVED: reason('FAILED_PRECONDITION', 'The organisation was removed, which is for ever.'),
+  RECORD_INVALID: reason(
+    'INVALID_ARGUMENT',
+    "An organisation's record that is not well-formed or not signed by its CA.",
+  ),
+  RECORD_STALE: reason(
+    'ABORTED',
+    'A record with a sequence number that is not higher than the stored one. Read it again, and sign a new one.',
+  ),
+  CONFIG_INVALID: reason(
+    'FAILED_PRECONDITION',
+    'The configuration breaks its rules. The message names file, line, key and what was expected.',
+  ),
+  FILE_UNUSABLE: reason(
+    'FAILED_PRECONDITION',
+    'A file that is needed is missing, unreadable or not what it should be.',
+  ),
+  KEY_EXPOSED: reason(
+    'FAILED_PRECONDITION',
+    'A private key that other users of the machine can read. `chmod 600` it, and consider it leaked.',
+  ),
+  ADDRESS_UNUSABLE: reason(
+    'FAILED_PRECONDITION',
+    'A listener cannot have its address: in use, not allowed, or not of this machine.',
+  ),
+  CONTEXT_UNKNOWN: reason(
+    'FAILED_PRECONDITION',
+    'No context of that name, or none chosen. `fedgate context list` shows what there is.',
+  ),
+  FEATURE_UNSUPPORTED: reason('UNIMPLEMENTED', 'Understood, but this version does not do it.'),
+  DEADLINE_EXCEEDED: retryable(
+    'DEADLINE_EXCEEDED',
+    'The time allowed for the call is over. It may have been carried out.',
+  ),
+  CANCELLED: reason('CANCELLED', 'The caller gave up.'),
+  INTERNAL: reason('INTERNAL', 'A defect of fedgate. The log holds the cause under the request id of the detail.'),
+});
+
+export type Reason = keyof typeof REASONS;
+
+export const isReason = (text: string): text is Reason => Object.hasOwn(REASONS, text);
+
+/** A broken rule of one field: `field` is its path in the request. */
+export interface FieldViolation {
+  readonly field: string;
+  readonly description: string;
+}
+
+export interface FedgateErrorOptions {
+  readonly cause?: unknown;
+  /** Everything variable that stands in the message. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly fields?: readonly FieldViolation[];
+  /** When trying again makes sense, milliseconds from now. */
+  readonly retryAfterMs?: number;
+}
+
+const BRAND = Symbol.for('fedgate.error');
+
+/** The one error class. `instanceof` also holds for errors of another copy of this package. */
+export class FedgateError extends Error {
+  override readonly name = 'FedgateError';
+  readonly [BRAND] = true;
+  readonly reason: Reason;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly fields: readonly FieldViolation[];
+  readonly retryAfterMs: number | undefined;
+
+  constructor(reason: Reason, message: string, options: FedgateErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.reason = reason;
+    this.metadata = options.metadata ?? {};
+    this.fields = options.fields ?? [];
+    this.retryAfterMs = options.retryAfterMs;
+  }
+
+  get status(): StatusName {
+    return REASONS[this.reason].status;
+  }
+
+  /** Whether the same call may succeed later without anybody changing anything. */
+  get retryable(): boolean {
+    return REASONS[this.reason].retryable;
+  }
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === 'object' && value !== null && BRAND in value;
+  }
+}
+
+/** FIELD_INVALID for one field, worded `field: description`. */
+export function fieldError(field: string, description: string): FedgateError {
+  return new FedgateError('FIELD_INVALID', `${field}: ${description}`, { fields: [{ field, description }] });
+}
+
+/** Names what was thrown, in one line, for messages and logs. */
+export function describe(error: unknown): string {
+  if (error instanceof Error) return error.message;
+  return String(error);
+}
+
+/** A value out of a request, made safe to stand in a message: control characters escaped, cut at 80 characters. */
+export function quoted(value: string): string {
+  const cut = value.length > 80 ? `${value.slice(0, 80)}…` : value;
+  return JSON.stringify(cut).replace(
+    /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069]/g,
+    c => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}

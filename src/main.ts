@@ -1,0 +1,18 @@
+import { run } from './cli/program.js';
+
+const interrupted = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(name, () => interrupted.abort());
+}
+// A pipe whose reader has gone: the write that notices ends the command.
+process.stdout.on('error', () => undefined);
+
+process.exitCode = await run(process.argv.slice(2), {
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  terminal: process.stderr.isTTY === true,
+  variables: process.env,
+  signal: interrupted.signal,
+  exitCode: 0,
+});

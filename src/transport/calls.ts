@@ -1,0 +1,169 @@
+import { randomUUID, X509Certificate } from 'node:crypto';
+import type {
+  handleBidiStreamingCall,
+  handleServerStreamingCall,
+  handleUnaryCall,
+  ServerDuplexStream,
+  ServerWritableStream,
+  UntypedHandleCall,
+} from '@grpc/grpc-js';
+import { FedgateError } from '../errors.js';
+import type { Identity } from '../identity/verify.js';
+import { FrameWriter } from './frame-writer.js';
+import { toGrpcStatus } from './status.js';
+
+/**
+ * Every handler runs inside one of the three wrappers here: the caller is identified before it, whatever it throws becomes one typed
+ * status, and its signal fires when the call ends for any reason.
+ */
+
+/** What a handler knows of its call. */
+export interface CallContext<C = Identity> {
+  readonly caller: C;
+  /** `ip:port` of the caller's socket. */
+  readonly remoteAddress: string;
+  /** Fires when the call is over: answered, cancelled, failed, or cut. */
+  readonly signal: AbortSignal;
+}
+
+/** The certificate a call came with. */
+export interface CallerCertificate {
+  readonly fingerprint: string;
+  /** Parses it; costs ~0.1 ms. */
+  read(): X509Certificate;
+}
+
+export interface CallPolicy<C> {
+  /** Decides who calls, or throws. `certificate` is undefined when TLS did not verify one. */
+  authenticate(certificate: CallerCertificate | undefined, path: string): C;
+  /** Hears of every call that ended with an error. `unexpected` ones are defects and carry the request id the caller was given. */
+  onFailure(failure: CallFailure): void;
+}
+
+export interface CallFailure {
+  readonly path: string;
+  readonly remoteAddress: string;
+  readonly error: FedgateError;
+  readonly requestId?: string;
+  /** True when the caller was refused before its handler ran. */
+  readonly unauthenticated: boolean;
+}
+
+interface AnyCall {
+  getPath(): string;
+  getPeer(): string;
+  getAuthContext(): { sslPeerCertificate?: { raw: Buffer; fingerprint256: string } };
+  readonly cancelled: boolean;
+  once(event: 'cancelled', listener: () => void): unknown;
+}
+
+export class CallWrapper<C> {
+  readonly #policy: CallPolicy<C>;
+
+  constructor(policy: CallPolicy<C>) {
+    this.#policy = policy;
+  }
+
+  unary<Req, Res>(handler: (request: Req, context: CallContext<C>) => Promise<Res> | Res): handleUnaryCall<Req, Res> {
+    return (call, callback) => {
+      void this.#run(
+        call as unknown as AnyCall,
+        async context => callback(null, await handler(call.request, context)),
+        error => callback(error),
+      );
+    };
+  }
+
+  /** The handler writes to `out`; the call ends when its promise settles. */
+  serverStream<Req, Res>(
+    handler: (request: Req, out: FrameWriter<Res>, context: CallContext<C>) => Promise<void>,
+  ): handleServerStreamingCall<Req, Res> {
+    return call => {
+      void this.#run(
+        call as unknown as AnyCall,
+        async context => {
+          await handler(call.request, new FrameWriter<Res>(call, context.signal), context);
+          call.end();
+        },
+        error => failStream(call, error),
+      );
+    };
+  }
+
+  /** The handler must start reading `call` before it first waits: frames that nobody reads pile up. */
+  bidi<Req, Res>(
+    handler: (call: ServerDuplexStream<Req, Res>, out: FrameWriter<Res>, context: CallContext<C>) => Promise<void>,
+  ): handleBidiStreamingCall<Req, Res> {
+    return call => {
+      void this.#run(
+        call as unknown as AnyCall,
+        async context => {
+          await handler(call, new FrameWriter<Res>(call, context.signal), context);
+          call.end();
+        },
+        error => {
+          // What still arrives is thrown away, so that a caller that keeps sending costs no memory.
+          call.removeAllListeners('data');
+          call.resume();
+          failStream(call, error);
+        },
+      );
+    };
+  }
+
+  async #run(
+    call: AnyCall,
+    body: (context: CallContext<C>) => Promise<void>,
+    fail: (status: GrpcFailure) => void,
+  ): Promise<void> {
+    const ended = new AbortController();
+    call.once('cancelled', () => ended.abort(new FedgateError('CANCELLED', 'the caller went away')));
+    let authenticated = false;
+    try {
+      const caller = this.#policy.authenticate(certificateOf(call), call.getPath());
+      authenticated = true;
+      await body({ caller, remoteAddress: call.getPeer(), signal: ended.signal });
+    } catch (thrown) {
+      if (!call.cancelled) this.#refuse(call, thrown, authenticated, fail);
+    } finally {
+      ended.abort(new FedgateError('CANCELLED', 'the call is over'));
+    }
+  }
+
+  #refuse(call: AnyCall, thrown: unknown, authenticated: boolean, fail: (status: GrpcFailure) => void): void {
+    const expected = thrown instanceof FedgateError && thrown.reason !== 'INTERNAL';
+    const requestId = expected ? undefined : randomUUID();
+    const cause = expected
+      ? (thrown as FedgateError)
+      : new FedgateError('INTERNAL', 'internal error', { cause: thrown });
+    this.#policy.onFailure({
+      path: call.getPath(),
+      remoteAddress: call.getPeer(),
+      error: cause,
+      unauthenticated: !authenticated,
+      ...(requestId === undefined ? {} : { requestId }),
+    });
+    const status = toGrpcStatus(cause, requestId);
+    fail(Object.assign(new Error(status.details), status));
+  }
+}
+
+type GrpcFailure = Error & ReturnType<typeof toGrpcStatus>;
+
+const failStream = (
+  call:
+    | ServerWritableStream<never, never>
+    | ServerDuplexStream<never, never>
+    | { emit(name: 'error', error: Error): boolean },
+  error: GrpcFailure,
+): void => {
+  call.emit('error', error);
+};
+
+function certificateOf(call: AnyCall): CallerCertificate | undefined {
+  const certificate = call.getAuthContext().sslPeerCertificate;
+  if (!certificate) return undefined;
+  return { fingerprint: certificate.fingerprint256, read: () => new X509Certificate(certificate.raw) };
+}
+
+export type Handlers<T> = { readonly [method in keyof T]: UntypedHandleCall };

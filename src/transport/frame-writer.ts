@@ -1,0 +1,63 @@
+import { FedgateError } from '../errors.js';
+
+/** The half of a grpc-js stream that is written to. */
+interface WritableCall<T> {
+  write(frame: T): boolean;
+  once(event: 'drain', listener: () => void): unknown;
+}
+
+/**
+ * Writes frames to a stream without ever outrunning it.
+ *
+ * grpc-js buffers whatever is written to it and only says `false`. Callers that write in order use `send` and wait; callers with a
+ * queue of their own look at `writable`, `put`, and ask to be told with `onDrain`.
+ */
+export class FrameWriter<T> {
+  readonly #call: WritableCall<T>;
+  readonly #signal: AbortSignal;
+  #writable = true;
+  #onDrain: (() => void) | undefined;
+  #waiting: (() => void)[] = [];
+
+  constructor(call: WritableCall<T>, signal: AbortSignal) {
+    this.#call = call;
+    this.#signal = signal;
+    signal.addEventListener('abort', () => this.#drained(), { once: true });
+  }
+
+  /** Whether a frame put now stays within the stream's own small buffer. */
+  get writable(): boolean {
+    return this.#writable && !this.#signal.aborted;
+  }
+
+  /** Writes a frame. After a put that made `writable` false, the next comes after the drain. Ignored once the call is over. */
+  put(frame: T): void {
+    if (this.#signal.aborted) return;
+    if (this.#call.write(frame)) return;
+    if (!this.#writable) return;
+    this.#writable = false;
+    this.#call.once('drain', () => this.#drained());
+  }
+
+  /** Runs the listener each time the stream takes frames again. One listener only. */
+  onDrain(listener: () => void): void {
+    this.#onDrain = listener;
+  }
+
+  /** Waits until the stream takes frames, then writes. Throws CANCELLED when the call is over. */
+  async send(frame: T): Promise<void> {
+    while (!this.#writable && !this.#signal.aborted) {
+      await new Promise<void>(resolve => this.#waiting.push(resolve));
+    }
+    if (this.#signal.aborted) throw new FedgateError('CANCELLED', 'the call is over', { cause: this.#signal.reason });
+    this.put(frame);
+  }
+
+  #drained(): void {
+    this.#writable = true;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resume of waiting) resume();
+    this.#onDrain?.();
+  }
+}

@@ -1,0 +1,95 @@
+import type { Http2SecureServer, ServerHttp2Session } from 'node:http2';
+import { Server, type ServerOptions, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import { FedgateError } from '../errors.js';
+import type { KeyAndCertificate } from '../identity/issue.js';
+import { formatHostPort, type HostPort } from '../identity/names.js';
+import { type ServerTlsOptions, SwappableServerCredentials } from './tls.js';
+
+/** How often, and how patiently, both ends of a connection ask whether the other is there. The same on both sides. */
+export const KEEPALIVE = { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': 5_000 } as const;
+
+/** The largest message any listener reads, bytes. */
+export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+
+export interface ListenerOptions extends ServerTlsOptions {
+  readonly listen: HostPort;
+  /** For messages: `node listener`. */
+  readonly name: string;
+}
+
+/** A gRPC server on one port, with windows on what it receives and certificates that can be swapped. */
+export class Listener {
+  readonly #server: Server;
+  readonly #credentials: SwappableServerCredentials;
+  readonly #options: ListenerOptions;
+  #port = 0;
+
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+    this.#credentials = new SwappableServerCredentials(options);
+    const serverOptions: ServerOptions = {
+      ...KEEPALIVE,
+      'grpc.max_concurrent_streams': options.maxConcurrentStreams,
+      'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+      'grpc.max_send_message_length': -1,
+      'grpc.enable_channelz': 0,
+    };
+    this.#server = new Server(serverOptions);
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  /** Where it listens, with the port that was really taken. */
+  get address(): string {
+    return formatHostPort({ host: this.#options.listen.host, port: this.#port });
+  }
+
+  addService(definition: ServiceDefinition, implementation: UntypedServiceImplementation): void {
+    this.#server.addService(definition, implementation);
+  }
+
+  /** Throws ADDRESS_UNUSABLE. */
+  async start(): Promise<void> {
+    const target = formatHostPort(this.#options.listen);
+    this.#port = await new Promise<number>((resolve, reject) => {
+      this.#server.bindAsync(target, this.#credentials, (error, port) =>
+        error ? reject(this.#bindError(target, error)) : resolve(port),
+      );
+    });
+    this.#raiseConnectionWindows();
+  }
+
+  #bindError(target: string, cause: Error): FedgateError {
+    const why = cause.message.includes('EADDRINUSE')
+      ? 'another process listens there'
+      : cause.message.includes('EACCES')
+        ? 'this user may not listen there'
+        : cause.message;
+    return new FedgateError('ADDRESS_UNUSABLE', `${this.#options.name}: cannot listen on ${target}: ${why}`, { cause });
+  }
+
+  /** grpc-js keeps its HTTP/2 servers private and has no option for this; the version is pinned and a test measures the effect. */
+  #raiseConnectionWindows(): void {
+    const { http2Servers } = this.#server as unknown as { http2Servers: ReadonlyMap<Http2SecureServer, unknown> };
+    for (const server of http2Servers.keys()) {
+      server.on('session', (session: ServerHttp2Session) =>
+        session.setLocalWindowSize(this.#options.windows.connection),
+      );
+    }
+  }
+
+  /** New connections are judged by these from now on; open ones stay as they are. */
+  swap(identity: KeyAndCertificate, authorities: readonly string[]): void {
+    this.#credentials.swap(identity, authorities);
+  }
+
+  /** Stops listening, lets open calls end for `graceMs`, then cuts them. */
+  async stop(graceMs: number): Promise<void> {
+    const timer = setTimeout(() => this.#server.forceShutdown(), graceMs);
+    await new Promise<void>(resolve => this.#server.tryShutdown(() => resolve()));
+    clearTimeout(timer);
+    this.#server.forceShutdown();
+  }
+}

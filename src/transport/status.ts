@@ -1,0 +1,117 @@
+import { type Metadata as GrpcMetadata, Metadata, type ServiceError, type StatusObject, status } from '@grpc/grpc-js';
+import { BadRequest, ErrorInfo, QuotaFailure, RequestInfo, RetryInfo } from '../../gen/ts/google/rpc/error_details.js';
+import { Status } from '../../gen/ts/google/rpc/status.js';
+import { FedgateError, isReason, type Reason, type StatusName } from '../errors.js';
+
+/**
+ * How a reason travels: a gRPC status with `google.rpc.Status` in `grpc-status-details-bin` (AIP-193).
+ * This is the only place that knows.
+ */
+
+const DETAILS_KEY = 'grpc-status-details-bin';
+const DOMAIN = 'fedgate';
+const TYPE = 'type.googleapis.com/google.rpc.';
+
+/** The `google.rpc.Status` of an error; for answers inside a stream. */
+export function toRpcStatus(error: FedgateError, requestId?: string): Status {
+  const details: { typeUrl: string; value: Uint8Array }[] = [];
+  const add = (name: string, value: Uint8Array): void => void details.push({ typeUrl: TYPE + name, value });
+  add(
+    'ErrorInfo',
+    ErrorInfo.encode({
+      reason: error.reason,
+      domain: DOMAIN,
+      metadata: new Map(Object.entries(error.metadata)),
+    }).finish(),
+  );
+  if (error.fields.length > 0) {
+    const fieldViolations = error.fields.map(violation => ({ ...violation, reason: '', localizedMessage: undefined }));
+    add('BadRequest', BadRequest.encode(BadRequest.fromPartial({ fieldViolations })).finish());
+  }
+  if (error.status === 'RESOURCE_EXHAUSTED') {
+    const subject = error.metadata['limit'] ?? error.reason;
+    add(
+      'QuotaFailure',
+      QuotaFailure.encode(QuotaFailure.fromPartial({ violations: [{ subject, description: error.message }] })).finish(),
+    );
+  }
+  if (error.retryAfterMs !== undefined) {
+    const retryDelay = {
+      seconds: BigInt(Math.floor(error.retryAfterMs / 1000)),
+      nanos: Math.round(error.retryAfterMs % 1000) * 1_000_000,
+    };
+    add('RetryInfo', RetryInfo.encode({ retryDelay }).finish());
+  }
+  if (requestId !== undefined) add('RequestInfo', RequestInfo.encode({ requestId, servingData: '' }).finish());
+  return { code: status[error.status], message: error.message, details };
+}
+
+/** What a grpc-js handler ends a call with. */
+export function toGrpcStatus(
+  error: FedgateError,
+  requestId?: string,
+): { code: number; details: string; metadata: GrpcMetadata } {
+  const rpc = toRpcStatus(error, requestId);
+  const metadata = new Metadata();
+  metadata.set(DETAILS_KEY, Buffer.from(Status.encode(rpc).finish()));
+  return { code: rpc.code, details: rpc.message, metadata };
+}
+
+const NAMES = new Map(Object.entries(status).map(([name, code]) => [code as number, name]));
+
+/** What a reasonless status of the transport itself is called. CANCELLED by the server is what a shutdown looks like. */
+const REASON_OF_STATUS: { readonly [name in StatusName]?: Reason } = {
+  UNAVAILABLE: 'GATEWAY_UNREACHABLE',
+  CANCELLED: 'CANCELLED',
+  DEADLINE_EXCEEDED: 'DEADLINE_EXCEEDED',
+  UNAUTHENTICATED: 'CERTIFICATE_UNTRUSTED',
+  PERMISSION_DENIED: 'NOT_GRANTED',
+  RESOURCE_EXHAUSTED: 'FRAME_TOO_LARGE',
+  INVALID_ARGUMENT: 'FRAME_MALFORMED',
+  UNIMPLEMENTED: 'FEATURE_UNSUPPORTED',
+};
+
+/** Turns a `google.rpc.Status` back into the error it was. */
+export function fromRpcStatus(rpc: Status): FedgateError {
+  const name = NAMES.get(rpc.code) as StatusName | undefined;
+  let reason: Reason = (name && REASON_OF_STATUS[name]) ?? 'INTERNAL';
+  let metadata: Record<string, string> = {};
+  let fields: FedgateError['fields'] = [];
+  let retryAfterMs: number | undefined;
+  for (const { typeUrl, value } of rpc.details) {
+    if (typeUrl === `${TYPE}ErrorInfo`) {
+      const info = ErrorInfo.decode(value);
+      if (info.domain === DOMAIN && isReason(info.reason)) reason = info.reason;
+      metadata = Object.fromEntries(info.metadata);
+    } else if (typeUrl === `${TYPE}BadRequest`) {
+      fields = BadRequest.decode(value).fieldViolations.map(({ field, description }) => ({ field, description }));
+    } else if (typeUrl === `${TYPE}RetryInfo`) {
+      const delay = RetryInfo.decode(value).retryDelay;
+      if (delay) retryAfterMs = Number(delay.seconds) * 1000 + delay.nanos / 1_000_000;
+    }
+  }
+  return new FedgateError(reason, rpc.message, {
+    metadata,
+    fields,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}
+
+/** Turns the error a grpc-js call ended with into ours. `unreachable` names what a bare UNAVAILABLE means for this call. */
+export function fromGrpcError(error: unknown, unreachable: Reason = 'GATEWAY_UNREACHABLE'): FedgateError {
+  if (error instanceof FedgateError) return error;
+  const { code, details, metadata } = error as Partial<ServiceError & StatusObject>;
+  const packed = metadata?.get(DETAILS_KEY)[0];
+  if (Buffer.isBuffer(packed)) {
+    try {
+      return fromRpcStatus(Status.decode(packed));
+    } catch {
+      // Details that cannot be read leave the bare status, handled below.
+    }
+  }
+  if (typeof code !== 'number')
+    return new FedgateError('INTERNAL', error instanceof Error ? error.message : String(error), { cause: error });
+  const name = NAMES.get(code) as StatusName | undefined;
+  const reason = name === 'UNAVAILABLE' ? unreachable : ((name && REASON_OF_STATUS[name]) ?? 'INTERNAL');
+  return new FedgateError(reason, details || name || 'unknown error', { cause: error });
+}
