@@ -98,6 +98,10 @@ export const REASONS = facts({
     'RESOURCE_EXHAUSTED',
     'A cap on something that may not grow without bound. The detail names it.',
   ),
+  LINK_SUPERSEDED: retryable(
+    'ABORTED',
+    'The two gateways already have a link, or made a better one at the same moment. Nothing to do.',
+  ),
   VERSION_UNSUPPORTED: reason(
     'FAILED_PRECONDITION',
     'The two gateways share no version of the link protocol. Update the older one.',

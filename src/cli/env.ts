@@ -25,7 +25,10 @@ export function say(env: CliEnv, line: string): void {
 }
 
 export function printJson(env: CliEnv, value: unknown): Promise<void> {
-  return print(env, JSON.stringify(value, (_key, item: unknown) => (typeof item === 'bigint' ? Number(item) : item)));
+  return print(
+    env,
+    JSON.stringify(value, (_key, item: unknown) => (typeof item === 'bigint' ? Number(item) : item)),
+  );
 }
 
 export function write(stream: Writable, chunk: string | Uint8Array): Promise<void> {
@@ -38,5 +41,12 @@ export function write(stream: Writable, chunk: string | Uint8Array): Promise<voi
 export function table(rows: readonly (readonly string[])[]): string {
   const widths: number[] = [];
   for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
-  return rows.map(row => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ').trimEnd()).join('\n');
+  return rows
+    .map(row =>
+      row
+        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
 }

@@ -41,4 +41,5 @@ const BY_STATUS: { readonly [status in StatusName]: number } = {
   INTERNAL: EXIT.unexpected,
 };
 
-export const exitCodeOf = (error: unknown): number => (error instanceof FedgateError ? BY_STATUS[error.status] : EXIT.unexpected);
+export const exitCodeOf = (error: unknown): number =>
+  error instanceof FedgateError ? BY_STATUS[error.status] : EXIT.unexpected;

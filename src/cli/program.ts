@@ -8,13 +8,16 @@ import { EXIT, EXIT_HELP, exitCodeOf } from './exit-codes.js';
 /** Builds the whole command line. */
 export function createProgram(env: CliEnv): Command {
   const program = new Command('fedgate')
-    .description('A federation gateway: organisations exchange messages without trusting each other\'s networks')
+    .description("A federation gateway: organisations exchange messages without trusting each other's networks")
     .version(SOFTWARE_VERSION)
     .showSuggestionAfterError()
     .showHelpAfterError('(--help shows what is possible)')
     .exitOverride()
     .configureOutput({ writeOut: text => env.stdout.write(text), writeErr: text => env.stderr.write(text) })
-    .addHelpText('after', `\nExit codes:\n${EXIT_HELP.map(([code, text]) => `  ${String(code).padEnd(4)} ${text}`).join('\n')}\n\nFirst steps:\n  fedgate demo                 see it work\n  fedgate registry init --help start a federation of your own`);
+    .addHelpText(
+      'after',
+      `\nExit codes:\n${EXIT_HELP.map(([code, text]) => `  ${String(code).padEnd(4)} ${text}`).join('\n')}\n\nFirst steps:\n  fedgate demo                 see it work\n  fedgate registry init --help start a federation of your own`,
+    );
   for (const register of COMMANDS) register(program, env);
   inherit(program);
   return program;
@@ -49,4 +52,5 @@ function report(env: CliEnv, error: unknown): void {
 }
 
 /** Text for `addHelpText('after', …)`. */
-export const examples = (...lines: readonly string[]): string => `\nExamples:\n${lines.map(line => `  ${line}`).join('\n')}`;
+export const examples = (...lines: readonly string[]): string =>
+  `\nExamples:\n${lines.map(line => `  ${line}`).join('\n')}`;

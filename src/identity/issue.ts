@@ -145,15 +145,15 @@ function withPem<T>(use: (pem: PemPromises, folder: string) => Promise<T>): Prom
   const run = queue.then(async () => {
     const { CI } = process.env;
     try {
-      delete process.env['CI'];
+      delete process.env.CI;
       privateFolder ??= makePrivateFolder();
-      process.env['PEMJS_TMPDIR'] = privateFolder;
+      process.env.PEMJS_TMPDIR = privateFolder;
       const { default: pem } = await import('pem');
       return await use(pem.promisified as unknown as PemPromises, privateFolder);
     } catch (cause) {
       throw new FedgateError('FILE_UNUSABLE', `openssl could not make a certificate: ${firstLine(cause)}`, { cause });
     } finally {
-      if (CI !== undefined) process.env['CI'] = CI;
+      if (CI !== undefined) process.env.CI = CI;
     }
   });
   queue = run.catch(() => undefined);

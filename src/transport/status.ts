@@ -29,7 +29,7 @@ export function toRpcStatus(error: FedgateError, requestId?: string): Status {
     add('BadRequest', BadRequest.encode(BadRequest.fromPartial({ fieldViolations })).finish());
   }
   if (error.status === 'RESOURCE_EXHAUSTED') {
-    const subject = error.metadata['limit'] ?? error.reason;
+    const subject = error.metadata.limit ?? error.reason;
     add(
       'QuotaFailure',
       QuotaFailure.encode(QuotaFailure.fromPartial({ violations: [{ subject, description: error.message }] })).finish(),

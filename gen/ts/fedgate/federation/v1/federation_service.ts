@@ -76,9 +76,9 @@ export interface Hello {
   readonly limits:
     | Limits
     | undefined;
-  /** The speaker's stream epoch: drawn at random when its sequence numbers begin anew. */
+  /** The speaker's stream epoch: drawn at random for every link, as its live sequence numbers begin anew with each. */
   readonly streamEpoch: bigint;
-  /** The next sequence number the speaker will use towards this peer in that epoch. */
+  /** The next sequence number the speaker will use on this link in that epoch. */
   readonly nextSequence: bigint;
   /** The speaker's clock, milliseconds since 1970-01-01T00:00:00Z, so that skew is seen. */
   readonly timeMs: bigint;
@@ -86,6 +86,8 @@ export interface Hello {
   readonly snapshotVersion: bigint;
   /** The speaker's software, for people: `fedgate/0.1.0`. */
   readonly software: string;
+  /** 16 random bytes drawn when the speaker's process started: tells a restart from a second connection. */
+  readonly instanceId: Uint8Array;
 }
 
 /** The kinds of lane. Values may be added. */
@@ -165,7 +167,7 @@ export interface BatchHeader {
   readonly senderNode: string;
   /** The sending gateway's stream epoch, as in its hello. */
   readonly streamEpoch: bigint;
-  /** The number of this batch towards this recipient: rises by one each time. */
+  /** The number of this batch on this link: rises by one each time, from `next_sequence` of the hello. */
   readonly sequence: bigint;
   /** How many records. */
   readonly recordCount: number;
@@ -468,6 +470,7 @@ function createBaseHello(): Hello {
     timeMs: 0n,
     snapshotVersion: 0n,
     software: "",
+    instanceId: new Uint8Array(0),
   };
 }
 
@@ -526,6 +529,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.software !== "") {
       writer.uint32(114).string(message.software);
+    }
+    if (message.instanceId.length !== 0) {
+      writer.uint32(122).bytes(message.instanceId);
     }
     return writer;
   },
@@ -655,6 +661,14 @@ export const Hello: MessageFns<Hello> = {
             message.software = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.instanceId = reader.bytes();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -694,6 +708,7 @@ export const Hello: MessageFns<Hello> = {
       ? BigInt(object.snapshotVersion)
       : 0n;
     message.software = object.software ?? "";
+    message.instanceId = object.instanceId ?? new Uint8Array(0);
     return message;
   },
 };

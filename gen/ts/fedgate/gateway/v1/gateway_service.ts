@@ -1246,8 +1246,8 @@ export const GatewayServiceService = {
     responseDeserialize: (value: Buffer): GetStatusResponse => GetStatusResponse.decode(value),
   },
   /**
-   * Tests the way to an organisation step by step, from this gateway, and streams each step as it ends. A failed step is the
-   * last one. It opens connections of its own and disturbs no link. The call itself succeeds even when a step fails.
+   * Tests the way to an organisation step by step, from this gateway, and streams each step as it ends. A failed step is the last for
+   * its address; the next address is tried. It opens connections of its own and disturbs no link. The call itself succeeds even when a step fails.
    */
   diagnose: {
     path: "/fedgate.gateway.v1.GatewayService/Diagnose" as const,
@@ -1264,8 +1264,8 @@ export interface GatewayServiceServer extends UntypedServiceImplementation {
   /** Tells how the gateway is: its links, subscriptions and rates. */
   getStatus: handleUnaryCall<GetStatusRequest, GetStatusResponse>;
   /**
-   * Tests the way to an organisation step by step, from this gateway, and streams each step as it ends. A failed step is the
-   * last one. It opens connections of its own and disturbs no link. The call itself succeeds even when a step fails.
+   * Tests the way to an organisation step by step, from this gateway, and streams each step as it ends. A failed step is the last for
+   * its address; the next address is tried. It opens connections of its own and disturbs no link. The call itself succeeds even when a step fails.
    */
   diagnose: handleServerStreamingCall<DiagnoseRequest, DiagnoseResponse>;
 }
@@ -1288,8 +1288,8 @@ export interface GatewayServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetStatusResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Tests the way to an organisation step by step, from this gateway, and streams each step as it ends. A failed step is the
-   * last one. It opens connections of its own and disturbs no link. The call itself succeeds even when a step fails.
+   * Tests the way to an organisation step by step, from this gateway, and streams each step as it ends. A failed step is the last for
+   * its address; the next address is tried. It opens connections of its own and disturbs no link. The call itself succeeds even when a step fails.
    */
   diagnose(request: DiagnoseRequest, options?: Partial<CallOptions>): ClientReadableStream<DiagnoseResponse>;
   diagnose(

@@ -1,0 +1,257 @@
+import { EventEmitter } from 'node:events';
+import type { Client } from '@grpc/grpc-js';
+import { HealthCheckRequest, HealthCheckResponse, HealthService } from '../../gen/ts/grpc/health/v1/health.js';
+import { FedgateError } from '../errors.js';
+import type { KeyAndCertificate } from '../identity/issue.js';
+import { Backoff } from '../link/backoff.js';
+import { openChannel } from '../transport/channel.js';
+import { fromGrpcError } from '../transport/status.js';
+import type { RecordInit } from '../wire/record-codec.js';
+import { loadContext } from './context.js';
+import { publishAll } from './publish-all.js';
+import {
+  type PublishAllOptions,
+  type PublishOptions,
+  type PublishReport,
+  type PublishSummary,
+  StreamPublisher,
+} from './publisher.js';
+import { LiveClientSubscription, type SubscribeOptions, type Subscription } from './subscription.js';
+
+export interface ConnectOptions {
+  /** A context by name, or the path of a context file. @default FEDGATE_CONTEXT, then the current context */
+  readonly context?: string | undefined;
+  /** Instead of a context: `host:port` of the gateway's node listener. */
+  readonly address?: string | undefined;
+  /** The DNS name in the gateway's certificate, `gw1.acme.fed.example`. Needed with `address`. */
+  readonly serverName?: string | undefined;
+  /** The node's own key and certificate, PEM. Needed with `address`. */
+  readonly identity?: KeyAndCertificate | undefined;
+  /** The organisation's CA certificates, PEM. Needed with `address`. */
+  readonly authorities?: readonly string[] | undefined;
+  /** How long to try the first time, milliseconds. @default 5000 */
+  readonly connectTimeoutMs?: number | undefined;
+  /** How long a publish may wait for a lost connection to come back before it is rejected, milliseconds. @default 10000 */
+  readonly publishTimeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ClientEvents {
+  /** The connection to the gateway broke; it is being made again. */
+  disconnected: [error: FedgateError];
+  /** The connection is back; subscriptions were opened again. */
+  connected: [];
+  closed: [];
+}
+
+/** Bytes on the way towards us on one call. */
+const WINDOW_BYTES = 4 * 1024 * 1024;
+const MAX_RECEIVE_BYTES = 4 * 1024 * 1024;
+/** Never longer than this between tries, so that a restarted gateway is found within 3 s. */
+const RECONNECT = { firstMs: 50, maxMs: 1_000, factor: 2, random: Math.random };
+
+/**
+ * Connects to the own organisation's gateway. Throws CONTEXT_UNKNOWN, FILE_UNUSABLE, GATEWAY_UNREACHABLE, CERTIFICATE_UNTRUSTED, and
+ * whatever the gateway refuses with.
+ */
+export async function connect(options: ConnectOptions = {}): Promise<FedgateClient> {
+  const target = options.address === undefined ? await loadContext(options.context) : requireAll(options);
+  const channel = openChannel({
+    ...target,
+    window: WINDOW_BYTES,
+    maxReceiveBytes: MAX_RECEIVE_BYTES,
+    maxBackoffMs: 500,
+  });
+  const client = new FedgateClient(channel, options);
+  try {
+    await client.establish();
+    return client;
+  } catch (error) {
+    client.close();
+    throw error;
+  }
+}
+
+function requireAll({ address, serverName, identity, authorities }: ConnectOptions) {
+  if (address === undefined || serverName === undefined || !identity || !authorities) {
+    throw new FedgateError('FIELD_INVALID', 'connect: address needs serverName, identity and authorities with it');
+  }
+  return { address, serverName, identity, authorities };
+}
+
+/** A connection to the own gateway. Reconnects by itself; `close` and `await using` end it. */
+export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDisposable {
+  readonly #channel: Client;
+  readonly #options: ConnectOptions;
+  readonly #publisher: StreamPublisher;
+  readonly #subscriptions = new Set<LiveClientSubscription>();
+  readonly #ended = new AbortController();
+  #reconnecting: Promise<void> | undefined;
+
+  /** Use `connect`. */
+  constructor(channel: Client, options: ConnectOptions) {
+    super();
+    this.#channel = channel;
+    this.#options = options;
+    this.#publisher = new StreamPublisher(
+      () => channel,
+      error => void this.#broken(error),
+    );
+  }
+
+  /** The gRPC channel, for calls to services that have no method here. */
+  get channel(): Client {
+    return this.#channel;
+  }
+
+  /**
+   * Publishes one record and tells what became of it. Records published in one turn of the loop share a frame and its answer.
+   *
+   * Rejects with NOT_GRANTED, ORG_UNKNOWN, PEER_UNREACHABLE (not delivered), OUTCOME_UNKNOWN (perhaps delivered), LIMIT_REACHED …;
+   * `error.retryable` tells whether the same call may succeed later.
+   */
+  publish(
+    address: string,
+    record: RecordInit | RecordInit['payload'],
+    options: PublishOptions = {},
+  ): Promise<PublishReport> {
+    const init = typeof record === 'string' || record instanceof Uint8Array ? { payload: record } : record;
+    return this.#publisher.publish(address, init, options.patienceMs ?? 0, Date.now());
+  }
+
+  /**
+   * Publishes everything a source yields, in order, as fast as it is taken. Stops at the first record that fails and throws its error;
+   * `onProgress` then has told how many of the first records were answered for.
+   */
+  publishAll(
+    address: string,
+    source: Iterable<RecordInit> | AsyncIterable<RecordInit>,
+    options: PublishAllOptions = {},
+  ): Promise<PublishSummary> {
+    return publishAll(this.#publisher, address, source, options);
+  }
+
+  /** Subscribes to a channel or pattern of the own organisation. Begins at once; iterate it to receive. */
+  subscribe(pattern: string, options: SubscribeOptions = {}): Subscription {
+    const host = { channel: () => this.#channel, reconnected: (error: FedgateError) => this.#broken(error) };
+    const subscription = new LiveClientSubscription(host, pattern, options, () =>
+      this.#subscriptions.delete(subscription),
+    );
+    this.#subscriptions.add(subscription);
+    return subscription;
+  }
+
+  /** Waits until all that was published is answered, then closes. */
+  async drain(): Promise<void> {
+    await this.#publisher.drain();
+    this.close();
+  }
+
+  /** Ends everything at once. */
+  close(): void {
+    if (this.#ended.signal.aborted) return;
+    this.#ended.abort(new FedgateError('CANCELLED', 'the client is closed'));
+    for (const subscription of [...this.#subscriptions]) subscription.close();
+    this.#publisher.close();
+    this.#channel.close();
+    this.emit('closed');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.drain();
+  }
+
+  /** @internal Makes the first connection. */
+  async establish(): Promise<void> {
+    const { connectTimeoutMs = 5_000, signal } = this.#options;
+    const giveUpMs = performance.now() + connectTimeoutMs;
+    const backoff = new Backoff(RECONNECT);
+    for (;;) {
+      signal?.throwIfAborted();
+      const error = await this.#ping();
+      if (!error) return;
+      if (!error.retryable || performance.now() >= giveUpMs) throw error;
+      await this.#pause(Math.min(backoff.next(), Math.max(0, giveUpMs - performance.now())));
+    }
+  }
+
+  /** Begins to make the connection again, unless that goes on already. Rejects when the gateway is there and refuses us. */
+  #broken(error: FedgateError): Promise<void> {
+    if (this.#ended.signal.aborted) return Promise.reject(error);
+    if (!this.#reconnecting) {
+      const reconnecting = this.#reconnect(error).finally(() => {
+        this.#reconnecting = undefined;
+      });
+      reconnecting.catch(() => undefined);
+      this.#reconnecting = reconnecting;
+      this.#publisher.hold(reconnecting.catch(() => undefined));
+    }
+    return this.#reconnecting;
+  }
+
+  async #reconnect(cause: FedgateError): Promise<void> {
+    this.emit('disconnected', cause);
+    const { publishTimeoutMs = 10_000 } = this.#options;
+    const lost = new FedgateError(
+      'GATEWAY_UNREACHABLE',
+      `the gateway was not reached again within ${publishTimeoutMs / 1000} s: ${cause.message}`,
+      { cause },
+    );
+    const expiry = setInterval(() => this.#publisher.expire(publishTimeoutMs, lost), 250);
+    try {
+      const backoff = new Backoff(RECONNECT);
+      for (;;) {
+        await this.#pause(backoff.next());
+        if (this.#ended.signal.aborted) throw this.#ended.signal.reason;
+        const error = await this.#ping();
+        if (!error) break;
+        if (!error.retryable) throw error;
+      }
+    } catch (error) {
+      this.#publisher.fail(error as FedgateError);
+      throw error;
+    } finally {
+      clearInterval(expiry);
+    }
+    this.emit('connected');
+  }
+
+  /** Asks the gateway whether it is there and serves; the answer to a failed TLS handshake comes this way too. */
+  #ping(): Promise<FedgateError | undefined> {
+    const { path } = HealthService.check;
+    const serialize = (request: HealthCheckRequest): Buffer => Buffer.from(HealthCheckRequest.encode(request).finish());
+    const deserialize = (bytes: Buffer): HealthCheckResponse => HealthCheckResponse.decode(bytes);
+    return new Promise(resolve => {
+      this.#channel.makeUnaryRequest(
+        path,
+        serialize,
+        deserialize,
+        { service: '' },
+        { deadline: Date.now() + 2_000 },
+        error => resolve(error ? handshakeRefusal(fromGrpcError(error)) : undefined),
+      );
+    });
+  }
+
+  #pause(ms: number): Promise<void> {
+    const { signal } = this.#ended;
+    return new Promise(resolve => {
+      const done = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      signal.addEventListener('abort', done, { once: true });
+    });
+  }
+}
+
+/** grpc-js reports a refused handshake as UNAVAILABLE, which trying again does not mend. */
+function handshakeRefusal(error: FedgateError): FedgateError {
+  if (error.reason !== 'GATEWAY_UNREACHABLE' || !/certificate|ERR_TLS|ERR_SSL|SSL routines|alert/i.test(error.message))
+    return error;
+  return new FedgateError('CERTIFICATE_UNTRUSTED', `the TLS handshake with the gateway was refused: ${error.message}`, {
+    cause: error,
+  });
+}

@@ -1,0 +1,115 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import envPaths from 'env-paths';
+import { parse, stringify } from 'yaml';
+import { z } from 'zod';
+import { describe, FedgateError, quoted } from '../errors.js';
+import { readCertificate, readKeyAndCertificate, readText, writeFileAtomically } from '../identity/files.js';
+import type { KeyAndCertificate } from '../identity/issue.js';
+
+/** Which gateway, and as whom. Paths are relative to the file the context stands in. */
+const contextSchema = z.strictObject({
+  gateway: z.string(),
+  serverName: z.string(),
+  certificate: z.string(),
+  key: z.string(),
+  ca: z.string(),
+});
+
+const contextsSchema = z.strictObject({
+  current: z.string().optional(),
+  contexts: z.record(z.string(), contextSchema).default({}),
+});
+
+export type Context = z.output<typeof contextSchema>;
+
+/** All contexts of a user. */
+export interface Contexts {
+  current?: string | undefined;
+  contexts: Record<string, Context>;
+}
+
+/** A context with its files read. */
+export interface LoadedContext {
+  readonly address: string;
+  readonly serverName: string;
+  readonly identity: KeyAndCertificate;
+  readonly authorities: readonly string[];
+}
+
+type Variables = Readonly<Record<string, string | undefined>>;
+
+/** `contexts.yaml` in the user's configuration folder (XDG_CONFIG_HOME on Linux), or in FEDGATE_CONFIG_DIR. */
+export function contextsFile(variables: Variables = process.env): string {
+  const folder =
+    variables.FEDGATE_CONFIG_DIR ??
+    (variables.XDG_CONFIG_HOME
+      ? join(variables.XDG_CONFIG_HOME, 'fedgate')
+      : envPaths('fedgate', { suffix: '' }).config);
+  return join(folder, 'contexts.yaml');
+}
+
+/** Throws FILE_UNUSABLE for a file that is there but is not one of contexts. */
+export async function readContexts(path: string): Promise<Contexts> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { contexts: {} };
+    throw new FedgateError('FILE_UNUSABLE', `${path}: ${describe(error)}`, { cause: error });
+  }
+  return parseFile(path, text, contextsSchema);
+}
+
+export async function writeContexts(path: string, contexts: Contexts): Promise<void> {
+  await writeFileAtomically(path, stringify(contexts), 0o600);
+}
+
+/** Writes a context file of its own, as it stands beside a node's key. */
+export async function writeContextFile(path: string, context: Context): Promise<void> {
+  await writeFileAtomically(path, stringify(context));
+}
+
+/**
+ * Finds a context: by the path of a context file, by name, or the current one. `FEDGATE_CONTEXT` stands in for a missing choice.
+ * Throws CONTEXT_UNKNOWN, FILE_UNUSABLE, KEY_EXPOSED.
+ */
+export async function loadContext(choice?: string, variables: Variables = process.env): Promise<LoadedContext> {
+  const wanted = choice ?? variables.FEDGATE_CONTEXT;
+  if (wanted?.includes('/')) {
+    return loadFiles(parseFile(wanted, await readText(wanted, 'context'), contextSchema), dirname(wanted));
+  }
+  const path = contextsFile(variables);
+  const { current, contexts } = await readContexts(path);
+  const name = wanted ?? current;
+  if (name === undefined)
+    throw new FedgateError(
+      'CONTEXT_UNKNOWN',
+      'no context is chosen; `fedgate node add NAME` makes one, --context or FEDGATE_CONTEXT chooses',
+    );
+  const context = Object.hasOwn(contexts, name) ? contexts[name] : undefined;
+  if (!context)
+    throw new FedgateError(
+      'CONTEXT_UNKNOWN',
+      `${path} has no context ${quoted(name)}; it has: ${Object.keys(contexts).join(', ') || 'none'}`,
+    );
+  return loadFiles(context, dirname(path));
+}
+
+async function loadFiles(context: Context, folder: string): Promise<LoadedContext> {
+  const [identity, ca] = await Promise.all([
+    readKeyAndCertificate(resolve(folder, context.key), resolve(folder, context.certificate)),
+    readCertificate(resolve(folder, context.ca)),
+  ]);
+  return { address: context.gateway, serverName: context.serverName, identity, authorities: [ca] };
+}
+
+function parseFile<T>(path: string, text: string, schema: z.ZodType<T>): T {
+  try {
+    return schema.parse(parse(text) ?? {});
+  } catch (cause) {
+    throw new FedgateError('FILE_UNUSABLE', `${path}: not a context file: ${describe(cause).split('\n')[0]}`, {
+      cause,
+    });
+  }
+}

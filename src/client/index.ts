@@ -1,0 +1,15 @@
+/**
+ * The SDK: what programs of an organisation use to reach their own gateway.
+ *
+ *     import { connect } from 'fedgate/client';
+ *
+ *     await using client = await connect({ context: 'billing' });
+ *     await client.publish('pubsub://GLOBEX/orders/created', 'hello');
+ *     for await (const message of client.subscribe('invoices/**')) console.log(message.text);
+ */
+
+export { FedgateError, type Reason } from '../errors.js';
+export type { RecordInit } from '../wire/record-codec.js';
+export { type ClientEvents, type ConnectOptions, connect, type FedgateClient } from './client.js';
+export type { PublishAllOptions, PublishOptions, PublishReport, PublishSummary } from './publisher.js';
+export type { Message, MessageBatch, SubscribeOptions, Subscription } from './subscription.js';

@@ -1,0 +1,32 @@
+import { join } from 'node:path';
+import { writeContextFile } from '../client/context.js';
+import { readKeyAndCertificate, writeFileAtomically, writeKeyAndCertificate } from '../identity/files.js';
+import { issueLeaf } from '../identity/issue.js';
+import { parseNodeName } from '../identity/names.js';
+import { orgFolder, readMembership } from '../identity/org-folder.js';
+import { gatewayDnsName } from '../identity/subject.js';
+
+export interface AddNodeOptions {
+  /** The organisation's folder. */
+  readonly folder: string;
+  readonly name: string;
+  /** The gateway it is to use, and where: `host:port` of its node listener. */
+  readonly gateway: string;
+  readonly address: string;
+  readonly days?: number | undefined;
+}
+
+/** Issues a node's certificate and writes a context file beside it; returns the context file's path. Replaces an earlier one. */
+export async function addNode({ folder, name, gateway, address, days }: AddNodeOptions): Promise<string> {
+  const paths = orgFolder(folder);
+  const { federation, org } = await readMembership(folder);
+  const node = parseNodeName(name, 'node');
+  const authority = await readKeyAndCertificate(join(paths.authority, 'tls.key'), join(paths.authority, 'tls.crt'));
+  const target = paths.node(node);
+  await writeKeyAndCertificate(target, await issueLeaf(authority, federation, { org, role: 'node', name: node }, days));
+  await writeFileAtomically(join(target, 'ca.crt'), authority.certificate);
+  const contextFile = join(target, 'context.yaml');
+  const serverName = gatewayDnsName(federation, org, gateway);
+  await writeContextFile(contextFile, { gateway: address, serverName, certificate: 'tls.crt', key: 'tls.key', ca: 'ca.crt' });
+  return contextFile;
+}

@@ -1,0 +1,398 @@
+import { createPrivateKey, createPublicKey, randomBytes, X509Certificate } from 'node:crypto';
+import { GatewayServiceService, type GetStatusResponse } from '../../gen/ts/fedgate/gateway/v1/gateway_service.js';
+import { HealthService as HealthDefinition } from '../../gen/ts/grpc/health/v1/health.js';
+import { FedgateError } from '../errors.js';
+import { readKeyAndCertificate } from '../identity/files.js';
+import type { KeyAndCertificate } from '../identity/issue.js';
+import { type Membership, readMembership } from '../identity/org-folder.js';
+import { CertificateVerifier, subjectOfLeaf, type TrustDirectory } from '../identity/verify.js';
+import { diagnose } from '../link/diagnose.js';
+import type { Self } from '../link/hello.js';
+import type { Peer } from '../link/peer.js';
+import { Peers } from '../link/peers.js';
+import { Access } from '../messaging/access.js';
+import { parseChannel } from '../messaging/address.js';
+import { Publisher } from '../messaging/publisher.js';
+import { Router } from '../messaging/router.js';
+import { RegistryClient } from '../registry/client.js';
+import { Directory, snapshotFile } from '../registry/directory.js';
+import { RegistryWatcher } from '../registry/watcher.js';
+import { federationDefinition, federationService } from '../services/federation-service.js';
+import { gatewayService, toLinkStatus, toSubscriptionStatus } from '../services/gateway-service.js';
+import { HealthService } from '../services/health.js';
+import { messagingDefinition, messagingService } from '../services/messaging-service.js';
+import { createReflection } from '../services/reflection.js';
+import type { Log } from '../telemetry/log.js';
+import { RateCounter } from '../telemetry/rates.js';
+import { CallWrapper } from '../transport/calls.js';
+import { Listener } from '../transport/server.js';
+import { SOFTWARE } from '../version.js';
+import { admission, logRefusal } from './admission.js';
+import { type GatewayConfig, gatewayFiles } from './config.js';
+import { RememberedPeers } from './remembered-peers.js';
+
+/** A running gateway. */
+export interface Gateway {
+  /** `host:port` of the node listener, with the port that was really taken. */
+  readonly nodeAddress: string;
+  readonly peerAddress: string;
+  status(): GetStatusResponse;
+  /** Finishes what is under way for at most `limits.drainMs`, tells nodes and peers, and stops. */
+  stop(): Promise<void>;
+}
+
+const NODE_WINDOWS = { stream: 4 * 1024 * 1024, connection: 16 * 1024 * 1024 };
+const PEER_WINDOWS = { stream: 16 * 1024 * 1024, connection: 32 * 1024 * 1024 };
+/** How often a snapshot's end is looked at. */
+const RECHECK_MS = 30_000;
+const EXPLAINED = [
+  'fedgate.messaging.v1.MessagingService',
+  'fedgate.gateway.v1.GatewayService',
+  'grpc.health.v1.Health',
+];
+
+/**
+ * Builds a gateway from its configuration and starts it. Listeners open last, when everything behind them is there.
+ *
+ * Throws FILE_UNUSABLE, KEY_EXPOSED, ADDRESS_UNUSABLE, CONFIG_INVALID. A registry that does not answer is no reason not to start.
+ */
+export async function startGateway(config: GatewayConfig, log: Log): Promise<Gateway> {
+  const files = gatewayFiles(config);
+  const membership = await readMembership(config.folder);
+  const identity = await readKeyAndCertificate(files.key, files.certificate);
+  checkOwnCertificate(identity, membership, config.gateway);
+  const directory = await loadDirectory(membership, files.state, log);
+  const remembered = await RememberedPeers.load(files.state);
+  return new RunningGateway({ config, log, membership, identity, directory, remembered }).start();
+}
+
+function checkOwnCertificate(
+  { certificate }: KeyAndCertificate,
+  { federation, org }: Membership,
+  gateway: string,
+): void {
+  const subject = subjectOfLeaf(new X509Certificate(certificate), federation);
+  if (subject.org === org && subject.role === 'gateway' && subject.name === gateway) return;
+  throw new FedgateError(
+    'CONFIG_INVALID',
+    `gateway ${gateway} of ${org} is configured, but the certificate is ${subject.org}'s ${subject.role} ${subject.name}`,
+  );
+}
+
+function loadDirectory({ federation, registry }: Membership, stateFolder: string, log: Log): Promise<Directory> {
+  return Directory.load(snapshotFile(stateFolder), {
+    federation,
+    snapshotKey: createPublicKey({ key: Buffer.from(registry.snapshotKey), format: 'der', type: 'spki' }),
+    onProblem: (message, cause) => log.warn({ err: cause }, message),
+  });
+}
+
+interface Parts {
+  readonly config: GatewayConfig;
+  readonly log: Log;
+  readonly membership: Membership;
+  readonly identity: KeyAndCertificate;
+  readonly directory: Directory;
+  readonly remembered: RememberedPeers;
+}
+
+class RunningGateway implements Gateway {
+  readonly #parts: Parts;
+  readonly #self: Self;
+  readonly #startMs = Date.now();
+  readonly #draining = new AbortController();
+  readonly #published = new RateCounter();
+  readonly #delivered = new RateCounter();
+  #dropped = 0;
+  #refused = 0;
+  readonly #router = new Router((handed, dropped) => {
+    this.#delivered.add(handed);
+    this.#dropped += dropped;
+  });
+  readonly #access: Access;
+  readonly #registry: RegistryClient;
+  readonly #watcher: RegistryWatcher;
+  readonly #verifier: CertificateVerifier;
+  readonly #peers: Peers;
+  readonly #health = new HealthService();
+  readonly #nodeListener: Listener;
+  readonly #peerListener: Listener;
+  readonly #recheck: NodeJS.Timeout;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    const { config, membership, directory, identity, log } = parts;
+    const { federation, org } = membership;
+    this.#self = {
+      federation,
+      org,
+      gateway: config.gateway,
+      software: SOFTWARE,
+      instanceId: randomBytes(16),
+      snapshotVersion: () => directory.version,
+    };
+    this.#access = new Access(org, config.access);
+    this.#verifier = new CertificateVerifier(federation, directory);
+    this.#registry = new RegistryClient({ federation, ...membership.registry, identity });
+    this.#watcher = new RegistryWatcher({
+      client: this.#registry,
+      directory,
+      onSecurityEvent: error => logRefusal(log, error, { from: 'registry' }),
+    });
+    this.#peers = this.#makePeers();
+    this.#nodeListener = this.#makeNodeListener();
+    this.#peerListener = this.#makePeerListener();
+    directory.onChange(() => this.#directoryChanged());
+    this.#recheck = setInterval(() => this.#peers.recheck(), RECHECK_MS);
+  }
+
+  get nodeAddress(): string {
+    return this.#nodeListener.address;
+  }
+
+  get peerAddress(): string {
+    return this.#peerListener.address;
+  }
+
+  async start(): Promise<this> {
+    try {
+      await this.#peerListener.start();
+      await this.#nodeListener.start();
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+    const { config, log, directory } = this.#parts;
+    const { federation, org, gateway } = this.#self;
+    log.info(
+      {
+        federation,
+        org,
+        gateway,
+        nodes: this.nodeAddress,
+        peers: this.peerAddress,
+        snapshot: String(directory.version),
+        software: SOFTWARE,
+      },
+      'gateway started',
+    );
+    this.#wantPeers(config.links.dial);
+    return this;
+  }
+
+  async stop(): Promise<void> {
+    const { drainMs } = this.#parts.config.limits;
+    this.#parts.log.info('draining');
+    clearInterval(this.#recheck);
+    this.#health.drain();
+    this.#draining.abort(new FedgateError('DRAINING', 'the gateway is about to stop', { retryAfterMs: 200 }));
+    await Promise.all([this.#nodeListener.stop(drainMs), this.#peers.close(drainMs)]);
+    await this.#peerListener.stop(1_000);
+    await this.#watcher.close();
+    this.#registry.close();
+    await Promise.all([this.#parts.remembered.flush(), this.#parts.directory.flush()]);
+    this.#parts.log.info('gateway stopped');
+  }
+
+  status(): GetStatusResponse {
+    const { federation, org, gateway } = this.#self;
+    const { connected, lastError } = this.#watcher.status();
+    const { directory } = this.#parts;
+    return {
+      federation,
+      org,
+      gateway,
+      software: SOFTWARE,
+      startTimeMs: BigInt(this.#startMs),
+      registry: {
+        connected,
+        snapshotVersion: directory.version,
+        snapshotExpireTimeMs: BigInt(directory.expireTimeMs),
+        lastError: lastError?.message ?? '',
+      },
+      links: this.#peers.all().map(toLinkStatus),
+      subscriptions: [...this.#router.subscriptions].map(toSubscriptionStatus),
+      rates: {
+        publishedPerSecond: this.#published.perSecond,
+        deliveredPerSecond: this.#delivered.perSecond,
+        publishedTotal: BigInt(this.#published.total),
+        deliveredTotal: BigInt(this.#delivered.total),
+        droppedTotal: BigInt(this.#dropped),
+        refusedTotal: BigInt(this.#refused),
+      },
+      residentBytes: BigInt(process.memoryUsage.rss()),
+    };
+  }
+
+  #makePeers(): Peers {
+    const { config, directory, identity, log } = this.#parts;
+    return new Peers({
+      self: this.#self,
+      signingKey: createPrivateKey(identity.key),
+      heartbeat: { intervalMs: config.links.heartbeatMs, deadAfterMs: config.links.deadAfterMs },
+      receive: peer => (header, records) => {
+        const { channel, senderNode, patienceMs } = header;
+        try {
+          this.#access.checkReceive(peer.org, senderNode, parseChannel(channel));
+        } catch (error) {
+          this.#refused++;
+          logRefusal(log, error as FedgateError, { org: peer.org, node: senderNode, channel });
+          throw error;
+        }
+        return this.#router.deliver({ channel, senderOrg: peer.org, senderNode, records, patienceMs });
+      },
+      identity,
+      verifier: this.#verifier,
+      directory,
+      dialTimeoutMs: config.links.dialTimeoutMs,
+      onState: peer => this.#peerChanged(peer),
+    });
+  }
+
+  #makeNodeListener(): Listener {
+    const { config, identity, membership, log } = this.#parts;
+    const listener = new Listener({
+      name: 'node listener',
+      listen: config.listen.nodes,
+      identity,
+      authorities: this.#ownAuthorities(),
+      windows: NODE_WINDOWS,
+      maxConcurrentStreams: 1_000,
+    });
+    const verifier = new CertificateVerifier(membership.federation, this.#ownTrust());
+    const calls = new CallWrapper(
+      admission({ verifier, log, onRefused: () => this.#refused++, role: 'node', ownOrg: membership.org }),
+    );
+    const publisher = new Publisher({
+      org: membership.org,
+      access: this.#access,
+      router: this.#router,
+      remote: this.#peers,
+      onPublished: records => this.#published.add(records),
+    });
+    const limits = {
+      queueBytes: config.limits.subscriptionQueueBytes,
+      subscriptionsPerNode: config.limits.subscriptionsPerNode,
+    };
+    const host = {
+      gateway: config.gateway,
+      publisher,
+      router: this.#router,
+      access: this.#access,
+      limits,
+      draining: this.#draining.signal,
+    };
+    listener.addService(messagingDefinition, messagingService(calls, host));
+    listener.addService(
+      GatewayServiceService,
+      gatewayService(calls, {
+        access: this.#access,
+        status: () => this.status(),
+        diagnose: (org, signal) => this.#diagnose(org, signal),
+      }),
+    );
+    listener.addService(HealthDefinition, this.#health.implementation(calls));
+    for (const { definition, implementation } of Object.values(createReflection(calls, { services: EXPLAINED }))) {
+      listener.addService(definition, implementation as never);
+    }
+    for (const service of EXPLAINED) this.#health.set(service, true);
+    return listener;
+  }
+
+  #makePeerListener(): Listener {
+    const { config, identity, membership, directory, log } = this.#parts;
+    const listener = new Listener({
+      name: 'peer listener',
+      listen: config.listen.peers,
+      identity,
+      authorities: directory.authoritiesPem(),
+      windows: PEER_WINDOWS,
+      maxConcurrentStreams: 16,
+    });
+    const calls = new CallWrapper(
+      admission({
+        verifier: this.#verifier,
+        log,
+        onRefused: () => this.#refused++,
+        role: 'gateway',
+        ownOrg: membership.org,
+      }),
+    );
+    listener.addService(federationDefinition, federationService(calls, this.#peers.acceptor));
+    return listener;
+  }
+
+  /** Nodes of the own organisation are served whatever the federation thinks of it at the moment. */
+  #ownTrust(): TrustDirectory {
+    const { directory, membership } = this.#parts;
+    const own = () => {
+      const trust = directory.trust(membership.org);
+      return trust && { ...trust, active: true };
+    };
+    return {
+      trust: org => (org === membership.org ? own() : undefined),
+      *all() {
+        const trust = own();
+        if (trust) yield trust;
+      },
+    };
+  }
+
+  #ownAuthorities(): string[] {
+    const { directory, membership } = this.#parts;
+    return directory.member(membership.org)?.profile.authorities.map(ca => ca.toString()) ?? [];
+  }
+
+  #directoryChanged(): void {
+    const { directory, identity, log, config } = this.#parts;
+    this.#nodeListener.swap(identity, this.#ownAuthorities());
+    this.#peerListener.swap(identity, directory.authoritiesPem());
+    log.info({ snapshot: String(directory.version), members: directory.members().length }, 'registry snapshot taken');
+    if (!this.#draining.signal.aborted) this.#wantPeers(config.links.dial);
+  }
+
+  /** Those that are granted something, those a link was open to before, or everybody. */
+  #wantPeers(policy: GatewayConfig['links']['dial']): void {
+    const { directory, membership, remembered } = this.#parts;
+    const { orgs, everyone } = this.#access.grantedPeers;
+    const ownMember = directory.member(membership.org);
+    const hidden = ownMember?.profile.gateways.length === 0;
+    const past = new Set<string>(remembered.all());
+    for (const { org, state } of directory.members()) {
+      if (org === membership.org || state !== 'active') continue;
+      // A gateway that nobody can dial has to dial whoever may publish to it.
+      const granted = orgs.has(org) || (everyone && hidden);
+      if (policy === 'all' || (policy === 'granted' && (granted || past.has(org)))) this.#peers.want(org);
+    }
+  }
+
+  #peerChanged(peer: Peer): void {
+    const { log, remembered } = this.#parts;
+    const facts = {
+      org: peer.org,
+      state: peer.state,
+      ...(peer.link ? { gateway: peer.link.peer.name, address: peer.link.address, dialled: peer.link.dialled } : {}),
+    };
+    if (peer.state === 'up') remembered.add(peer.org);
+    if (peer.state === 'backoff' || peer.state === 'blocked') {
+      const security =
+        peer.lastError && peer.lastError.reason !== 'PEER_UNREACHABLE' && peer.lastError.status === 'PERMISSION_DENIED';
+      log.warn({ ...facts, ...(security ? { security: true } : {}), err: peer.lastError }, 'link');
+    } else {
+      log.info(facts, 'link');
+    }
+  }
+
+  #diagnose(org: Peer['org'], signal: AbortSignal): ReturnType<typeof diagnose> {
+    const { identity, directory, config } = this.#parts;
+    const options = {
+      self: this.#self,
+      identity,
+      verifier: this.#verifier,
+      timeoutMs: config.links.dialTimeoutMs,
+      directory,
+      registry: this.#registry,
+    };
+    return diagnose(org, options, signal);
+  }
+}

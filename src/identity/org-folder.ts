@@ -1,0 +1,79 @@
+import { join } from 'node:path';
+import { z } from 'zod';
+import { describe, FedgateError } from '../errors.js';
+import { readCertificate, readText, writeFileAtomically } from './files.js';
+import { type OrgName, parseOrgName } from './names.js';
+
+/**
+ * Where an organisation keeps what it is. `fedgate org join` makes this folder:
+ *
+ *     fedgate.json            federation, organisation, registry addresses, snapshot key
+ *     registry.crt            the registry's certificate, as its fingerprint promised
+ *     ca/tls.key, tls.crt     the organisation's certificate authority; may live elsewhere once the gateway runs
+ *     gateways/NAME/tls.*     a gateway's key and certificate
+ *     nodes/NAME/tls.*        a node's key and certificate, and context.yaml
+ *     gateway.yaml            the configuration of the first gateway
+ *     state/                  what the gateway remembers
+ */
+export const orgFolder = (folder: string) => ({
+  membership: join(folder, 'fedgate.json'),
+  registryCertificate: join(folder, 'registry.crt'),
+  authority: join(folder, 'ca'),
+  gateway: (name: string) => join(folder, 'gateways', name),
+  node: (name: string) => join(folder, 'nodes', name),
+  gatewayConfig: join(folder, 'gateway.yaml'),
+  state: join(folder, 'state'),
+});
+
+/** What an organisation knows of the federation it joined. */
+export interface Membership {
+  readonly federation: string;
+  readonly org: OrgName;
+  readonly registry: {
+    /** `host:port`, tried in order. */
+    readonly addresses: readonly string[];
+    /** PEM; pinned. */
+    readonly certificate: string;
+    /** The registry's snapshot verification key: SubjectPublicKeyInfo, DER. */
+    readonly snapshotKey: Uint8Array;
+  };
+}
+
+const schema = z.strictObject({
+  federation: z.string(),
+  organisation: z.string(),
+  registry: z.strictObject({ addresses: z.array(z.string()).min(1), snapshotKey: z.base64() }),
+});
+
+export async function writeMembership(folder: string, { federation, org, registry }: Membership): Promise<void> {
+  const paths = orgFolder(folder);
+  await writeFileAtomically(paths.registryCertificate, registry.certificate);
+  const content = {
+    federation,
+    organisation: org,
+    registry: { addresses: registry.addresses, snapshotKey: Buffer.from(registry.snapshotKey).toString('base64') },
+  };
+  await writeFileAtomically(paths.membership, `${JSON.stringify(content, null, 2)}\n`);
+}
+
+/** Throws FILE_UNUSABLE. */
+export async function readMembership(folder: string): Promise<Membership> {
+  const paths = orgFolder(folder);
+  const [text, certificate] = await Promise.all([
+    readText(paths.membership, 'membership (is this a folder made by `fedgate org join`?)'),
+    readCertificate(paths.registryCertificate),
+  ]);
+  try {
+    const { federation, organisation, registry } = schema.parse(JSON.parse(text));
+    const snapshotKey = Buffer.from(registry.snapshotKey, 'base64');
+    return {
+      federation,
+      org: parseOrgName(organisation, 'organisation'),
+      registry: { addresses: registry.addresses, certificate, snapshotKey },
+    };
+  } catch (cause) {
+    throw new FedgateError('FILE_UNUSABLE', `${paths.membership}: not a membership file: ${describe(cause)}`, {
+      cause,
+    });
+  }
+}

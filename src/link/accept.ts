@@ -1,0 +1,92 @@
+import { FedgateError } from '../errors.js';
+import type { Identity } from '../identity/verify.js';
+import { newStreamEpoch } from './batch.js';
+import { checkHello, LANE, makeHello, type Self } from './hello.js';
+import type { Lane } from './lane.js';
+import type { LinkParts, OpenLane } from './link.js';
+
+export interface AcceptHost {
+  readonly self: Self;
+  /** Throws LINK_SUPERSEDED when a better link to this gateway exists. */
+  mayLink(peer: Identity, peerInstance: string): void;
+  /** Takes a link whose lanes are all open. */
+  linked(parts: LinkParts): void;
+}
+
+interface HalfLink {
+  readonly peer: Identity;
+  readonly control: OpenLane;
+  readonly timer: NodeJS.Timeout;
+}
+
+const HELLO_TIMEOUT_MS = 5_000;
+/** Links that wait for their second lane; more than this from one gateway is not an accident. */
+const MAX_HALF_LINKS_PER_PEER = 4;
+
+/** Answers the hellos of gateways that dial, and puts the lanes of a link together. */
+export class Acceptor {
+  readonly #host: AcceptHost;
+  readonly #half = new Map<string, HalfLink>();
+
+  constructor(host: AcceptHost) {
+    this.#host = host;
+  }
+
+  /** Runs one lane until it is over. Throws what the peer is to be told. */
+  async serve(lane: Lane, peer: Identity, address: string): Promise<void> {
+    const hello = checkHello(await lane.first(HELLO_TIMEOUT_MS), this.#host.self, peer);
+    const key = `${peer.org}/${peer.name}/${Buffer.from(hello.linkId).toString('hex')}`;
+    const open: OpenLane = { lane, hello, ownEpoch: newStreamEpoch() };
+    if (hello.lane === LANE.control) this.#openControl(key, peer, open);
+    else if (hello.lane !== LANE.mail && hello.lane !== LANE.probe)
+      throw new FedgateError('FRAME_UNEXPECTED', `lane ${hello.lane} is not known`);
+    const half = hello.lane === LANE.mail ? this.#takeHalf(key) : undefined;
+    lane.put({ $case: 'hello', value: makeHello(this.#host.self, hello.lane, hello.linkId, open.ownEpoch) });
+    if (hello.lane === LANE.probe) return;
+    if (half) this.#host.linked({ peer, dialled: false, address, control: half.control, mail: open });
+    await over(lane);
+  }
+
+  #openControl(key: string, peer: Identity, control: OpenLane): void {
+    this.#host.mayLink(peer, Buffer.from(control.hello.instanceId).toString('hex'));
+    const waiting = [...this.#half.values()].filter(half => half.peer.fingerprint === peer.fingerprint).length;
+    if (waiting >= MAX_HALF_LINKS_PER_PEER) {
+      throw new FedgateError('LIMIT_REACHED', 'too many links wait for their mail lane', {
+        metadata: { limit: 'half links' },
+        retryAfterMs: HELLO_TIMEOUT_MS,
+      });
+    }
+    const giveUp = (): void => {
+      this.#half.delete(key);
+      control.lane.close(new FedgateError('FRAME_UNEXPECTED', 'no mail lane followed the control lane'));
+    };
+    const timer = setTimeout(giveUp, HELLO_TIMEOUT_MS);
+    this.#half.set(key, { peer, control, timer });
+    control.lane.closed.addEventListener('abort', () => this.#forget(key), { once: true });
+  }
+
+  #takeHalf(key: string): HalfLink {
+    const half = this.#half.get(key);
+    if (!half) throw new FedgateError('FRAME_UNEXPECTED', 'a mail lane of a link that has no control lane');
+    this.#forget(key);
+    return half;
+  }
+
+  #forget(key: string): void {
+    clearTimeout(this.#half.get(key)?.timer);
+    this.#half.delete(key);
+  }
+}
+
+/** Waits until a lane is over. Returns when the other side or a drain ended it, throws when it was ended for a fault. */
+function over(lane: Lane): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (): void => {
+      const { reason } = lane;
+      if (reason.reason === 'PEER_UNREACHABLE' || reason.reason === 'CANCELLED') resolve();
+      else reject(reason);
+    };
+    if (lane.closed.aborted) settle();
+    else lane.closed.addEventListener('abort', settle, { once: true });
+  });
+}

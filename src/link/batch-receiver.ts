@@ -1,0 +1,95 @@
+import type { KeyObject } from 'node:crypto';
+import type { BatchHeader } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
+import { FedgateError } from '../errors.js';
+import type { DeliveryOutcome } from '../messaging/router.js';
+import { toRpcStatus } from '../transport/status.js';
+import type { SealedBatch } from '../wire/lane-frames.js';
+import type { RecordBlock } from '../wire/records.js';
+import { type BatchTerms, openBatch } from './batch.js';
+import { MAX_IN_FLIGHT_BYTES } from './hello.js';
+import type { Lane } from './lane.js';
+
+/** Takes a verified batch: answers to how many it went, or throws why it is refused. */
+export type ReceiveBatch = (header: BatchHeader, records: RecordBlock) => DeliveryOutcome | Promise<DeliveryOutcome>;
+
+/** Answers that may wait for a peer that does not read them. */
+const MAX_UNREAD_OUTCOMES = 65_536;
+
+/** Verifies the batches of a mail lane one by one and answers each. A refusal is an answer; a lie ends the lane. */
+export class BatchReceiver {
+  readonly #lane: Lane;
+  readonly #terms: BatchTerms;
+  readonly #key: KeyObject;
+  readonly #receive: ReceiveBatch;
+  #nextSequence = 1;
+  #unansweredBytes = 0;
+  #unreadOutcomes = 0;
+  recordsReceived = 0;
+
+  constructor(lane: Lane, terms: BatchTerms, key: KeyObject, receive: ReceiveBatch) {
+    this.#lane = lane;
+    this.#terms = terms;
+    this.#key = key;
+    this.#receive = receive;
+  }
+
+  /** Throws what must end the lane. */
+  take(sealed: SealedBatch): void {
+    const header = openBatch(sealed, this.#terms, this.#nextSequence, this.#key);
+    this.#nextSequence++;
+    const bytes = sealed.records.bytes.length;
+    this.#unansweredBytes += bytes;
+    if (this.#unansweredBytes > MAX_IN_FLIGHT_BYTES) {
+      throw new FedgateError('LIMIT_REACHED', `${this.#terms.originOrg} sent more than its limit of unanswered bytes`, {
+        metadata: { limit: 'in flight' },
+      });
+    }
+    this.recordsReceived += sealed.records.count;
+    this.#deliver(header, sealed.records, bytes);
+  }
+
+  #deliver(header: BatchHeader, records: RecordBlock, bytes: number): void {
+    try {
+      const outcome = this.#receive(header, records);
+      if (!(outcome instanceof Promise)) return this.#answer(header.sequence, bytes, outcome);
+      outcome.then(
+        settled => this.#answer(header.sequence, bytes, settled),
+        error => this.#refuse(header.sequence, bytes, error),
+      );
+    } catch (error) {
+      this.#refuse(header.sequence, bytes, error);
+    }
+  }
+
+  #answer(sequence: bigint, bytes: number, { subscribers, dropped }: DeliveryOutcome): void {
+    this.#put(bytes, { sequence, subscribers, dropped, error: undefined });
+  }
+
+  #refuse(sequence: bigint, bytes: number, thrown: unknown): void {
+    const error =
+      thrown instanceof FedgateError ? thrown : new FedgateError('INTERNAL', 'internal error', { cause: thrown });
+    this.#put(bytes, { sequence, subscribers: 0, dropped: 0, error: toRpcStatus(error) });
+  }
+
+  #put(
+    bytes: number,
+    value: {
+      sequence: bigint;
+      subscribers: number;
+      dropped: number;
+      error: ReturnType<typeof toRpcStatus> | undefined;
+    },
+  ): void {
+    this.#unansweredBytes -= bytes;
+    this.#unreadOutcomes = this.#lane.out.writable ? 0 : this.#unreadOutcomes + 1;
+    if (this.#unreadOutcomes > MAX_UNREAD_OUTCOMES) {
+      this.#lane.close(
+        new FedgateError('LIMIT_REACHED', `${this.#terms.originOrg} does not read its answers`, {
+          metadata: { limit: 'outcomes' },
+        }),
+      );
+    } else {
+      this.#lane.put({ $case: 'batchOutcome', value });
+    }
+  }
+}

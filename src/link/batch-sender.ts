@@ -1,0 +1,179 @@
+import type { KeyObject } from 'node:crypto';
+import type { BatchOutcome, Limits } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
+import { FedgateError } from '../errors.js';
+import { Fifo } from '../messaging/fifo.js';
+import type { DeliveryOutcome } from '../messaging/router.js';
+import { fromRpcStatus } from '../transport/status.js';
+import { encodeBatchFrame } from '../wire/lane-frames.js';
+import { joinBlocks, type RecordBlock } from '../wire/records.js';
+import { type BatchTerms, type OutgoingBatch, sealBatch } from './batch.js';
+import type { Lane } from './lane.js';
+
+/** Small batches of one publisher and channel that wait behind others leave as one of up to this size, bytes. */
+const MERGE_BYTES = 64 * 1024;
+/** Bytes that may wait for one peer before its publishers are told to slow down. */
+export const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
+
+interface Settle {
+  resolve(outcome: DeliveryOutcome): void;
+  reject(error: FedgateError): void;
+}
+
+interface Pending {
+  readonly batch: OutgoingBatch;
+  readonly blocks: RecordBlock[];
+  readonly settle: Settle[];
+  bytes: number;
+}
+
+/**
+ * Sends batches on a mail lane, in the order in which they were given, and matches the outcomes that come back.
+ *
+ * A batch leaves at once when nothing is on the way. Otherwise it waits for the end of the loop's turn, so that what many callers
+ * publish in one turn is signed once. Nothing is written while the stream is full or the peer's limit of unanswered bytes is reached.
+ */
+export class BatchSender {
+  readonly #lane: Lane;
+  readonly #terms: BatchTerms;
+  readonly #limits: Limits;
+  readonly #key: KeyObject;
+  readonly #queue = new Fifo<Pending>();
+  readonly #inFlight = new Map<number, Pending>();
+  #queuedBytes = 0;
+  #inFlightBytes = 0;
+  #nextSequence = 1;
+  #scheduled = false;
+  #idle: (() => void)[] = [];
+  recordsSent = 0;
+
+  constructor(lane: Lane, terms: BatchTerms, limits: Limits, key: KeyObject) {
+    this.#lane = lane;
+    this.#terms = terms;
+    this.#limits = limits;
+    this.#key = key;
+    lane.out.onDrain(() => this.#pump());
+  }
+
+  get unanswered(): number {
+    return this.#inFlight.size;
+  }
+
+  /** Resolves with the peer's answer. Rejects with the peer's refusal, LIMIT_REACHED, FRAME_TOO_LARGE, PEER_UNREACHABLE, OUTCOME_UNKNOWN. */
+  send(batch: OutgoingBatch): Promise<DeliveryOutcome> {
+    const bytes = batch.records.bytes.length;
+    if (bytes > this.#limits.maxBatchBytes || batch.records.count > this.#limits.maxBatchRecords) {
+      return Promise.reject(
+        new FedgateError(
+          'FRAME_TOO_LARGE',
+          `${this.#terms.recipientOrg} takes batches of up to ${this.#limits.maxBatchBytes} bytes`,
+        ),
+      );
+    }
+    if (this.#queuedBytes + bytes > MAX_QUEUED_BYTES) {
+      const message = `too much waits for ${this.#terms.recipientOrg}`;
+      return Promise.reject(
+        new FedgateError('LIMIT_REACHED', message, { retryAfterMs: 500, metadata: { limit: 'link queue' } }),
+      );
+    }
+    return new Promise((resolve, reject) => {
+      this.#enqueue(batch, bytes, { resolve, reject });
+      if (this.#inFlight.size === 0) this.#pump();
+      else this.#schedule();
+    });
+  }
+
+  #enqueue(batch: OutgoingBatch, bytes: number, settle: Settle): void {
+    this.#queuedBytes += bytes;
+    const last = this.#queue.last();
+    if (last && last.bytes + bytes <= MERGE_BYTES && sameStream(last.batch, batch)) {
+      last.blocks.push(batch.records);
+      last.settle.push(settle);
+      last.bytes += bytes;
+    } else {
+      this.#queue.push({ batch, blocks: [batch.records], settle: [settle], bytes });
+    }
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    for (let next = this.#queue.peek(); next && this.#mayWrite(next); next = this.#queue.peek()) {
+      this.#queue.shift();
+      this.#queuedBytes -= next.bytes;
+      this.#write(next);
+    }
+  }
+
+  #mayWrite(pending: Pending): boolean {
+    if (!this.#lane.out.writable) return false;
+    return this.#inFlight.size === 0 || this.#inFlightBytes + pending.bytes <= this.#limits.maxInFlightBytes;
+  }
+
+  #write(pending: Pending): void {
+    const sequence = this.#nextSequence++;
+    const records = joinBlocks(pending.blocks);
+    const sealed = sealBatch({ ...pending.batch, records }, this.#terms, sequence, this.#key, Date.now());
+    this.#inFlight.set(sequence, pending);
+    this.#inFlightBytes += pending.bytes;
+    this.recordsSent += records.count;
+    this.#lane.out.put(encodeBatchFrame(sealed));
+  }
+
+  /** Takes an answer. Throws FRAME_UNEXPECTED for a batch that was not sent or was answered already. */
+  settle(outcome: BatchOutcome): void {
+    const sequence = Number(outcome.sequence);
+    const pending = this.#inFlight.get(sequence);
+    if (!pending) throw new FedgateError('FRAME_UNEXPECTED', `an outcome for batch ${sequence}, which waits for none`);
+    this.#inFlight.delete(sequence);
+    this.#inFlightBytes -= pending.bytes;
+    if (outcome.error) {
+      const error = fromRpcStatus(outcome.error);
+      for (const { reject } of pending.settle) reject(error);
+    } else {
+      const { subscribers, dropped } = outcome;
+      for (const { resolve } of pending.settle) resolve({ subscribers, dropped });
+    }
+    this.#pump();
+    if (this.#inFlight.size === 0 && this.#queue.length === 0) this.#becomeIdle();
+  }
+
+  /** Resolves when every batch is answered. */
+  idle(): Promise<void> {
+    if (this.#inFlight.size === 0 && this.#queue.length === 0) return Promise.resolve();
+    return new Promise(resolve => this.#idle.push(resolve));
+  }
+
+  /** Ends it. What was not sent was not delivered; of what was sent and not answered nobody knows. Returns how many batches the latter are. */
+  close(reason: FedgateError): number {
+    const lost = this.#inFlight.size;
+    const org = this.#terms.recipientOrg;
+    const unknown = new FedgateError(
+      'OUTCOME_UNKNOWN',
+      `the link to ${org} ended before the answer: ${reason.message}`,
+      { metadata: { org } },
+    );
+    const unsent = new FedgateError('PEER_UNREACHABLE', `the link to ${org} ended: ${reason.message}`, {
+      metadata: { org },
+      retryAfterMs: 1000,
+    });
+    for (const pending of this.#inFlight.values()) for (const { reject } of pending.settle) reject(unknown);
+    for (const pending of this.#queue.drain()) for (const { reject } of pending.settle) reject(unsent);
+    this.#inFlight.clear();
+    this.#becomeIdle();
+    return lost;
+  }
+
+  #becomeIdle(): void {
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+}
+
+const sameStream = (a: OutgoingBatch, b: OutgoingBatch): boolean =>
+  a.channel === b.channel && a.senderNode === b.senderNode && a.patienceMs === b.patienceMs;

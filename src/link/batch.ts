@@ -1,0 +1,103 @@
+import { createHash, type KeyObject, randomBytes } from 'node:crypto';
+import { BatchHeader } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
+import { FedgateError } from '../errors.js';
+import { signDetached, verifyDetached } from '../identity/signing.js';
+import type { SealedBatch } from '../wire/lane-frames.js';
+import { malformed } from '../wire/reader.js';
+import type { RecordBlock } from '../wire/records.js';
+
+/** Records of one channel from one publisher on their way to another organisation. */
+export interface OutgoingBatch {
+  readonly channel: string;
+  readonly senderNode: string;
+  readonly patienceMs: number;
+  readonly records: RecordBlock;
+}
+
+/** What the signature binds besides the content. */
+export interface BatchTerms {
+  readonly federation: string;
+  readonly originOrg: string;
+  readonly originGateway: string;
+  readonly recipientOrg: string;
+  readonly streamEpoch: bigint;
+}
+
+const sha256 = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).digest();
+
+export const newStreamEpoch = (): bigint => randomBytes(8).readBigUInt64BE();
+
+/** Signs a batch. ~40 µs for 64 KiB, which is why batches are signed and not records. */
+export function sealBatch(
+  batch: OutgoingBatch,
+  terms: BatchTerms,
+  sequence: number,
+  key: KeyObject,
+  nowMs: number,
+): SealedBatch {
+  const header = Buffer.from(
+    BatchHeader.encode({
+      ...terms,
+      channel: batch.channel,
+      senderNode: batch.senderNode,
+      sequence: BigInt(sequence),
+      recordCount: batch.records.count,
+      contentSha256: sha256(batch.records.bytes),
+      timeMs: BigInt(nowMs),
+      patienceMs: batch.patienceMs,
+    }).finish(),
+  );
+  return { header, signature: signDetached('batch', key, header), records: batch.records };
+}
+
+/**
+ * Reads a batch that must come from the peer on this link, for us, next in sequence. Throws FRAME_MALFORMED, SIGNATURE_INVALID,
+ * IDENTITY_MISMATCH, WRONG_RECIPIENT, REPLAYED, FRAME_UNEXPECTED. All but the first say that the peer is broken or lies: the link ends.
+ */
+export function openBatch(sealed: SealedBatch, terms: BatchTerms, sequence: number, key: KeyObject): BatchHeader {
+  const header = decodeHeader(sealed.header);
+  if (!verifyDetached('batch', key, sealed.header, sealed.signature)) {
+    throw new FedgateError('SIGNATURE_INVALID', `the signature of a batch from ${terms.originOrg} does not hold`);
+  }
+  if (header.federation !== terms.federation)
+    throw new FedgateError('FEDERATION_MISMATCH', 'the batch is of another federation');
+  if (header.originOrg !== terms.originOrg || header.originGateway !== terms.originGateway) {
+    throw mismatch(
+      `a batch from ${terms.originOrg}/${terms.originGateway} claims to be from ${header.originOrg}/${header.originGateway}`,
+    );
+  }
+  if (header.recipientOrg !== terms.recipientOrg) {
+    throw new FedgateError(
+      'WRONG_RECIPIENT',
+      `a batch for ${header.recipientOrg} came to ${terms.recipientOrg}; gateways do not relay`,
+    );
+  }
+  checkSequence(header, terms.streamEpoch, sequence);
+  if (header.recordCount !== sealed.records.count || !sha256(sealed.records.bytes).equals(header.contentSha256)) {
+    throw new FedgateError(
+      'SIGNATURE_INVALID',
+      `the records of a batch from ${terms.originOrg} are not those that were signed`,
+    );
+  }
+  return header;
+}
+
+function decodeHeader(bytes: Buffer): BatchHeader {
+  try {
+    return BatchHeader.decode(bytes);
+  } catch {
+    throw malformed('the header of the batch');
+  }
+}
+
+/** Epochs are drawn per link, so a batch captured on one link is refused on every other, and twice on its own. */
+function checkSequence(header: BatchHeader, epoch: bigint, sequence: number): void {
+  if (header.streamEpoch !== epoch || header.sequence < BigInt(sequence)) {
+    throw new FedgateError('REPLAYED', `batch ${header.sequence} came again (${sequence} is next)`);
+  }
+  if (header.sequence > BigInt(sequence)) {
+    throw new FedgateError('FRAME_UNEXPECTED', `batch ${header.sequence} came where ${sequence} is next`);
+  }
+}
+
+const mismatch = (what: string): FedgateError => new FedgateError('IDENTITY_MISMATCH', what);

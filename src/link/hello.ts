@@ -1,0 +1,87 @@
+import { Hello, type Limits } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
+import { FedgateError } from '../errors.js';
+import type { Identity } from '../identity/verify.js';
+import { MAX_FRAME_BYTES, MAX_FRAME_RECORDS } from '../wire/records.js';
+import type { IncomingFrame } from './lane.js';
+
+/** The versions of the link protocol this software speaks. */
+export const LINK_VERSIONS = { min: 1, max: 1 } as const;
+/** What it can do beyond the version. */
+export const CAPABILITIES: readonly string[] = ['live'];
+
+export type LaneKind = Hello['lane'];
+export const LANE = { control: 1, mail: 2, probe: 3 } as const satisfies Record<string, LaneKind>;
+
+/** What this gateway says of itself in every hello. */
+export interface Self {
+  readonly federation: string;
+  readonly org: string;
+  readonly gateway: string;
+  readonly software: string;
+  /** Drawn when the process starts: tells a restart from a second connection. */
+  readonly instanceId: Buffer;
+  readonly snapshotVersion: () => bigint;
+}
+
+/** Bytes of batches without an outcome that we take from a peer. Memory: that much per peer at most. */
+export const MAX_IN_FLIGHT_BYTES = 32 * 1024 * 1024;
+
+const LIMITS: Limits = {
+  maxBatchBytes: MAX_FRAME_BYTES,
+  maxBatchRecords: MAX_FRAME_RECORDS,
+  maxInFlightBytes: MAX_IN_FLIGHT_BYTES,
+};
+
+export function makeHello(self: Self, lane: LaneKind, linkId: Uint8Array, streamEpoch: bigint): Hello {
+  return Hello.fromPartial({
+    lane,
+    linkId,
+    federation: self.federation,
+    org: self.org,
+    gateway: self.gateway,
+    versionMin: LINK_VERSIONS.min,
+    versionMax: LINK_VERSIONS.max,
+    capabilities: CAPABILITIES,
+    limits: LIMITS,
+    streamEpoch,
+    nextSequence: 1n,
+    timeMs: BigInt(Date.now()),
+    snapshotVersion: self.snapshotVersion(),
+    software: self.software,
+    instanceId: self.instanceId,
+  });
+}
+
+/** Judges the first frame of a peer. Throws FRAME_UNEXPECTED, FIELD_INVALID, FEDERATION_MISMATCH, IDENTITY_MISMATCH, VERSION_UNSUPPORTED. */
+export function checkHello(frame: IncomingFrame, self: Self, peer: Identity): Hello {
+  if (frame.$case !== 'hello')
+    throw new FedgateError('FRAME_UNEXPECTED', `the first frame of a lane must be a hello, not a ${frame.$case}`);
+  const hello = frame.value;
+  if (hello.linkId.length !== 16) throw invalid('link_id', 'must be 16 bytes');
+  if (hello.federation !== self.federation) {
+    throw new FedgateError('FEDERATION_MISMATCH', `${peer.org} is of another federation`, {
+      metadata: { federation: self.federation },
+    });
+  }
+  if (hello.org !== peer.org || hello.gateway !== peer.name) {
+    throw new FedgateError('IDENTITY_MISMATCH', `the hello of ${peer.org}/${peer.name} claims to be another's`, {
+      metadata: { org: peer.org },
+    });
+  }
+  if (hello.versionMin > LINK_VERSIONS.max || hello.versionMax < LINK_VERSIONS.min) {
+    throw new FedgateError(
+      'VERSION_UNSUPPORTED',
+      `link versions ${hello.versionMin} to ${hello.versionMax} are offered, ${LINK_VERSIONS.min} to ${LINK_VERSIONS.max} are spoken here`,
+    );
+  }
+  const limits = hello.limits;
+  if (!limits || limits.maxBatchBytes < 64 * 1024 || limits.maxInFlightBytes < limits.maxBatchBytes) {
+    throw invalid('limits', 'must allow batches of 64 KiB and at least one on the way');
+  }
+  return hello;
+}
+
+const invalid = (field: string, description: string): FedgateError =>
+  new FedgateError('FIELD_INVALID', `hello.${field} ${description}`, {
+    fields: [{ field: `hello.${field}`, description }],
+  });

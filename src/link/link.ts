@@ -1,0 +1,190 @@
+import type { KeyObject } from 'node:crypto';
+import type { Hello } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
+import { FedgateError } from '../errors.js';
+import type { Identity } from '../identity/verify.js';
+import type { DeliveryOutcome } from '../messaging/router.js';
+import type { OutgoingBatch } from './batch.js';
+import { BatchReceiver, type ReceiveBatch } from './batch-receiver.js';
+import { BatchSender } from './batch-sender.js';
+import { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
+import { LANE, type LaneKind, type Self } from './hello.js';
+import type { IncomingFrame, Lane } from './lane.js';
+
+/** A lane whose hellos were exchanged. */
+export interface OpenLane {
+  readonly lane: Lane;
+  /** What the peer said. */
+  readonly hello: Hello;
+  /** The epoch this side gave in its hello. */
+  readonly ownEpoch: bigint;
+}
+
+export interface LinkParts {
+  readonly peer: Identity;
+  /** Whether this side dialled. */
+  readonly dialled: boolean;
+  /** `host:port` of the other end. */
+  readonly address: string;
+  readonly control: OpenLane;
+  readonly mail: OpenLane;
+}
+
+export interface LinkSettings {
+  readonly self: Self;
+  readonly signingKey: KeyObject;
+  readonly heartbeat: HeartbeatOptions;
+  readonly receive: (peer: Identity) => ReceiveBatch;
+}
+
+/** A link that is up: all its lanes are open. It ends as a whole when one of them ends. */
+export class Link {
+  readonly peer: Identity;
+  readonly dialled: boolean;
+  readonly address: string;
+  readonly sinceMs = Date.now();
+  /** How far the peer's clock is ahead, milliseconds. */
+  readonly clockSkewMs: number;
+  /** Names the peer's process, not the connection. */
+  readonly peerInstance: string;
+  readonly #control: Lane;
+  readonly #mail: Lane;
+  readonly #sender: BatchSender;
+  readonly #receiver: BatchReceiver;
+  readonly #heartbeat: Heartbeat;
+  readonly #closed: Promise<FedgateError>;
+  #draining = false;
+  #lostBatches = 0;
+  #onDrain: ((reconnectAfterMs: number) => void) | undefined;
+
+  constructor(
+    { peer, dialled, address, control, mail }: LinkParts,
+    { self, signingKey, heartbeat, receive }: LinkSettings,
+  ) {
+    this.peer = peer;
+    this.dialled = dialled;
+    this.address = address;
+    this.clockSkewMs = Number(control.hello.timeMs) - Date.now();
+    this.peerInstance = Buffer.from(control.hello.instanceId).toString('hex');
+    this.#control = control.lane;
+    this.#mail = mail.lane;
+    const limits = mail.hello.limits;
+    if (!limits) throw new FedgateError('FRAME_UNEXPECTED', 'a hello without limits');
+    const us = {
+      federation: self.federation,
+      originOrg: self.org,
+      originGateway: self.gateway,
+      recipientOrg: peer.org,
+      streamEpoch: mail.ownEpoch,
+    };
+    const them = {
+      federation: self.federation,
+      originOrg: peer.org,
+      originGateway: peer.name,
+      recipientOrg: self.org,
+      streamEpoch: mail.hello.streamEpoch,
+    };
+    this.#sender = new BatchSender(mail.lane, us, limits, signingKey);
+    this.#receiver = new BatchReceiver(mail.lane, them, peer.publicKey, receive(peer));
+    this.#heartbeat = new Heartbeat(control.lane, [control.lane, mail.lane], heartbeat);
+    this.#closed = this.#tieTogether();
+    control.lane.listen(frame => this.#onControl(frame));
+    mail.lane.listen(frame => this.#onMail(frame));
+  }
+
+  /** Resolves with the reason once the link is over. */
+  get closed(): Promise<FedgateError> {
+    return this.#closed;
+  }
+
+  /** Whether it takes new batches. */
+  get usable(): boolean {
+    return !this.#draining && !this.#control.closed.aborted && !this.#mail.closed.aborted;
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  get roundTripMs(): number | undefined {
+    return this.#heartbeat.roundTripMs;
+  }
+
+  get recordsSent(): number {
+    return this.#sender.recordsSent;
+  }
+
+  get recordsReceived(): number {
+    return this.#receiver.recordsReceived;
+  }
+
+  /** Batches on the way when the link ended. */
+  get lostBatches(): number {
+    return this.#lostBatches;
+  }
+
+  /** As BatchSender.send. */
+  send(batch: OutgoingBatch): Promise<DeliveryOutcome> {
+    return this.#sender.send(batch);
+  }
+
+  /** Hears that the peer is going away. */
+  onDrain(listener: (reconnectAfterMs: number) => void): void {
+    this.#onDrain = listener;
+  }
+
+  /** Takes nothing new, tells the peer, waits for open answers for at most `graceMs`, and closes. */
+  async drain(reason: string, graceMs: number): Promise<void> {
+    if (!this.#draining) {
+      this.#draining = true;
+      this.#control.put({ $case: 'drain', value: { reason, reconnectAfterMs: 0 } });
+    }
+    await this.#idle(graceMs);
+    this.close(new FedgateError('DRAINING', reason));
+  }
+
+  close(reason: FedgateError): void {
+    this.#control.close(reason);
+  }
+
+  async #idle(graceMs: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const grace = new Promise<void>(resolve => {
+      timer = setTimeout(resolve, graceMs);
+    });
+    await Promise.race([this.#sender.idle(), grace]);
+    clearTimeout(timer);
+  }
+
+  #tieTogether(): Promise<FedgateError> {
+    return new Promise(resolve => {
+      const end = (lane: Lane): void => {
+        const { reason } = lane;
+        this.#heartbeat.stop();
+        this.#lostBatches += this.#sender.close(reason);
+        this.#control.close(reason);
+        this.#mail.close(reason);
+        resolve(reason);
+      };
+      for (const lane of [this.#control, this.#mail]) {
+        if (lane.closed.aborted) end(lane);
+        else lane.closed.addEventListener('abort', () => end(lane), { once: true });
+      }
+    });
+  }
+
+  #onControl(frame: IncomingFrame): void {
+    if (frame.$case === 'ping' || frame.$case === 'pong') return this.#heartbeat.take(frame);
+    if (frame.$case !== 'drain') throw misplaced(frame, LANE.control);
+    this.#draining = true;
+    this.#onDrain?.(frame.value.reconnectAfterMs);
+  }
+
+  #onMail(frame: IncomingFrame): void {
+    if (frame.$case === 'sealed') this.#receiver.take(frame.value);
+    else if (frame.$case === 'batchOutcome') this.#sender.settle(frame.value);
+    else throw misplaced(frame, LANE.mail);
+  }
+}
+
+const misplaced = (frame: IncomingFrame, lane: LaneKind): FedgateError =>
+  new FedgateError('FRAME_UNEXPECTED', `a ${frame.$case} on the ${lane === LANE.mail ? 'mail' : 'control'} lane`);

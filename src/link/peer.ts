@@ -1,0 +1,301 @@
+import { FedgateError } from '../errors.js';
+import type { OrgName } from '../identity/names.js';
+import { Fifo } from '../messaging/fifo.js';
+import type { DeliveryOutcome } from '../messaging/router.js';
+import { Backoff, LINK_BACKOFF } from './backoff.js';
+import type { OutgoingBatch } from './batch.js';
+import type { DialTarget } from './dial.js';
+import type { Link } from './link.js';
+
+/** Where a peer stands. See LinkStatus.State in gateway_service.proto. */
+export type PeerState = 'idle' | 'connecting' | 'up' | 'backoff' | 'draining' | 'blocked';
+
+export interface PeerHost {
+  /** Every way to the organisation, in the order to be tried; empty when it has no address. Throws ORG_INACTIVE, ORG_UNKNOWN, SNAPSHOT_EXPIRED. */
+  targets(org: OrgName): readonly DialTarget[];
+  dial(target: DialTarget, signal: AbortSignal): Promise<Link>;
+  /** Hears of every change of state. */
+  onState(peer: Peer): void;
+  /** `ORG/gateway` of this side. */
+  readonly selfId: string;
+}
+
+interface Waiting {
+  readonly batch: OutgoingBatch;
+  resolve(outcome: DeliveryOutcome): void;
+  reject(error: unknown): void;
+}
+
+/** How long a publish waits for a link that is being made for the first time, milliseconds. */
+const CONNECT_WAIT_MS = 5_000;
+const MAX_WAITING_BYTES = 8 * 1024 * 1024;
+
+/**
+ * One other organisation: the link to it, and the making of that link.
+ *
+ *     idle ──wanted──▶ connecting ──▶ up ──▶ draining ──▶ connecting …
+ *                        │  ▲          │
+ *                        ▼  │          ▼
+ *                       backoff ◀── connection lost          blocked: not an active member, or nothing to dial
+ *
+ * An incoming link makes it `up` from any state but blocked and resets the back-off.
+ */
+export class Peer {
+  readonly org: OrgName;
+  readonly #host: PeerHost;
+  readonly #backoff = new Backoff(LINK_BACKOFF);
+  readonly #waiting = new Fifo<Waiting>();
+  #waitingBytes = 0;
+  #state: PeerState = 'idle';
+  #sinceMs = Date.now();
+  #link: Link | undefined;
+  #wanted = false;
+  #dialling: AbortController | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #waitTimer: NodeJS.Timeout | undefined;
+  #nextRetryMs = 0;
+  #lastError: FedgateError | undefined;
+  #closed = false;
+  readonly totals = { sent: 0, received: 0, lost: 0 };
+
+  constructor(org: OrgName, host: PeerHost) {
+    this.org = org;
+    this.#host = host;
+  }
+
+  get state(): PeerState {
+    return this.#state;
+  }
+
+  get sinceMs(): number {
+    return this.#sinceMs;
+  }
+
+  get link(): Link | undefined {
+    return this.#link;
+  }
+
+  get lastError(): FedgateError | undefined {
+    return this.#lastError;
+  }
+
+  /** When the next dial is due, epoch milliseconds; 0 when none is. */
+  get nextRetryMs(): number {
+    return this.#nextRetryMs;
+  }
+
+  get wanted(): boolean {
+    return this.#wanted;
+  }
+
+  /** Makes sure that a link is being made. */
+  want(): void {
+    this.#wanted = true;
+    if (this.#state === 'idle' || this.#state === 'blocked') this.#dial();
+  }
+
+  /**
+   * Sends a batch. While the first link is being made it waits in line for a few seconds; when the peer is known to be away it is
+   * refused at once with PEER_UNREACHABLE and the time of the next attempt.
+   */
+  send(batch: OutgoingBatch): Promise<DeliveryOutcome> {
+    if (this.#link?.usable && this.#waiting.length === 0) return this.#link.send(batch);
+    this.want();
+    if (this.#state !== 'connecting' && this.#state !== 'up') return Promise.reject(this.#unreachable());
+    const bytes = batch.records.bytes.length;
+    if (this.#waitingBytes + bytes > MAX_WAITING_BYTES) return Promise.reject(this.#unreachable());
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ batch, resolve, reject });
+      this.#waitingBytes += bytes;
+      this.#waitTimer ??= setTimeout(() => this.#refuseWaiting(), CONNECT_WAIT_MS);
+    });
+  }
+
+  /** Takes a link whichever side dialled it. Between two gateways one link stays: a new process's, else the preferred one, else the newer. */
+  adopt(link: Link): void {
+    const old = this.#link;
+    if (old?.usable && old.peer.fingerprint === link.peer.fingerprint && this.#keeps(old, link)) {
+      link.close(new FedgateError('LINK_SUPERSEDED', 'the other link between these gateways stays'));
+      return;
+    }
+    if (!link.dialled) this.#stopDialling();
+    this.#use(link);
+    if (old?.usable) void old.drain('superseded by a newer link', 5_000);
+  }
+
+  /** Whether an incoming link would only be closed again. Throws LINK_SUPERSEDED. */
+  checkIncoming(instance: string): void {
+    const current = this.#link;
+    if (!current?.usable || current.peerInstance !== instance || !current.dialled) return;
+    if (this.#prefersOwn(current))
+      throw new FedgateError('LINK_SUPERSEDED', 'the other link between these gateways stays');
+  }
+
+  /** The directory changed: an organisation that may not take part is cut, one that may (again) is dialled. */
+  membershipChanged(): void {
+    try {
+      this.#host.targets(this.org);
+    } catch (error) {
+      this.#block(error as FedgateError);
+      return;
+    }
+    if (this.#state === 'blocked') this.#enter('idle');
+    if (this.#wanted && (this.#state === 'idle' || this.#state === 'backoff')) {
+      this.#backoff.reset();
+      this.#dial();
+    }
+  }
+
+  async close(graceMs: number): Promise<void> {
+    this.#closed = true;
+    this.#stopDialling();
+    this.#refuseWaiting(new FedgateError('DRAINING', 'the gateway is about to stop'));
+    await this.#link?.drain('the gateway is about to stop', graceMs);
+  }
+
+  #keeps(old: Link, fresh: Link): boolean {
+    if (old.peerInstance !== fresh.peerInstance || old.dialled === fresh.dialled) return false;
+    return old.dialled ? this.#prefersOwn(old) : !this.#prefersOwn(old);
+  }
+
+  /** Both sides must come to the same answer: the link dialled by the gateway whose name sorts first stays. */
+  #prefersOwn({ peer }: Link): boolean {
+    return this.#host.selfId < `${peer.org}/${peer.name}`;
+  }
+
+  #use(link: Link): void {
+    this.#link = link;
+    this.#lastError = undefined;
+    this.#backoff.reset();
+    this.#enter('up');
+    link.onDrain(reconnectAfterMs => {
+      if (this.#link === link) this.#enter('draining');
+      this.#scheduleDial(reconnectAfterMs);
+    });
+    void link.closed.then(reason => this.#ended(link, reason));
+    this.#flushWaiting();
+  }
+
+  #ended(link: Link, reason: FedgateError): void {
+    this.totals.sent += link.recordsSent;
+    this.totals.received += link.recordsReceived;
+    this.totals.lost += link.lostBatches;
+    if (this.#link !== link) return;
+    this.#link = undefined;
+    if (this.#closed) return;
+    this.#lastError = reason;
+    if (this.#state === 'blocked') return;
+    if (this.#wanted) this.#scheduleDial(0);
+    else this.#enter('idle');
+  }
+
+  #dial(): void {
+    if (this.#closed || this.#dialling || this.#link?.usable) return;
+    this.#clearRetry();
+    let targets: readonly DialTarget[];
+    try {
+      targets = this.#host.targets(this.org);
+    } catch (error) {
+      this.#block(error as FedgateError);
+      return;
+    }
+    if (targets.length === 0) {
+      this.#block(new FedgateError('PEER_UNREACHABLE', `${this.org} has no address and has not dialled`), {
+        keepLink: true,
+      });
+      return;
+    }
+    this.#dialling = new AbortController();
+    if (this.#state !== 'draining') this.#enter('connecting');
+    void this.#tryInOrder(targets, this.#dialling);
+  }
+
+  async #tryInOrder(targets: readonly DialTarget[], attempt: AbortController): Promise<void> {
+    let error: unknown;
+    for (const target of targets) {
+      try {
+        const link = await this.#host.dial(target, attempt.signal);
+        if (this.#dialling === attempt) this.#dialling = undefined;
+        if (attempt.signal.aborted || this.#closed) link.close(new FedgateError('CANCELLED', 'no longer wanted'));
+        else this.adopt(link);
+        return;
+      } catch (failure) {
+        if (attempt.signal.aborted) return;
+        error = failure;
+      }
+    }
+    if (this.#dialling === attempt) this.#dialling = undefined;
+    if (!this.#closed && !this.#link?.usable) this.#failed(error as FedgateError);
+  }
+
+  #failed(error: FedgateError): void {
+    this.#lastError = error;
+    this.#scheduleDial(0);
+    this.#refuseWaiting();
+  }
+
+  #scheduleDial(atLeastMs: number): void {
+    if (this.#closed) return;
+    this.#clearRetry();
+    const waitMs = Math.max(atLeastMs, this.#backoff.next());
+    this.#nextRetryMs = Date.now() + waitMs;
+    if (!this.#link?.usable) this.#enter('backoff');
+    this.#retry = setTimeout(() => this.#dial(), waitMs);
+  }
+
+  #block(error: FedgateError, { keepLink = false } = {}): void {
+    this.#lastError = error;
+    this.#stopDialling();
+    if (!keepLink) this.#link?.close(error);
+    this.#enter('blocked');
+    this.#refuseWaiting(error);
+  }
+
+  #stopDialling(): void {
+    this.#clearRetry();
+    this.#dialling?.abort();
+    this.#dialling = undefined;
+  }
+
+  #clearRetry(): void {
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    this.#nextRetryMs = 0;
+  }
+
+  #enter(state: PeerState): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.#sinceMs = Date.now();
+    this.#host.onState(this);
+  }
+
+  #flushWaiting(): void {
+    clearTimeout(this.#waitTimer);
+    this.#waitTimer = undefined;
+    this.#waitingBytes = 0;
+    for (const { batch, resolve, reject } of this.#waiting.drain()) {
+      if (this.#link) this.#link.send(batch).then(resolve, reject);
+      else reject(this.#unreachable());
+    }
+  }
+
+  #refuseWaiting(error: FedgateError = this.#unreachable()): void {
+    clearTimeout(this.#waitTimer);
+    this.#waitTimer = undefined;
+    this.#waitingBytes = 0;
+    for (const { reject } of this.#waiting.drain()) reject(error);
+  }
+
+  #unreachable(): FedgateError {
+    const last = this.#lastError;
+    // Who is not a member, or no longer, is not "unreachable": its reason says more.
+    if (this.#state === 'blocked' && last && last.reason !== 'PEER_UNREACHABLE') return last;
+    const retryAfterMs = Math.max(100, this.#nextRetryMs - Date.now());
+    const why = last ? `: ${last.message}` : '';
+    return new FedgateError('PEER_UNREACHABLE', `${this.org} cannot be reached${why}`, {
+      metadata: { org: this.org },
+      retryAfterMs,
+    });
+  }
+}

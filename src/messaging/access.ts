@@ -1,0 +1,133 @@
+import { FedgateError } from '../errors.js';
+import type { OrgName } from '../identity/names.js';
+import { type Address, formatAddress, type Pattern, parsePattern } from './address.js';
+import { covers, matches } from './pattern.js';
+
+/** Grants to nodes of the own organisation. */
+export interface NodeRule {
+  /** A node's name, or `*` for every node of the own organisation. */
+  readonly node: string;
+  /** Addresses with patterns: `channel/**` in the own organisation, `pubsub://ORG/channel/**` in another (`pubsub://*\/…` in any). */
+  readonly publish: readonly string[];
+  /** Channel patterns of the own organisation. */
+  readonly subscribe: readonly string[];
+  /** Whether it may ask how the gateway is. */
+  readonly status: boolean;
+}
+
+/** Grants to other organisations: what they may publish here. They can never subscribe. */
+export interface PeerRule {
+  /** An organisation, or `*` for every member. */
+  readonly org: string;
+  /** A node of that organisation, or `*`. */
+  readonly node: string;
+  readonly publish: readonly string[];
+}
+
+export interface AccessRules {
+  readonly nodes: readonly NodeRule[];
+  readonly peers: readonly PeerRule[];
+}
+
+interface PublishGrant {
+  readonly node: string;
+  /** `*`: any other organisation. */
+  readonly org: string;
+  readonly pattern: Pattern;
+}
+
+/** The organisation and pattern of a publish grant. Throws FIELD_INVALID naming `field`. */
+export function parsePublishGrant(text: string, ownOrg: OrgName, field: string): { org: string; pattern: Pattern } {
+  const match = /^pubsub:\/\/([^/]*)\/(.*)$/.exec(text);
+  if (!match) return { org: ownOrg, pattern: parsePattern(text, field) };
+  return { org: match[1] ?? '', pattern: parsePattern(match[2] ?? '', field) };
+}
+
+const REMEMBERED = 10_000;
+
+/** Decides who may publish and subscribe where. What no rule grants is refused. */
+export class Access {
+  readonly #ownOrg: OrgName;
+  readonly #rules: AccessRules;
+  readonly #publish: readonly PublishGrant[];
+  readonly #receive: readonly PublishGrant[];
+  readonly #decisions = new Map<string, boolean>();
+
+  constructor(ownOrg: OrgName, rules: AccessRules) {
+    this.#ownOrg = ownOrg;
+    this.#rules = rules;
+    this.#publish = rules.nodes.flatMap(({ node, publish }) =>
+      publish.map(text => ({ node, ...parsePublishGrant(text, ownOrg, 'publish') })),
+    );
+    this.#receive = rules.peers.flatMap(({ org, node, publish }) =>
+      publish.map(text => ({ node, org, pattern: parsePattern(text, 'publish') })),
+    );
+  }
+
+  /** Throws NOT_GRANTED. */
+  checkPublish(node: string, address: Address): void {
+    const granted = this.#remembered(`p ${node} ${address.org} ${address.channel}`, () =>
+      this.#publish.some(
+        grant =>
+          (grant.node === '*' || grant.node === node) &&
+          (grant.org === address.org || (grant.org === '*' && address.org !== this.#ownOrg)) &&
+          matches(grant.pattern, address.channel),
+      ),
+    );
+    if (!granted)
+      throw notGranted(`node ${node} may not publish to ${formatAddress(address)}`, 'access.nodes[].publish');
+  }
+
+  /** Throws NOT_GRANTED. */
+  checkSubscribe(node: string, pattern: Pattern): void {
+    const granted = this.#rules.nodes.some(
+      rule =>
+        (rule.node === '*' || rule.node === node) &&
+        rule.subscribe.some(text => covers(parsePattern(text, 'subscribe'), pattern)),
+    );
+    if (!granted) throw notGranted(`node ${node} may not subscribe to ${pattern.text}`, 'access.nodes[].subscribe');
+  }
+
+  /** Throws NOT_GRANTED. */
+  checkStatus(node: string): void {
+    const granted = this.#rules.nodes.some(rule => rule.status && (rule.node === '*' || rule.node === node));
+    if (!granted) throw notGranted(`node ${node} may not ask for the status`, 'access.nodes[].status');
+  }
+
+  /** Whether a node of another organisation may publish to a channel here. Throws NOT_GRANTED, the same for any channel. */
+  checkReceive(org: string, node: string, channel: string): void {
+    const granted = this.#remembered(`r ${org} ${node} ${channel}`, () =>
+      this.#receive.some(
+        grant =>
+          (grant.org === '*' || grant.org === org) &&
+          (grant.node === '*' || grant.node === node) &&
+          matches(grant.pattern, channel),
+      ),
+    );
+    if (!granted)
+      throw new FedgateError('NOT_GRANTED', `${this.#ownOrg} does not let ${org} publish to ${channel}`, {
+        metadata: { org: this.#ownOrg },
+      });
+  }
+
+  /** The organisations that are granted something by name, and whether all are. */
+  get grantedPeers(): { readonly orgs: ReadonlySet<string>; readonly everyone: boolean } {
+    const orgs = new Set(this.#rules.peers.map(rule => rule.org));
+    const everyone = orgs.delete('*');
+    return { orgs, everyone };
+  }
+
+  #remembered(key: string, decide: () => boolean): boolean {
+    const known = this.#decisions.get(key);
+    if (known !== undefined) return known;
+    const decision = decide();
+    if (this.#decisions.size >= REMEMBERED) this.#decisions.clear();
+    this.#decisions.set(key, decision);
+    return decision;
+  }
+}
+
+const notGranted = (what: string, key: string): FedgateError =>
+  new FedgateError('NOT_GRANTED', `${what}; ${key} in the gateway's configuration grants it`, {
+    metadata: { grant: key },
+  });

@@ -1,0 +1,81 @@
+import { FedgateError, fieldError, quoted } from '../errors.js';
+import { isOrgName, type OrgName, parseOrgName } from '../identity/names.js';
+
+/** A place to publish to: one channel of one organisation. */
+export interface Address {
+  readonly org: OrgName;
+  readonly channel: string;
+}
+
+const SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const MAX_SEGMENTS = 16;
+export const MAX_ADDRESS_BYTES = 512;
+const SCHEME = 'pubsub://';
+
+export const formatAddress = ({ org, channel }: Address): string => `${SCHEME}${org}/${channel}`;
+
+/**
+ * Parses `channel` or `pubsub://ORG/channel`.
+ *
+ * Throws FIELD_INVALID naming `field`, CHANNEL_RESERVED, or FEATURE_UNSUPPORTED for the kinds of address that are not served yet
+ * (`pubsub://ORG/@node`, `pubsub://*\/channel`, `pubsub://@group/channel`).
+ */
+export function parseAddress(text: string, ownOrg: OrgName, field = 'address'): Address {
+  if (!text.startsWith(SCHEME)) return { org: ownOrg, channel: parseChannel(text, field) };
+  checkLength(text, field);
+  const slash = text.indexOf('/', SCHEME.length);
+  const org = text.slice(SCHEME.length, slash < 0 ? text.length : slash);
+  const channel = slash < 0 ? '' : text.slice(slash + 1);
+  if (org === '*' || org.startsWith('@')) throw unsupported(text, 'several organisations');
+  if (!isOrgName(org)) parseOrgName(org, field);
+  if (channel.startsWith('@')) throw unsupported(text, 'one node');
+  return { org: org as OrgName, channel: parseChannel(channel, field) };
+}
+
+/** Throws FIELD_INVALID naming `field`, or CHANNEL_RESERVED. */
+export function parseChannel(text: string, field = 'channel'): string {
+  checkLength(text, field);
+  checkSegments(text, text.split('/'), field);
+  return text;
+}
+
+/** A parsed subscription pattern: its segments, where `*` is any one segment and a last `**` any number of them. */
+export interface Pattern {
+  readonly text: string;
+  readonly segments: readonly string[];
+}
+
+/** Throws FIELD_INVALID naming `field`, or CHANNEL_RESERVED. */
+export function parsePattern(text: string, field = 'pattern'): Pattern {
+  checkLength(text, field);
+  const segments = text.split('/');
+  const fixed = segments.filter(segment => segment !== '*');
+  if (fixed.at(-1) === '**' && segments.at(-1) === '**') fixed.pop();
+  if (fixed.includes('**')) throw fieldError(field, '`**` may only be the last segment');
+  checkSegments(text, fixed, field, segments.length);
+  return { text, segments };
+}
+
+function checkLength(text: string, field: string): void {
+  if (text.length === 0) throw fieldError(field, 'is empty');
+  if (text.length > MAX_ADDRESS_BYTES) throw fieldError(field, `is longer than ${MAX_ADDRESS_BYTES} bytes`);
+}
+
+function checkSegments(text: string, segments: readonly string[], field: string, count = segments.length): void {
+  if (count > MAX_SEGMENTS) throw fieldError(field, `has more than ${MAX_SEGMENTS} segments`);
+  if (text.startsWith('$')) {
+    throw new FedgateError('CHANNEL_RESERVED', `${field}: channels that begin with $ belong to fedgate itself`, {
+      fields: [{ field, description: 'is reserved' }],
+    });
+  }
+  const bad = segments.find(segment => !SEGMENT.test(segment));
+  if (bad === undefined) return;
+  const what =
+    bad === ''
+      ? 'has an empty segment'
+      : `has a segment ${quoted(bad)} (1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit)`;
+  throw fieldError(field, `${quoted(text)} ${what}`);
+}
+
+const unsupported = (text: string, what: string): FedgateError =>
+  new FedgateError('FEATURE_UNSUPPORTED', `address: ${quoted(text)} is for ${what}, which this version does not serve`);

@@ -1,0 +1,89 @@
+import type { Pattern } from './address.js';
+
+/** Whether a channel is one that the pattern speaks of. Whole segments only: `user` never opens `users` nor `user/x`. */
+export function matches(pattern: Pattern, channel: string): boolean {
+  const segments = channel.split('/');
+  const { segments: wanted } = pattern;
+  for (const [i, want] of wanted.entries()) {
+    if (want === '**') return true;
+    const segment = segments[i];
+    if (segment === undefined || (want !== '*' && want !== segment)) return false;
+  }
+  return segments.length === wanted.length;
+}
+
+/** Whether all that `asked` speaks of is granted by `granted`. A wildcard never leaves what was granted. */
+export function covers(granted: Pattern, asked: Pattern): boolean {
+  for (const [i, grant] of granted.segments.entries()) {
+    if (grant === '**') return true;
+    const ask = asked.segments[i];
+    if (ask === undefined || ask === '**') return false;
+    if (grant !== '*' && grant !== ask) return false;
+  }
+  return asked.segments.length === granted.segments.length;
+}
+
+interface TrieNode<T> {
+  readonly children: Map<string, TrieNode<T>>;
+  readonly here: Set<T>;
+  readonly below: Set<T>;
+}
+
+const newNode = <T>(): TrieNode<T> => ({ children: new Map(), here: new Set(), below: new Set() });
+
+/** Which of many patterns match a channel, in time that depends on the channel's segments and not on how many patterns there are. */
+export class PatternIndex<T> {
+  readonly #root = newNode<T>();
+
+  add(pattern: Pattern, value: T): void {
+    const { node, deep } = this.#find(pattern);
+    (deep ? node.below : node.here).add(value);
+  }
+
+  remove(pattern: Pattern, value: T): void {
+    const path: { parent: TrieNode<T>; segment: string }[] = [];
+    const { node, deep } = this.#find(pattern, path);
+    (deep ? node.below : node.here).delete(value);
+    // Nodes that hold nothing any more go, so that churn does not grow the tree.
+    for (const { parent, segment } of path.reverse()) {
+      const child = parent.children.get(segment);
+      if (child && child.children.size === 0 && child.here.size === 0 && child.below.size === 0)
+        parent.children.delete(segment);
+      else break;
+    }
+  }
+
+  #find(pattern: Pattern, path?: { parent: TrieNode<T>; segment: string }[]): { node: TrieNode<T>; deep: boolean } {
+    let node = this.#root;
+    for (const segment of pattern.segments) {
+      if (segment === '**') return { node, deep: true };
+      path?.push({ parent: node, segment });
+      let child = node.children.get(segment);
+      if (!child) {
+        child = newNode<T>();
+        node.children.set(segment, child);
+      }
+      node = child;
+    }
+    return { node, deep: false };
+  }
+
+  match(channel: string): Set<T> {
+    const found = new Set<T>();
+    collect(this.#root, channel.split('/'), 0, found);
+    return found;
+  }
+}
+
+function collect<T>(node: TrieNode<T>, segments: readonly string[], at: number, found: Set<T>): void {
+  for (const value of node.below) found.add(value);
+  const segment = segments[at];
+  if (segment === undefined) {
+    for (const value of node.here) found.add(value);
+    return;
+  }
+  const exact = node.children.get(segment);
+  if (exact) collect(exact, segments, at + 1, found);
+  const any = node.children.get('*');
+  if (any) collect(any, segments, at + 1, found);
+}

@@ -1,0 +1,84 @@
+import { encodeDelivery, type Origin } from '../wire/messaging-frames.js';
+import type { RecordBlock } from '../wire/records.js';
+import type { LiveSubscription } from './live-subscription.js';
+import { PatternIndex } from './pattern.js';
+
+/** Records of one channel of the own organisation, from a verified sender. */
+export interface Delivery extends Origin {
+  readonly records: RecordBlock;
+  readonly patienceMs: number;
+}
+
+/** To how many subscriptions records were handed, and for how many they were dropped. */
+export interface DeliveryOutcome {
+  readonly subscribers: number;
+  readonly dropped: number;
+}
+
+const NOBODY: DeliveryOutcome = { subscribers: 0, dropped: 0 };
+const CACHED_CHANNELS = 10_000;
+
+/** Hands records to the live subscriptions of their channel. Order: a subscription gets frames in the order of the calls. */
+export class Router {
+  readonly #count: (handed: number, dropped: number) => void;
+  readonly #index = new PatternIndex<LiveSubscription>();
+  readonly #open = new Set<LiveSubscription>();
+  readonly #cache = new Map<string, readonly LiveSubscription[]>();
+
+  /** `count` hears how many records were handed to subscriptions, and how many were dropped, of each delivery. */
+  constructor(count: (handed: number, dropped: number) => void = () => undefined) {
+    this.#count = count;
+  }
+
+  add(subscription: LiveSubscription): void {
+    this.#index.add(subscription.pattern, subscription);
+    this.#open.add(subscription);
+    this.#cache.clear();
+  }
+
+  remove(subscription: LiveSubscription): void {
+    this.#index.remove(subscription.pattern, subscription);
+    this.#open.delete(subscription);
+    this.#cache.clear();
+    subscription.close();
+  }
+
+  get subscriptions(): ReadonlySet<LiveSubscription> {
+    return this.#open;
+  }
+
+  /** A promise only while a publisher's patience is in use, so that the common case costs no turn of the loop. */
+  deliver(delivery: Delivery): DeliveryOutcome | Promise<DeliveryOutcome> {
+    const targets = this.#targets(delivery.channel);
+    if (targets.length === 0) return NOBODY;
+    const frame = encodeDelivery(delivery, delivery.records);
+    let subscribers = 0;
+    let dropped = 0;
+    const held: Promise<boolean>[] = [];
+    for (const target of targets) {
+      const taken = target.offer(frame, delivery.records.count, delivery.patienceMs);
+      if (taken === true) subscribers++;
+      else if (taken === false) dropped++;
+      else held.push(taken);
+    }
+    if (held.length === 0) return this.#counted({ subscribers, dropped }, delivery);
+    return Promise.all(held).then(results => {
+      const late = results.filter(Boolean).length;
+      return this.#counted({ subscribers: subscribers + late, dropped: dropped + results.length - late }, delivery);
+    });
+  }
+
+  #counted(outcome: DeliveryOutcome, { records }: Delivery): DeliveryOutcome {
+    this.#count(outcome.subscribers * records.count, outcome.dropped * records.count);
+    return outcome;
+  }
+
+  #targets(channel: string): readonly LiveSubscription[] {
+    const known = this.#cache.get(channel);
+    if (known) return known;
+    const found = [...this.#index.match(channel)];
+    if (this.#cache.size >= CACHED_CHANNELS) this.#cache.clear();
+    this.#cache.set(channel, found);
+    return found;
+  }
+}

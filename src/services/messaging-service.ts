@@ -1,0 +1,206 @@
+import type { ServerDuplexStream, ServiceDefinition } from '@grpc/grpc-js';
+import {
+  MessagingServiceService,
+  type PublishResponse,
+  type PublishResult,
+  type PublishStreamResponse,
+  SubscribeRequest,
+} from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
+import { FedgateError, fieldError } from '../errors.js';
+import type { Access } from '../messaging/access.js';
+import { parsePattern } from '../messaging/address.js';
+import { LiveSubscription, noticeFrame, type SubscriptionLimits } from '../messaging/live-subscription.js';
+import type { Publisher, PublishOutcome } from '../messaging/publisher.js';
+import type { Router } from '../messaging/router.js';
+import type { CallContext, CallWrapper, Handlers } from '../transport/calls.js';
+import type { FrameWriter } from '../transport/frame-writer.js';
+import { toRpcStatus } from '../transport/status.js';
+import { type PublishFrame, readPublishRequest, readPublishStreamRequest } from '../wire/messaging-frames.js';
+import { malformed } from '../wire/reader.js';
+
+export interface MessagingHost {
+  readonly gateway: string;
+  readonly publisher: Publisher;
+  readonly router: Router;
+  readonly access: Access;
+  readonly limits: SubscriptionLimits & { readonly subscriptionsPerNode: number };
+  /** Fires when the gateway stops: subscriptions end with its reason. */
+  readonly draining: AbortSignal;
+}
+
+/** Bytes of frames that a client may have unanswered before the gateway stops reading its stream. */
+export const MAX_UNANSWERED_BYTES = 8 * 1024 * 1024;
+
+const untouched = (bytes: Buffer): Buffer => bytes;
+
+/** The service with the frames of the hot path left as bytes in both directions. */
+export const messagingDefinition: ServiceDefinition = {
+  publish: { ...MessagingServiceService.publish, requestDeserialize: untouched },
+  publishStream: { ...MessagingServiceService.publishStream, requestDeserialize: untouched },
+  subscribe: { ...MessagingServiceService.subscribe, requestDeserialize: untouched, responseSerialize: untouched },
+} as ServiceDefinition;
+
+export function messagingService(
+  wrapper: CallWrapper<{ readonly name: string }>,
+  host: MessagingHost,
+): Handlers<typeof MessagingServiceService> {
+  type Context = CallContext<{ readonly name: string }>;
+  const perNode = new Map<string, number>();
+  return {
+    publish: wrapper.unary(async (bytes: Buffer, { caller }: Context): Promise<PublishResponse> => {
+      const outcome = await host.publisher.publish(caller.name, readPublishRequest(bytes));
+      return { result: toResult(outcome) };
+    }),
+    publishStream: wrapper.bidi(
+      (call: ServerDuplexStream<Buffer, PublishStreamResponse>, out, { caller, signal }: Context) =>
+        new PublishStreamSession(call, out, caller.name, host.publisher).run(signal),
+    ),
+    subscribe: wrapper.serverStream(async (bytes: Buffer, out: FrameWriter<Buffer>, { caller, signal }: Context) => {
+      const pattern = parsePattern(decodeSubscribe(bytes).pattern);
+      host.access.checkSubscribe(caller.name, pattern);
+      const open = perNode.get(caller.name) ?? 0;
+      if (open >= host.limits.subscriptionsPerNode) {
+        throw new FedgateError('LIMIT_REACHED', `node ${caller.name} has ${open} subscriptions open`, {
+          metadata: { limit: 'subscriptions per node' },
+        });
+      }
+      perNode.set(caller.name, open + 1);
+      const subscription = new LiveSubscription(caller.name, pattern, out, host.limits, Date.now());
+      try {
+        host.router.add(subscription);
+        out.put(noticeFrame({ $case: 'opened', value: { gateway: host.gateway } }));
+        await ended(signal, host.draining);
+      } finally {
+        host.router.remove(subscription);
+        perNode.set(caller.name, (perNode.get(caller.name) ?? 1) - 1);
+      }
+    }),
+  };
+}
+
+function decodeSubscribe(bytes: Buffer): SubscribeRequest {
+  try {
+    return SubscribeRequest.decode(bytes);
+  } catch {
+    throw malformed('a SubscribeRequest');
+  }
+}
+
+/** Resolves when the call is over; rejects when the gateway ends it. */
+function ended(call: AbortSignal, draining: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const drain = (): void => reject(draining.reason);
+    if (draining.aborted) return drain();
+    draining.addEventListener('abort', drain, { once: true });
+    const over = (): void => {
+      draining.removeEventListener('abort', drain);
+      resolve();
+    };
+    if (call.aborted) over();
+    else call.addEventListener('abort', over, { once: true });
+  });
+}
+
+const toResult = ({ org, side, subscribers, dropped }: PublishOutcome): PublishResult => ({
+  side: side === 'local' ? 1 : 2,
+  subscribers,
+  dropped,
+  org,
+});
+
+/** One PublishStream call: reads frames while few enough are unanswered, and answers each when its fate is known. */
+class PublishStreamSession {
+  readonly #call: ServerDuplexStream<Buffer, PublishStreamResponse>;
+  readonly #out: FrameWriter<PublishStreamResponse>;
+  readonly #node: string;
+  readonly #publisher: Publisher;
+  #unansweredBytes = 0;
+  #unanswered = 0;
+  #lastFrameId = 0;
+  #halfClosed = false;
+  #paused = false;
+  #finish: (() => void) | undefined;
+
+  constructor(
+    call: ServerDuplexStream<Buffer, PublishStreamResponse>,
+    out: FrameWriter<PublishStreamResponse>,
+    node: string,
+    publisher: Publisher,
+  ) {
+    this.#call = call;
+    this.#out = out;
+    this.#node = node;
+    this.#publisher = publisher;
+  }
+
+  run(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#finish = () => {
+        if (this.#halfClosed && this.#unanswered === 0) resolve();
+      };
+      signal.addEventListener('abort', () => resolve(), { once: true });
+      this.#out.onDrain(() => this.#adjust());
+      this.#call.on('end', () => {
+        this.#halfClosed = true;
+        this.#finish?.();
+      });
+      this.#call.on('data', (bytes: Buffer) => {
+        try {
+          this.#take(bytes);
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+  }
+
+  /** Throws what must end the stream: bytes that are no frame. What is wrong with a readable frame is its answer. */
+  #take(bytes: Buffer): void {
+    const frame = readPublishStreamRequest(bytes);
+    if (frame.frameId <= this.#lastFrameId)
+      throw fieldError('frame_id', `is ${frame.frameId} after ${this.#lastFrameId}; it must rise`);
+    if (frame.address === '') throw fieldError('address', 'is empty');
+    this.#lastFrameId = frame.frameId;
+    this.#unanswered++;
+    this.#unansweredBytes += bytes.length;
+    this.#publish(frame, bytes.length);
+    this.#adjust();
+  }
+
+  #publish(frame: PublishFrame, bytes: number): void {
+    try {
+      const outcome = this.#publisher.publish(this.#node, frame);
+      if (!(outcome instanceof Promise))
+        return this.#answer(frame.frameId, bytes, { $case: 'result', value: toResult(outcome) });
+      outcome.then(
+        settled => this.#answer(frame.frameId, bytes, { $case: 'result', value: toResult(settled) }),
+        error => this.#refuse(frame.frameId, bytes, error),
+      );
+    } catch (error) {
+      this.#refuse(frame.frameId, bytes, error);
+    }
+  }
+
+  #refuse(frameId: number, bytes: number, thrown: unknown): void {
+    const error =
+      thrown instanceof FedgateError ? thrown : new FedgateError('INTERNAL', 'internal error', { cause: thrown });
+    this.#answer(frameId, bytes, { $case: 'error', value: toRpcStatus(error) });
+  }
+
+  #answer(frameId: number, bytes: number, outcome: NonNullable<PublishStreamResponse['outcome']>): void {
+    this.#unanswered--;
+    this.#unansweredBytes -= bytes;
+    this.#out.put({ frameId: BigInt(frameId), outcome });
+    this.#adjust();
+    this.#finish?.();
+  }
+
+  /** Reads on only while the client reads its answers and few enough of its frames are without one. */
+  #adjust(): void {
+    const pause = this.#unansweredBytes > MAX_UNANSWERED_BYTES || !this.#out.writable;
+    if (pause === this.#paused) return;
+    this.#paused = pause;
+    if (pause) this.#call.pause();
+    else this.#call.resume();
+  }
+}

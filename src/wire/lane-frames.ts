@@ -1,0 +1,61 @@
+import { FieldReader, LENGTH_DELIMITED, malformed } from './reader.js';
+import { MAX_FRAME_BYTES, RECORDS_FIELD, type RecordBlock, RecordCollector, tooLarge } from './records.js';
+import { FieldWriter } from './writer.js';
+
+/** The opaque forms of the frames of `fedgate.federation.v1`. Field numbers are those of federation_service.proto. */
+
+/** A batch as it travels: the signed header and the records still encoded. */
+export interface SealedBatch {
+  readonly header: Buffer;
+  readonly signature: Buffer;
+  readonly records: RecordBlock;
+}
+
+/** What a lane receives: a batch in opaque form, or the bytes of a LaneFrame of another kind. */
+export type OpenedLaneFrame = { readonly batch: SealedBatch } | { readonly other: Buffer };
+
+const FRAME = 1;
+const BATCH = 5;
+/** Room for the header and signature of a batch beside its records. */
+export const BATCH_OVERHEAD_BYTES = 4096;
+
+/** Encodes OpenLaneRequest or OpenLaneResponse (both: field 1) with a LaneFrame of another kind than a batch. */
+export const encodeLaneFrame = (frame: Uint8Array): Buffer =>
+  Buffer.concat([new FieldWriter().prefix(FRAME, frame.length).view(), frame]);
+
+export function encodeBatchFrame({ header, signature, records }: SealedBatch): Buffer {
+  const fields = new FieldWriter().bytes(1, header).bytes(2, signature);
+  const batchLength = fields.length + records.bytes.length;
+  const inner = new FieldWriter().prefix(BATCH, batchLength);
+  const outer = new FieldWriter().prefix(FRAME, inner.length + batchLength);
+  return Buffer.concat([outer.view(), inner.view(), fields.view(), records.bytes]);
+}
+
+/** Throws FRAME_MALFORMED, FRAME_TOO_LARGE, FIELD_INVALID. */
+export function openLaneFrame(bytes: Buffer): OpenedLaneFrame {
+  const outer = new FieldReader(bytes);
+  if (!outer.next() || outer.field !== FRAME || outer.wireType !== LENGTH_DELIMITED)
+    throw malformed('it holds no lane frame');
+  if (outer.end !== bytes.length) throw malformed('something stands behind the lane frame');
+  const inner = new FieldReader(bytes, outer.start, outer.end);
+  if (!inner.next()) throw malformed('the lane frame is empty');
+  if (inner.field !== BATCH) return { other: outer.content() };
+  if (inner.end !== outer.end) throw malformed('something stands behind the batch');
+  return { batch: readBatch(bytes, inner.start, inner.end) };
+}
+
+function readBatch(bytes: Buffer, start: number, end: number): SealedBatch {
+  if (end - start > MAX_FRAME_BYTES + BATCH_OVERHEAD_BYTES) throw tooLarge('the batch is over the limit');
+  const reader = new FieldReader(bytes, start, end);
+  const records = new RecordCollector();
+  let header: Buffer | undefined;
+  let signature: Buffer | undefined;
+  while (reader.next()) {
+    if (reader.field === RECORDS_FIELD) records.take(reader);
+    else if (reader.field === 1 && reader.wireType === LENGTH_DELIMITED) header = reader.content();
+    else if (reader.field === 2 && reader.wireType === LENGTH_DELIMITED) signature = reader.content();
+    else throw malformed(`field ${reader.field} of the batch is not known`);
+  }
+  if (!header || !signature) throw malformed('the batch has no header or no signature');
+  return { header, signature, records: records.finish() };
+}
