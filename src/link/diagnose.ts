@@ -205,8 +205,8 @@ function checkTls(
     });
     const finish = (settle: () => void): void => {
       clearTimeout(timer);
-      tls.destroy();
       settle();
+      tls.destroy();
     };
     const timer = setTimeout(
       () =>

@@ -1,0 +1,69 @@
+import type { Command } from 'commander';
+import { GatewayServiceService, type GetStatusResponse, type LinkStatus } from '../../../gen/ts/fedgate/gateway/v1/gateway_service.js';
+import { callUnary } from '../../transport/client-calls.js';
+import { formatDuration } from '../duration.js';
+import { type CliEnv, print, printJson, table } from '../env.js';
+import { connectTo, type GatewayOptions, withGatewayOptions } from '../options.js';
+import { examples } from '../program.js';
+import { formatBytes } from '../progress.js';
+
+export function registerStatus(program: Command, env: CliEnv): void {
+  const command = program.command('status').description('show this gateway, its links, its subscriptions and rates').option('--json', 'show as JSON');
+  withGatewayOptions(command)
+    .addHelpText('after', examples('fedgate status', "fedgate status --json | jq '.links[] | select(.state != \"up\")'"))
+    .action(async (options: GatewayOptions & { json?: boolean }) => {
+      const client = await connectTo(env, options);
+      try {
+        const status = await callUnary(client.channel, GatewayServiceService.getStatus, {}, { timeoutMs: 5_000 });
+        await (options.json ? printJson(env, forJson(status)) : print(env, describeStatus(status, Date.now())));
+      } finally {
+        client.close();
+      }
+    });
+}
+
+const STATES: Readonly<Record<number, string>> = { 1: 'idle', 2: 'connecting', 3: 'up', 4: 'backoff', 5: 'draining', 6: 'blocked' };
+const stateOf = ({ state }: LinkStatus): string => STATES[state] ?? 'unknown';
+
+const forJson = (status: GetStatusResponse): unknown => ({ ...status, links: status.links.map(link => ({ ...link, state: stateOf(link) })) });
+
+function describeStatus(status: GetStatusResponse, now: number): string {
+  const { registry, rates } = status;
+  const ago = (ms: bigint): string => formatDuration(now - Number(ms));
+  const head = [
+    `${status.org}/${status.gateway} in ${status.federation}: ${status.software}, up ${ago(status.startTimeMs)}, ${formatBytes(Number(status.residentBytes))} of memory`,
+    `registry: ${registry?.connected ? 'connected' : 'not connected'}, snapshot ${registry?.snapshotVersion ?? 0} good for ${formatDuration(Number(registry?.snapshotExpireTimeMs ?? 0n) - now)}${registry?.lastError ? ` (${registry.lastError})` : ''}`,
+    `published ${rates?.publishedTotal ?? 0} (${rate(rates?.publishedPerSecond)}), delivered ${rates?.deliveredTotal ?? 0} (${rate(rates?.deliveredPerSecond)}), dropped ${rates?.droppedTotal ?? 0}, refused ${rates?.refusedTotal ?? 0}`,
+  ];
+  return [...head, '', linksTable(status.links, now), '', subscriptionsTable(status, now)].join('\n');
+}
+
+const rate = (perSecond = 0): string => `${perSecond.toFixed(perSecond < 10 ? 1 : 0)}/s`;
+
+function linksTable(links: readonly LinkStatus[], now: number): string {
+  if (links.length === 0) return 'no links: nobody was published to yet, and no other organisation is granted anything';
+  const rows = links.map(link => [
+    link.org,
+    stateOf(link),
+    formatDuration(now - Number(link.sinceMs)),
+    link.address ? `${link.dialled ? 'to' : 'from'} ${link.address}` : '-',
+    link.roundTripUs > 0n ? `${(Number(link.roundTripUs) / 1000).toFixed(1)} ms` : '-',
+    `${link.recordsSent}/${link.recordsReceived}`,
+    link.nextRetryMs > 0n ? `in ${formatDuration(Number(link.nextRetryMs) - now)}` : '-',
+    link.lastError || '-',
+  ]);
+  return table([['LINK', 'STATE', 'SINCE', 'ADDRESS', 'RTT', 'SENT/RECEIVED', 'NEXT TRY', 'LAST ERROR'], ...rows]);
+}
+
+function subscriptionsTable({ subscriptions }: GetStatusResponse, now: number): string {
+  if (subscriptions.length === 0) return 'no subscriptions';
+  const rows = subscriptions.map(({ node, pattern, sinceMs, recordsDelivered, recordsDropped, queuedBytes }) => [
+    node,
+    pattern,
+    formatDuration(now - Number(sinceMs)),
+    String(recordsDelivered),
+    String(recordsDropped),
+    formatBytes(Number(queuedBytes)),
+  ]);
+  return table([['NODE', 'PATTERN', 'SINCE', 'DELIVERED', 'DROPPED', 'QUEUED'], ...rows]);
+}
