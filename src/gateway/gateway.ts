@@ -267,7 +267,7 @@ class RunningGateway implements Gateway {
       org: membership.org,
       access: this.#access,
       router: this.#router,
-      remote: this.#peers,
+      remote: { send: (to, batch) => this.#peers.send(to, batch).catch(error => Promise.reject(this.#explain(error))) },
       onPublished: records => this.#published.add(records),
     });
     const limits = {
@@ -320,6 +320,13 @@ class RunningGateway implements Gateway {
     );
     listener.addService(federationDefinition, federationService(calls, this.#peers.acceptor));
     return listener;
+  }
+
+  /** A member that was cut off sees its peers vanish; the registry, which still answers it, says why. */
+  #explain(error: unknown): unknown {
+    const { lastError } = this.#watcher.status();
+    const cutOff = error instanceof FedgateError && error.reason === 'PEER_UNREACHABLE' && lastError?.reason === 'ORG_INACTIVE';
+    return cutOff ? new FedgateError('ORG_INACTIVE', `${this.#self.org} itself is not active: ${lastError.message}`, { cause: error }) : error;
   }
 
   /** Nodes of the own organisation are served whatever the federation thinks of it at the moment. */

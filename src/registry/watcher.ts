@@ -10,7 +10,7 @@ const BACKOFF = { firstMs: 200, longestMs: 30_000 } as const;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export interface WatcherOptions {
-  readonly client: RegistryClient;
+  readonly client: Pick<RegistryClient, 'getSnapshot' | 'watchSnapshot'>;
   readonly directory: Directory;
   /** Hears of every snapshot that was refused. The last good one stays. */
   readonly onSecurityEvent: (error: FedgateError) => void;

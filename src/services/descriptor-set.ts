@@ -3,7 +3,7 @@ import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 
 /**
- * The part of a compiled descriptor set that explains some services.
+ * The part of a compiled descriptor set that explains some services, and some files more.
  *
  * A file is handed out as the compiler wrote it: decoding and encoding again would lose options that this process has no schema for.
  */
@@ -13,14 +13,17 @@ export class DescriptorSet {
   readonly #fileOfSymbol = new Map<string, string>();
   readonly #messages = new Set<string>();
 
-  /** Keeps the files that declare `services` and what they import. A service that `descriptors` does not hold is a defect: it throws. */
-  constructor(descriptors: Uint8Array, services: readonly string[]) {
+  /** Keeps the files that declare `services`, `files`, and what they import. One that `descriptors` does not hold is a defect: it throws. */
+  constructor(descriptors: Uint8Array, services: readonly string[], files: readonly string[] = []) {
     const bytes = splitFiles(descriptors);
     const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, descriptors));
-    for (const service of services) {
-      const declared = registry.getService(service);
-      if (!declared) throw new Error(`the descriptor set holds no service ${service}`);
-      this.#keep(declared.file, bytes);
+    const wanted = [
+      ...services.map(name => ({ name, file: registry.getService(name)?.file })),
+      ...files.map(name => ({ name, file: registry.getFile(name) })),
+    ];
+    for (const { name, file } of wanted) {
+      if (!file) throw new Error(`the descriptor set holds no ${name}`);
+      this.#keep(file, bytes);
     }
   }
 

@@ -25,6 +25,9 @@ export interface ReflectionOptions {
   readonly services: readonly string[];
 }
 
+/** Nothing imports it: details travel as `google.protobuf.Any`. Without it tools cannot print an answer that holds an error. */
+const ERROR_DETAILS = 'google/rpc/error_details.proto';
+
 /** The two services to add to a listener. */
 export interface Reflection {
   readonly v1: { readonly definition: typeof ServerReflectionService; readonly implementation: ServerReflectionServer };
@@ -35,7 +38,8 @@ export interface Reflection {
 }
 
 export function createReflection(calls: CallWrapper<unknown>, { services }: ReflectionOptions): Reflection {
-  const descriptors = new DescriptorSet(readFileSync(new URL('gen/descriptors.binpb', packageRoot)), services);
+  const compiled = readFileSync(new URL('gen/descriptors.binpb', packageRoot));
+  const descriptors = new DescriptorSet(compiled, services, [ERROR_DETAILS]);
   const handler = calls.bidi<ServerReflectionRequest, ServerReflectionResponse>(async (requests, out) => {
     // A plain `for await` destroys both directions of the call when the caller half-closes, and the caller waits for ever.
     for await (const each of requests.iterator({ destroyOnReturn: false })) {

@@ -1,0 +1,31 @@
+import { join } from 'node:path';
+import { orgFolder } from '../identity/org-folder.js';
+import { gatewayDnsName } from '../identity/subject.js';
+import { DEMO_FEDERATION, type DemoOrg, type DemoWorld } from './world.js';
+
+/** A command to try in another terminal, and what it shows. */
+export interface Exploration {
+  readonly what: string;
+  readonly command: string;
+}
+
+/** Commands that work as they are, from the folder of the checkout, while the demo runs. */
+export function explorations({ acme, globex, initech, registryFolder, folder }: DemoWorld): Exploration[] {
+  const grpc = (org: DemoOrg): string => {
+    const node = orgFolder(org.folder).node(org.node);
+    return `--cacert ${join(node, 'ca.crt')} --cert ${join(node, 'tls.crt')} --key ${join(node, 'tls.key')}`;
+  };
+  const server = gatewayDnsName(DEMO_FEDERATION, globex.name, 'gw1');
+  return [
+    { what: 'hear what arrives at GLOBEX', command: `npx fedgate sub 'orders/*' --context ${globex.context}` },
+    { what: 'publish to GLOBEX as ACME', command: `npx fedgate pub pubsub://GLOBEX/orders/created hello --context ${acme.context}` },
+    { what: 'be refused, as INITECH', command: `npx fedgate pub pubsub://GLOBEX/orders/created hello --context ${initech.context}` },
+    { what: "see GLOBEX's gateway, its links and subscriptions", command: `npx fedgate status --context ${globex.context}` },
+    { what: 'test the way from ACME to GLOBEX', command: `npx fedgate doctor GLOBEX --context ${acme.context}` },
+    { what: 'list the members', command: `npx fedgate registry list --dir ${registryFolder}` },
+    { what: 'call it without any of our code', command: `npx buf curl --protocol grpc ${grpc(globex)} --servername ${server} -d '{}' https://${globex.nodeAddress}/fedgate.gateway.v1.GatewayService/GetStatus` },
+    { what: 'the same with grpcurl', command: `grpcurl ${grpc(globex).replaceAll('--', '-')} -authority ${server} ${globex.nodeAddress} list` },
+    { what: "kill GLOBEX's gateway and watch it come back", command: `kill -9 ${globex.gateway.pid}` },
+    { what: 'read its log', command: `tail -f ${join(folder, 'logs', 'globex.log')}` },
+  ];
+}
