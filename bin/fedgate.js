@@ -19,8 +19,13 @@ function newest(folder) {
 }
 
 const isCheckout = existsSync(new URL('src/', root)) && existsSync(compiler);
-if (isCheckout && (!existsSync(compiled) || !existsSync(stamp) || newest(new URL('src/', root)) > statSync(stamp).mtimeMs)) {
-  const result = spawnSync(fileURLToPath(compiler), ['-p', fileURLToPath(new URL('tsconfig.json', root))], { stdio: ['ignore', 2, 2] });
+if (
+  isCheckout &&
+  (!existsSync(compiled) || !existsSync(stamp) || newest(new URL('src/', root)) > statSync(stamp).mtimeMs)
+) {
+  const result = spawnSync(fileURLToPath(compiler), ['-p', fileURLToPath(new URL('tsconfig.json', root))], {
+    stdio: ['ignore', 2, 2],
+  });
   if (result.status !== 0) process.exit(1);
 }
 await import(compiled.href);

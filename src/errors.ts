@@ -1,3 +1,5 @@
+import { escapeControls } from './text.js';
+
 /**
  * Every way fedgate says no.
  *
@@ -241,11 +243,8 @@ export function describe(error: unknown): string {
   return String(error);
 }
 
-/** A value out of a request, made safe to stand in a message: control characters escaped, cut at 80 characters. */
+/** A value out of a request, made safe to stand in a message: in quotes, control characters escaped, cut at 80 characters. */
 export function quoted(value: string): string {
   const cut = value.length > 80 ? `${value.slice(0, 80)}…` : value;
-  return JSON.stringify(cut).replace(
-    /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069]/g,
-    c => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  return escapeControls(JSON.stringify(cut));
 }

@@ -1,4 +1,7 @@
 import { run } from './cli/program.js';
+import { quietGrpc } from './transport/quiet.js';
+
+quietGrpc(process.env);
 
 const interrupted = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM'] as const) {

@@ -13,7 +13,11 @@ const NEWLINE = 0x0a;
  * One record per line, without its line feed. A last line without one is marked, so that the other end can write the very same bytes.
  * Throws FRAME_TOO_LARGE naming the line.
  */
-export async function* readLines(input: Readable, contentType: string | undefined, skip: number): AsyncGenerator<RecordInit> {
+export async function* readLines(
+  input: Readable,
+  contentType: string | undefined,
+  skip: number,
+): AsyncGenerator<RecordInit> {
   let rest: Buffer = Buffer.alloc(0);
   let number = 0;
   for await (const chunk of input as AsyncIterable<Buffer | string>) {
@@ -32,5 +36,7 @@ export async function* readLines(input: Readable, contentType: string | undefine
 
 function checked(line: Buffer, number: number): Buffer {
   if (line.length <= MAX_RECORD_BYTES - 16 * 1024) return line;
-  throw new FedgateError('FRAME_TOO_LARGE', `line ${number} has more than ${MAX_RECORD_BYTES - 16 * 1024} bytes`, { metadata: { limit: 'record' } });
+  throw new FedgateError('FRAME_TOO_LARGE', `line ${number} has more than ${MAX_RECORD_BYTES - 16 * 1024} bytes`, {
+    metadata: { limit: 'record' },
+  });
 }

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { connect, type FedgateClient } from '../client/index.js';
 import { fieldError, quoted } from '../errors.js';
-import { type CliEnv, say } from './env.js';
 import { parseDuration } from './duration.js';
+import { type CliEnv, say } from './env.js';
 
 /** Options of every command that talks to the own gateway. */
 export interface GatewayOptions {
@@ -12,13 +12,20 @@ export interface GatewayOptions {
 
 export const withGatewayOptions = (command: Command): Command =>
   command
-    .option('--context <name>', 'a context, or the path of a context file; FEDGATE_CONTEXT otherwise, then the current one')
+    .option(
+      '--context <name>',
+      'a context, or the path of a context file; FEDGATE_CONTEXT otherwise, then the current one',
+    )
     .option('--connect-timeout <duration>', 'how long to try to reach the gateway', '5s');
 
 /** Connects as the chosen context says; tells on standard error when the connection breaks and when it is back. */
 export async function connectTo(env: CliEnv, options: GatewayOptions): Promise<FedgateClient> {
   const connectTimeoutMs = parseDuration(options.connectTimeout, '--connect-timeout');
-  const client = await connect({ context: options.context ?? env.variables['FEDGATE_CONTEXT'], connectTimeoutMs, signal: env.signal });
+  const client = await connect({
+    context: options.context ?? env.variables.FEDGATE_CONTEXT,
+    connectTimeoutMs,
+    signal: env.signal,
+  });
   client.on('disconnected', error => say(env, `fedgate: the gateway is gone (${error.message}); trying again`));
   client.on('connected', () => say(env, 'fedgate: the gateway is back'));
   return client;
@@ -27,7 +34,8 @@ export async function connectTo(env: CliEnv, options: GatewayOptions): Promise<F
 /** Parses a whole number. Throws FIELD_INVALID naming the option. */
 export function parseCount(text: string, option: string, least = 0): number {
   const count = Number(text);
-  if (!/^\d{1,15}$/.test(text) || count < least) throw fieldError(option, `${quoted(text)} is not a whole number from ${least} on`);
+  if (!/^\d{1,15}$/.test(text) || count < least)
+    throw fieldError(option, `${quoted(text)} is not a whole number from ${least} on`);
   return count;
 }
 

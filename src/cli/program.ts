@@ -50,7 +50,3 @@ function report(env: CliEnv, error: unknown): void {
   if (error instanceof FedgateError) say(env, `fedgate: ${error.message} [${error.reason}]`);
   else say(env, `fedgate: unexpected: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
 }
-
-/** Text for `addHelpText('after', …)`. */
-export const examples = (...lines: readonly string[]): string =>
-  `\nExamples:\n${lines.map(line => `  ${line}`).join('\n')}`;

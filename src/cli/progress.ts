@@ -16,7 +16,9 @@ export function showProgress(env: CliEnv, totalBytes: number | undefined): Progr
   const known = totalBytes !== undefined && totalBytes > 0;
   const bar = new SingleBar({
     stream: env.stderr as NodeJS.WritableStream as never,
-    format: known ? ' {bar} {percentage}% | {records} records | {rate}/s | {left} left' : ' {records} records | {size} | {rate}/s',
+    format: known
+      ? ' {bar} {percentage}% | {records} records | {rate}/s | {left} left'
+      : ' {records} records | {size} | {rate}/s',
     hideCursor: true,
     clearOnComplete: false,
     barsize: 28,
@@ -27,7 +29,12 @@ export function showProgress(env: CliEnv, totalBytes: number | undefined): Progr
     update(records, bytes) {
       const seconds = (performance.now() - start) / 1000;
       const left = known && bytes > 0 ? `${Math.max(0, Math.ceil(((totalBytes - bytes) / bytes) * seconds))} s` : '…';
-      bar.update(known ? Math.min(bytes, totalBytes) : 0, { records: records.toLocaleString('en'), rate: Math.round(records / seconds).toLocaleString('en'), size: formatBytes(bytes), left });
+      bar.update(known ? Math.min(bytes, totalBytes) : 0, {
+        records: records.toLocaleString('en'),
+        rate: Math.round(records / seconds).toLocaleString('en'),
+        size: formatBytes(bytes),
+        left,
+      });
     },
     stop: () => bar.stop(),
   };

@@ -1,6 +1,6 @@
 import type { Client, ClientDuplexStream } from '@grpc/grpc-js';
 import { MessagingServiceService, PublishStreamResponse } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
-import { FedgateError, fieldError } from '../errors.js';
+import { FedgateError, fieldError, quoted } from '../errors.js';
 import { Fifo } from '../messaging/fifo.js';
 import { fromGrpcError, fromRpcStatus } from '../transport/status.js';
 import { RecordEncoder, type RecordInit } from '../wire/record-codec.js';
@@ -92,8 +92,10 @@ export class StreamPublisher {
   /** Rejects with what the gateway answers, OUTCOME_UNKNOWN, GATEWAY_UNREACHABLE, LIMIT_REACHED. */
   publish(address: string, record: RecordInit, patienceMs: number, nowMs: number): Promise<PublishReport> {
     if (this.#closed) return Promise.reject(closedError());
-    const size = record.payload.length;
+    const size = recordSize(record);
     if (size > MAX_RECORD_BYTES - 16 * 1024) return Promise.reject(tooLarge(size));
+    if (record.timeMs !== undefined && !isWhole(record.timeMs, Number.MAX_SAFE_INTEGER))
+      return Promise.reject(fieldError('timeMs', 'must be a whole number of milliseconds from 0'));
     if (this.#waitingBytes > MAX_WAITING_BYTES) return Promise.reject(overflow());
     const key = `${patienceMs} ${address}`;
     let frame = this.#open.get(key);
@@ -103,6 +105,11 @@ export class StreamPublisher {
     }
     if (!frame) {
       if (address.length > 512) return Promise.reject(fieldError('address', 'is longer than 512 bytes'));
+      // Written as one byte per character: another character would become a different address.
+      if (!/^[\x21-\x7e]*$/.test(address))
+        return Promise.reject(fieldError('address', `${quoted(address)} has characters that no address has`));
+      if (!isWhole(patienceMs, 0xffffffff))
+        return Promise.reject(fieldError('patienceMs', 'must be a whole number of milliseconds from 0'));
       frame = newFrame(address, patienceMs, Math.max(size + 64, 1024, this.#expectedBytes));
       this.#open.set(key, frame);
       this.#schedule();
@@ -273,6 +280,21 @@ export class StreamPublisher {
   }
 }
 
+const isWhole = (value: number, most: number): boolean => Number.isInteger(value) && value >= 0 && value <= most;
+
+const bytesOf = (value: Uint8Array | string): number =>
+  typeof value === 'string' ? Buffer.byteLength(value) : value.length;
+
+/** All that a record holds, so that one that is too large is refused here and not by the gateway, which would end the stream. */
+function recordSize({ payload, id, key, contentType, headers }: RecordInit): number {
+  let size = bytesOf(payload);
+  if (id) size += bytesOf(id);
+  if (key) size += bytesOf(key);
+  if (contentType) size += bytesOf(contentType);
+  if (headers) for (const [name, value] of Object.entries(headers)) size += bytesOf(name) + bytesOf(value) + 16;
+  return size;
+}
+
 function newFrame(address: string, patienceMs: number, capacity: number): Frame {
   let resolve!: Frame['resolve'];
   let reject!: Frame['reject'];
@@ -308,7 +330,7 @@ const unknownOutcome = (why: string): FedgateError =>
   );
 const closedError = (): FedgateError => new FedgateError('CANCELLED', 'the client is closed');
 const tooLarge = (size: number): FedgateError =>
-  new FedgateError('FRAME_TOO_LARGE', `a payload of ${size} bytes is over the limit of 1 MiB`, {
+  new FedgateError('FRAME_TOO_LARGE', `a record of ${size} bytes is over the limit of 1 MiB`, {
     metadata: { limit: 'record' },
   });
 const overflow = (): FedgateError =>

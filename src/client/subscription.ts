@@ -176,8 +176,15 @@ export class LiveClientSubscription implements Subscription {
 
   #receive(call: ClientReadableStream<Buffer>, bytes: Buffer): void {
     if (this.#call !== call) return;
-    const frame = readDelivery(bytes);
-    if (frame.notice) return this.#notice(SubscriptionNotice.decode(frame.notice));
+    let frame: DeliveryFrame;
+    try {
+      frame = readDelivery(bytes);
+      if (frame.notice) return this.#notice(SubscriptionNotice.decode(frame.notice));
+    } catch (cause) {
+      this.#call = undefined;
+      call.cancel();
+      return this.#fail(new FedgateError('FRAME_MALFORMED', 'the gateway sent what is no delivery', { cause }));
+    }
     this.#frames.push(frame);
     this.#bufferedBytes += bytes.length;
     if (this.#bufferedBytes > BUFFER_BYTES) {

@@ -18,13 +18,28 @@ export function explorations({ acme, globex, initech, registryFolder, folder }: 
   const server = gatewayDnsName(DEMO_FEDERATION, globex.name, 'gw1');
   return [
     { what: 'hear what arrives at GLOBEX', command: `npx fedgate sub 'orders/*' --context ${globex.context}` },
-    { what: 'publish to GLOBEX as ACME', command: `npx fedgate pub pubsub://GLOBEX/orders/created hello --context ${acme.context}` },
-    { what: 'be refused, as INITECH', command: `npx fedgate pub pubsub://GLOBEX/orders/created hello --context ${initech.context}` },
-    { what: "see GLOBEX's gateway, its links and subscriptions", command: `npx fedgate status --context ${globex.context}` },
+    {
+      what: 'publish to GLOBEX as ACME',
+      command: `npx fedgate pub pubsub://GLOBEX/orders/created hello --context ${acme.context}`,
+    },
+    {
+      what: 'be refused, as INITECH',
+      command: `npx fedgate pub pubsub://GLOBEX/orders/created hello --context ${initech.context}`,
+    },
+    {
+      what: "see GLOBEX's gateway, its links and subscriptions",
+      command: `npx fedgate status --context ${globex.context}`,
+    },
     { what: 'test the way from ACME to GLOBEX', command: `npx fedgate doctor GLOBEX --context ${acme.context}` },
     { what: 'list the members', command: `npx fedgate registry list --dir ${registryFolder}` },
-    { what: 'call it without any of our code', command: `npx buf curl --protocol grpc ${grpc(globex)} --servername ${server} -d '{}' https://${globex.nodeAddress}/fedgate.gateway.v1.GatewayService/GetStatus` },
-    { what: 'the same with grpcurl', command: `grpcurl ${grpc(globex).replaceAll('--', '-')} -authority ${server} ${globex.nodeAddress} list` },
+    {
+      what: 'call it without any of our code',
+      command: `npx buf curl --protocol grpc ${grpc(globex)} --servername ${server} -d '{}' https://${globex.nodeAddress}/fedgate.gateway.v1.GatewayService/GetStatus`,
+    },
+    {
+      what: 'the same with grpcurl',
+      command: `grpcurl ${grpc(globex).replaceAll('--', '-')} -authority ${server} ${globex.nodeAddress} list`,
+    },
     { what: "kill GLOBEX's gateway and watch it come back", command: `kill -9 ${globex.gateway.pid}` },
     { what: 'read its log', command: `tail -f ${join(folder, 'logs', 'globex.log')}` },
   ];

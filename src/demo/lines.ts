@@ -29,27 +29,40 @@ export async function sendLines(world: DemoWorld, input: () => Iterable<string>)
     bytes += Buffer.byteLength(chunk);
     sent.update(chunk);
   }
-  const sub = runCommand(['sub', 'lines', '--raw', '--count', String(lines), '--context', globex.context], ['ignore', 'pipe', 'pipe']);
+  const sub = runCommand(
+    ['sub', 'lines', '--raw', '--count', String(lines), '--context', globex.context],
+    ['ignore', 'pipe', 'pipe'],
+  );
   if (!sub.stdout || !sub.stderr) throw new Error('no pipes');
   const received = createHash('sha256');
   sub.stdout.on('data', (chunk: Buffer) => received.update(chunk));
   // It says on standard error when its subscription is open.
   await Promise.race([once(sub.stderr, 'data'), once(sub, 'exit')]);
   const start = performance.now();
-  const pub = runCommand(['pub', 'pubsub://GLOBEX/lines', '--lines', '--context', acme.context], ['pipe', 'ignore', 'ignore']);
+  const pub = runCommand(
+    ['pub', 'pubsub://GLOBEX/lines', '--lines', '--context', acme.context],
+    ['pipe', 'ignore', 'ignore'],
+  );
   const ended = Promise.all([once(sub, 'close'), once(pub, 'close')]);
   if (pub.stdin) await pipeline(Readable.from(input()), pub.stdin).catch(() => undefined);
   const timer = setTimeout(() => sub.kill(), 120_000);
   await ended;
   clearTimeout(timer);
-  return { lines, bytes, same: sent.digest('hex') === received.digest('hex'), seconds: (performance.now() - start) / 1000 };
+  return {
+    lines,
+    bytes,
+    same: sent.digest('hex') === received.digest('hex'),
+    seconds: (performance.now() - start) / 1000,
+  };
 }
 
 /** Every commit of this repository as JSON lines; undefined outside of a checkout. */
 export async function commitLines(): Promise<string | undefined> {
   const root = fileURLToPath(packageRoot);
   if (!existsSync(`${root}/.git`)) return undefined;
-  const { stdout } = await promisify(execFile)('git', ['-C', root, 'log', '--format=%H%x1f%an%x1f%aI%x1f%s'], { maxBuffer: 1 << 28 });
+  const { stdout } = await promisify(execFile)('git', ['-C', root, 'log', '--format=%H%x1f%an%x1f%aI%x1f%s'], {
+    maxBuffer: 1 << 28,
+  });
   return stdout
     .split('\n')
     .filter(line => line !== '')

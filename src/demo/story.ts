@@ -1,5 +1,5 @@
-import { FedgateError } from '../errors.js';
 import type { Message, Subscription } from '../client/index.js';
+import { FedgateError } from '../errors.js';
 import { commitLines, type LinesReport, madeUpLines, sendLines } from './lines.js';
 import { type DemoOrg, type DemoWorld, retry } from './world.js';
 
@@ -38,11 +38,18 @@ async function firstOf(subscription: Subscription): Promise<Message> {
 async function oneMessage({ acme, globex }: DemoWorld, tell: Storyteller): Promise<void> {
   tell.chapter('A message crosses');
   const message = await heardWhile(globex, 'orders/*', async () => {
-    const report = await retry(() => acme.client.publish(ORDERS, { payload: '{"order":1,"total":"9.90"}', contentType: 'application/json' }));
+    const report = await retry(() =>
+      acme.client.publish(ORDERS, { payload: '{"order":1,"total":"9.90"}', contentType: 'application/json' }),
+    );
     tell.fact(`ACME/billing published to ${ORDERS}; GLOBEX answered: ${report.subscribers} subscriber`);
   });
-  tell.fact(`GLOBEX/erp received ${message.text} on ${message.channel} from ${message.senderOrg}/${message.senderNode}, as its gateway verified`);
-  tell.check('the record arrived, with its sender as verified', message.senderOrg === 'ACME' && message.senderNode === 'billing');
+  tell.fact(
+    `GLOBEX/erp received ${message.text} on ${message.channel} from ${message.senderOrg}/${message.senderNode}, as its gateway verified`,
+  );
+  tell.check(
+    'the record arrived, with its sender as verified',
+    message.senderOrg === 'ACME' && message.senderNode === 'billing',
+  );
 }
 
 async function refusal(attempt: () => Promise<unknown>): Promise<FedgateError | undefined> {
@@ -68,7 +75,8 @@ async function refusals({ initech, acme }: DemoWorld, tell: Storyteller): Promis
 
 async function manyLines(world: DemoWorld, tell: Storyteller): Promise<void> {
   tell.chapter('A stream of lines: fedgate pub … --lines into fedgate sub … --raw');
-  const describe = ({ lines, bytes, seconds }: LinesReport): string => `${lines} lines, ${(bytes / 1e6).toFixed(1)} MB in ${seconds.toFixed(1)} s`;
+  const describe = ({ lines, bytes, seconds }: LinesReport): string =>
+    `${lines} lines, ${(bytes / 1e6).toFixed(1)} MB in ${seconds.toFixed(1)} s`;
   const commits = await commitLines();
   if (commits === undefined) tell.fact('this is not a git checkout, so the lines of its log are left out');
   else {
@@ -95,7 +103,9 @@ async function gatewayKilled({ acme, globex }: DemoWorld, tell: Storyteller): Pr
     });
   });
   const seconds = (performance.now() - start) / 1000;
-  tell.fact(`publisher and subscriber carried on by themselves, ${seconds.toFixed(1)} s after the kill, start of the process included`);
+  tell.fact(
+    `publisher and subscriber carried on by themselves, ${seconds.toFixed(1)} s after the kill, start of the process included`,
+  );
   tell.check('traffic flows again within 3 s of the kill, without anybody doing anything', seconds < 3);
 }
 

@@ -1,5 +1,5 @@
 import { mkdir, rm } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { connect, type FedgateClient } from '../client/index.js';
 import { addNode } from '../gateway/add-node.js';
@@ -49,8 +49,17 @@ const GRANTS = {
 export async function buildWorld(folder: string, tell: (line: string) => void): Promise<DemoWorld> {
   const registryFolder = join(folder, 'registry');
   await mkdir(join(folder, 'logs'), { recursive: true });
-  await initRegistry({ folder: registryFolder, federation: DEMO_FEDERATION, listen: await freeAddress(), adminListen: await freeAddress() });
-  const registry = new Service('registry', ['registry', 'serve', '--dir', registryFolder], join(folder, 'logs', 'registry.log'));
+  await initRegistry({
+    folder: registryFolder,
+    federation: DEMO_FEDERATION,
+    listen: await freeAddress(),
+    adminListen: await freeAddress(),
+  });
+  const registry = new Service(
+    'registry',
+    ['registry', 'serve', '--dir', registryFolder],
+    join(folder, 'logs', 'registry.log'),
+  );
   const services: Service[] = [registry];
   const clients: FedgateClient[] = [];
   const stop = async (): Promise<void> => {
@@ -67,14 +76,31 @@ export async function buildWorld(folder: string, tell: (line: string) => void): 
       return org;
     };
     const [acme, globex, initech] = [await join('ACME'), await join('GLOBEX'), await join('INITECH')];
-    return { folder, registry, registryFolder, admin, acme, globex, initech, stop: async () => { admin.close(); await stop(); } };
+    return {
+      folder,
+      registry,
+      registryFolder,
+      admin,
+      acme,
+      globex,
+      initech,
+      stop: async () => {
+        admin.close();
+        await stop();
+      },
+    };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-async function buildOrg(root: string, name: keyof typeof GRANTS, admin: RegistryAdminClient, services: Service[]): Promise<DemoOrg> {
+async function buildOrg(
+  root: string,
+  name: keyof typeof GRANTS,
+  admin: RegistryAdminClient,
+  services: Service[],
+): Promise<DemoOrg> {
   const { node, out, peers } = GRANTS[name];
   const folder = join(root, name.toLowerCase());
   const nodeAddress = await freeAddress();
@@ -86,7 +112,11 @@ async function buildOrg(root: string, name: keyof typeof GRANTS, admin: Registry
     .replace('peers: []', `peers: ${peers}`);
   const configFile = orgFolder(folder).gatewayConfig;
   await writeFileAtomically(configFile, config);
-  const gateway = new Service(`${name} gateway`, ['gateway', 'run', '--config', configFile], join(root, 'logs', `${name.toLowerCase()}.log`));
+  const gateway = new Service(
+    `${name} gateway`,
+    ['gateway', 'run', '--config', configFile],
+    join(root, 'logs', `${name.toLowerCase()}.log`),
+  );
   services.push(gateway);
   const context = await addNode({ folder, name: node, gateway: 'gw1', address: nodeAddress });
   const client = await connect({ context, connectTimeoutMs: 20_000 });

@@ -27,6 +27,12 @@ export async function addNode({ folder, name, gateway, address, days }: AddNodeO
   await writeFileAtomically(join(target, 'ca.crt'), authority.certificate);
   const contextFile = join(target, 'context.yaml');
   const serverName = gatewayDnsName(federation, org, gateway);
-  await writeContextFile(contextFile, { gateway: address, serverName, certificate: 'tls.crt', key: 'tls.key', ca: 'ca.crt' });
+  await writeContextFile(contextFile, {
+    gateway: address,
+    serverName,
+    certificate: 'tls.crt',
+    key: 'tls.key',
+    ca: 'ca.crt',
+  });
   return contextFile;
 }

@@ -4,6 +4,7 @@ import { HealthService as HealthDefinition } from '../../gen/ts/grpc/health/v1/h
 import { FedgateError } from '../errors.js';
 import { readKeyAndCertificate } from '../identity/files.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
+import { parseNodeName } from '../identity/names.js';
 import { type Membership, readMembership } from '../identity/org-folder.js';
 import { CertificateVerifier, subjectOfLeaf, type TrustDirectory } from '../identity/verify.js';
 import { diagnose } from '../link/diagnose.js';
@@ -12,7 +13,7 @@ import type { Peer } from '../link/peer.js';
 import { Peers } from '../link/peers.js';
 import { Access } from '../messaging/access.js';
 import { parseChannel } from '../messaging/address.js';
-import { Publisher } from '../messaging/publisher.js';
+import { MAX_PATIENCE_MS, Publisher } from '../messaging/publisher.js';
 import { Router } from '../messaging/router.js';
 import { RegistryClient } from '../registry/client.js';
 import { Directory, snapshotFile } from '../registry/directory.js';
@@ -233,13 +234,15 @@ class RunningGateway implements Gateway {
       receive: peer => (header, records) => {
         const { channel, senderNode, patienceMs } = header;
         try {
-          this.#access.checkReceive(peer.org, senderNode, parseChannel(channel));
+          this.#access.checkReceive(peer.org, parseNodeName(senderNode, 'sender_node'), parseChannel(channel));
         } catch (error) {
           this.#refused++;
           logRefusal(log, error as FedgateError, { org: peer.org, node: senderNode, channel });
           throw error;
         }
-        return this.#router.deliver({ channel, senderOrg: peer.org, senderNode, records, patienceMs });
+        // A timer of more than 2^31 ms fires at once; what a peer may make us hold is ours to say anyway.
+        const waitMs = Math.min(patienceMs, MAX_PATIENCE_MS);
+        return this.#router.deliver({ channel, senderOrg: peer.org, senderNode, records, patienceMs: waitMs });
       },
       identity,
       verifier: this.#verifier,
@@ -325,8 +328,13 @@ class RunningGateway implements Gateway {
   /** A member that was cut off sees its peers vanish; the registry, which still answers it, says why. */
   #explain(error: unknown): unknown {
     const { lastError } = this.#watcher.status();
-    const cutOff = error instanceof FedgateError && error.reason === 'PEER_UNREACHABLE' && lastError?.reason === 'ORG_INACTIVE';
-    return cutOff ? new FedgateError('ORG_INACTIVE', `${this.#self.org} itself is not active: ${lastError.message}`, { cause: error }) : error;
+    const cutOff =
+      error instanceof FedgateError && error.reason === 'PEER_UNREACHABLE' && lastError?.reason === 'ORG_INACTIVE';
+    return cutOff
+      ? new FedgateError('ORG_INACTIVE', `${this.#self.org} itself is not active: ${lastError.message}`, {
+          cause: error,
+        })
+      : error;
   }
 
   /** Nodes of the own organisation are served whatever the federation thinks of it at the moment. */

@@ -49,6 +49,7 @@ export class Acceptor {
 
   #openControl(key: string, peer: Identity, control: OpenLane): void {
     this.#host.mayLink(peer, Buffer.from(control.hello.instanceId).toString('hex'));
+    if (this.#half.has(key)) throw new FedgateError('FRAME_UNEXPECTED', 'a second control lane of the same link');
     const waiting = [...this.#half.values()].filter(half => half.peer.fingerprint === peer.fingerprint).length;
     if (waiting >= MAX_HALF_LINKS_PER_PEER) {
       throw new FedgateError('LIMIT_REACHED', 'too many links wait for their mail lane', {
@@ -57,23 +58,26 @@ export class Acceptor {
       });
     }
     const giveUp = (): void => {
-      this.#half.delete(key);
+      this.#forget(key, control);
       control.lane.close(new FedgateError('FRAME_UNEXPECTED', 'no mail lane followed the control lane'));
     };
     const timer = setTimeout(giveUp, HELLO_TIMEOUT_MS);
     this.#half.set(key, { peer, control, timer });
-    control.lane.closed.addEventListener('abort', () => this.#forget(key), { once: true });
+    control.lane.closed.addEventListener('abort', () => this.#forget(key, control), { once: true });
   }
 
   #takeHalf(key: string): HalfLink {
     const half = this.#half.get(key);
     if (!half) throw new FedgateError('FRAME_UNEXPECTED', 'a mail lane of a link that has no control lane');
-    this.#forget(key);
+    this.#forget(key, half.control);
     return half;
   }
 
-  #forget(key: string): void {
-    clearTimeout(this.#half.get(key)?.timer);
+  /** Only what this control lane waits for: its link id may be in use again. */
+  #forget(key: string, control: OpenLane): void {
+    const half = this.#half.get(key);
+    if (half?.control !== control) return;
+    clearTimeout(half.timer);
     this.#half.delete(key);
   }
 }

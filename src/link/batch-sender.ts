@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import type { BatchOutcome, Limits } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
+import type { Status } from '../../gen/ts/google/rpc/status.js';
 import { FedgateError } from '../errors.js';
 import { Fifo } from '../messaging/fifo.js';
 import type { DeliveryOutcome } from '../messaging/router.js';
@@ -13,6 +14,10 @@ import type { Lane } from './lane.js';
 const MERGE_BYTES = 64 * 1024;
 /** Bytes that may wait for one peer before its publishers are told to slow down. */
 export const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
+/** What a waiting publish costs beside its records, about: many tiny ones must not pass under the cap. */
+const ENTRY_BYTES = 512;
+/** The longest message of a peer's refusal that is handed on. */
+const MAX_REFUSAL_CHARACTERS = 500;
 
 interface Settle {
   resolve(outcome: DeliveryOutcome): void;
@@ -24,6 +29,7 @@ interface Pending {
   readonly blocks: RecordBlock[];
   readonly settle: Settle[];
   bytes: number;
+  records: number;
 }
 
 /**
@@ -44,6 +50,7 @@ export class BatchSender {
   #nextSequence = 1;
   #scheduled = false;
   #idle: (() => void)[] = [];
+  #closed: FedgateError | undefined;
   recordsSent = 0;
 
   constructor(lane: Lane, terms: BatchTerms, limits: Limits, key: KeyObject) {
@@ -60,6 +67,7 @@ export class BatchSender {
 
   /** Resolves with the peer's answer. Rejects with the peer's refusal, LIMIT_REACHED, FRAME_TOO_LARGE, PEER_UNREACHABLE, OUTCOME_UNKNOWN. */
   send(batch: OutgoingBatch): Promise<DeliveryOutcome> {
+    if (this.#closed) return Promise.reject(this.#closed);
     const bytes = batch.records.bytes.length;
     if (bytes > this.#limits.maxBatchBytes || batch.records.count > this.#limits.maxBatchRecords) {
       return Promise.reject(
@@ -69,7 +77,7 @@ export class BatchSender {
         ),
       );
     }
-    if (this.#queuedBytes + bytes > MAX_QUEUED_BYTES) {
+    if (this.#queuedBytes + bytes + ENTRY_BYTES > MAX_QUEUED_BYTES) {
       const message = `too much waits for ${this.#terms.recipientOrg}`;
       return Promise.reject(
         new FedgateError('LIMIT_REACHED', message, { retryAfterMs: 500, metadata: { limit: 'link queue' } }),
@@ -83,15 +91,23 @@ export class BatchSender {
   }
 
   #enqueue(batch: OutgoingBatch, bytes: number, settle: Settle): void {
-    this.#queuedBytes += bytes;
+    this.#queuedBytes += bytes + ENTRY_BYTES;
     const last = this.#queue.last();
-    if (last && last.bytes + bytes <= MERGE_BYTES && sameStream(last.batch, batch)) {
+    if (last && this.#mayMerge(last, batch, bytes)) {
       last.blocks.push(batch.records);
       last.settle.push(settle);
       last.bytes += bytes;
+      last.records += batch.records.count;
     } else {
-      this.#queue.push({ batch, blocks: [batch.records], settle: [settle], bytes });
+      this.#queue.push({ batch, blocks: [batch.records], settle: [settle], bytes, records: batch.records.count });
     }
+  }
+
+  #mayMerge(last: Pending, batch: OutgoingBatch, bytes: number): boolean {
+    const fits =
+      last.bytes + bytes <= Math.min(MERGE_BYTES, this.#limits.maxBatchBytes) &&
+      last.records + batch.records.count <= this.#limits.maxBatchRecords;
+    return fits && sameStream(last.batch, batch);
   }
 
   #schedule(): void {
@@ -106,7 +122,7 @@ export class BatchSender {
   #pump(): void {
     for (let next = this.#queue.peek(); next && this.#mayWrite(next); next = this.#queue.peek()) {
       this.#queue.shift();
-      this.#queuedBytes -= next.bytes;
+      this.#queuedBytes -= next.bytes + next.settle.length * ENTRY_BYTES;
       this.#write(next);
     }
   }
@@ -134,7 +150,7 @@ export class BatchSender {
     this.#inFlight.delete(sequence);
     this.#inFlightBytes -= pending.bytes;
     if (outcome.error) {
-      const error = fromRpcStatus(outcome.error);
+      const error = refusalOf(outcome.error, this.#terms.recipientOrg);
       for (const { reject } of pending.settle) reject(error);
     } else {
       const { subscribers, dropped } = outcome;
@@ -153,6 +169,8 @@ export class BatchSender {
   /** Ends it. What was not sent was not delivered; of what was sent and not answered nobody knows. Returns how many batches the latter are. */
   close(reason: FedgateError): number {
     const lost = this.#inFlight.size;
+    this.#inFlightBytes = 0;
+    this.#queuedBytes = 0;
     const org = this.#terms.recipientOrg;
     const unknown = new FedgateError(
       'OUTCOME_UNKNOWN',
@@ -163,6 +181,7 @@ export class BatchSender {
       metadata: { org },
       retryAfterMs: 1000,
     });
+    this.#closed = unsent;
     for (const pending of this.#inFlight.values()) for (const { reject } of pending.settle) reject(unknown);
     for (const pending of this.#queue.drain()) for (const { reject } of pending.settle) reject(unsent);
     this.#inFlight.clear();
@@ -173,6 +192,21 @@ export class BatchSender {
   #becomeIdle(): void {
     for (const resolve of this.#idle.splice(0)) resolve();
   }
+}
+
+/** A peer chooses what it refuses with; it must not choose how much of our publisher's answer that fills, nor blame a defect of ours. */
+function refusalOf(status: Status, org: string): FedgateError {
+  const { reason, message, fields, retryAfterMs } = fromRpcStatus(status);
+  const cut = message.length > MAX_REFUSAL_CHARACTERS ? `${message.slice(0, MAX_REFUSAL_CHARACTERS)}…` : message;
+  if (reason === 'INTERNAL') return new FedgateError('OUTCOME_UNKNOWN', `${org} failed: ${cut}`, { metadata: { org } });
+  return new FedgateError(reason, cut, {
+    metadata: { org },
+    fields: fields.slice(0, 8).map(({ field, description }) => ({
+      field: field.slice(0, 100),
+      description: description.slice(0, MAX_REFUSAL_CHARACTERS),
+    })),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
 }
 
 const sameStream = (a: OutgoingBatch, b: OutgoingBatch): boolean =>

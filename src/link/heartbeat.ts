@@ -27,8 +27,12 @@ export class Heartbeat {
   }
 
   take(frame: Extract<IncomingFrame, { $case: 'ping' | 'pong' }>): void {
-    if (frame.$case === 'ping') this.#control.put({ $case: 'pong', value: frame.value });
-    else if (frame.value.nonce === this.#nonce) this.roundTripMs = performance.now() - this.#askedMs;
+    // A peer that asks without reading the answers gets none.
+    if (frame.$case === 'ping') {
+      if (this.#control.out.writable) this.#control.put({ $case: 'pong', value: frame.value });
+    } else if (frame.value.nonce === this.#nonce) {
+      this.roundTripMs = performance.now() - this.#askedMs;
+    }
   }
 
   stop(): void {
@@ -45,6 +49,7 @@ export class Heartbeat {
   }
 
   #ask(): void {
+    if (!this.#control.out.writable) return;
     this.#nonce++;
     this.#askedMs = performance.now();
     this.#control.put({ $case: 'ping', value: { nonce: this.#nonce } });

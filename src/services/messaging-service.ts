@@ -30,6 +30,8 @@ export interface MessagingHost {
 
 /** Bytes of frames that a client may have unanswered before the gateway stops reading its stream. */
 export const MAX_UNANSWERED_BYTES = 8 * 1024 * 1024;
+/** The same in frames: a frame of ten bytes costs far more than ten bytes while it waits. */
+export const MAX_UNANSWERED_FRAMES = 16_384;
 
 const untouched = (bytes: Buffer): Buffer => bytes;
 
@@ -53,7 +55,7 @@ export function messagingService(
     }),
     publishStream: wrapper.bidi(
       (call: ServerDuplexStream<Buffer, PublishStreamResponse>, out, { caller, signal }: Context) =>
-        new PublishStreamSession(call, out, caller.name, host.publisher).run(signal),
+        new PublishStreamSession(call, out, caller.name, host.publisher).run(signal, host.draining),
     ),
     subscribe: wrapper.serverStream(async (bytes: Buffer, out: FrameWriter<Buffer>, { caller, signal }: Context) => {
       const pattern = parsePattern(decodeSubscribe(bytes).pattern);
@@ -119,6 +121,8 @@ class PublishStreamSession {
   #lastFrameId = 0;
   #halfClosed = false;
   #paused = false;
+  #draining = false;
+  #failed = false;
   #finish: (() => void) | undefined;
 
   constructor(
@@ -133,21 +137,38 @@ class PublishStreamSession {
     this.#publisher = publisher;
   }
 
-  run(signal: AbortSignal): Promise<void> {
+  run(signal: AbortSignal, draining: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#finish = () => {
-        if (this.#halfClosed && this.#unanswered === 0) resolve();
+        if (this.#unanswered > 0) return;
+        if (this.#halfClosed) resolve();
+        else if (this.#draining) reject(draining.reason);
       };
-      signal.addEventListener('abort', () => resolve(), { once: true });
+      // A gateway that stops reads nothing new, answers what it has read, and ends the stream.
+      const drain = (): void => {
+        this.#draining = true;
+        this.#adjust();
+        this.#finish?.();
+      };
+      if (draining.aborted) return drain();
+      draining.addEventListener('abort', drain, { once: true });
+      const over = (): void => {
+        draining.removeEventListener('abort', drain);
+        resolve();
+      };
+      signal.addEventListener('abort', over, { once: true });
       this.#out.onDrain(() => this.#adjust());
       this.#call.on('end', () => {
         this.#halfClosed = true;
         this.#finish?.();
       });
       this.#call.on('data', (bytes: Buffer) => {
+        // What stands behind a frame that ended the stream is not published.
+        if (this.#failed) return;
         try {
           this.#take(bytes);
         } catch (error) {
+          this.#failed = true;
           reject(error);
         }
       });
@@ -197,7 +218,8 @@ class PublishStreamSession {
 
   /** Reads on only while the client reads its answers and few enough of its frames are without one. */
   #adjust(): void {
-    const pause = this.#unansweredBytes > MAX_UNANSWERED_BYTES || !this.#out.writable;
+    const full = this.#unansweredBytes > MAX_UNANSWERED_BYTES || this.#unanswered > MAX_UNANSWERED_FRAMES;
+    const pause = full || this.#draining || !this.#out.writable;
     if (pause === this.#paused) return;
     this.#paused = pause;
     if (pause) this.#call.pause();

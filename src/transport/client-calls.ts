@@ -3,19 +3,36 @@ import { FedgateError } from '../errors.js';
 import { fromGrpcError } from './status.js';
 
 /** Calls a unary method with a deadline. Throws FedgateError. */
-export function callUnary<Req, Res>(channel: Client, method: MethodDefinition<Req, Res>, request: Req, { timeoutMs }: { readonly timeoutMs: number }): Promise<Res> {
+export function callUnary<Req, Res>(
+  channel: Client,
+  method: MethodDefinition<Req, Res>,
+  request: Req,
+  { timeoutMs }: { readonly timeoutMs: number },
+): Promise<Res> {
   return new Promise((resolve, reject) => {
     const { path, requestSerialize, responseDeserialize } = method;
-    channel.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, { deadline: Date.now() + timeoutMs }, (error, response) => {
-      if (error) reject(fromGrpcError(error));
-      else if (response === undefined) reject(new FedgateError('INTERNAL', `${path} answered nothing`));
-      else resolve(response);
-    });
+    channel.makeUnaryRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      request,
+      { deadline: Date.now() + timeoutMs },
+      (error, response) => {
+        if (error) reject(fromGrpcError(error));
+        else if (response === undefined) reject(new FedgateError('INTERNAL', `${path} answered nothing`));
+        else resolve(response);
+      },
+    );
   });
 }
 
 /** Calls a server-streaming method; leaving the loop cancels it. Throws FedgateError. */
-export async function* callServerStream<Req, Res>(channel: Client, method: MethodDefinition<Req, Res>, request: Req, signal: AbortSignal): AsyncGenerator<Res> {
+export async function* callServerStream<Req, Res>(
+  channel: Client,
+  method: MethodDefinition<Req, Res>,
+  request: Req,
+  signal: AbortSignal,
+): AsyncGenerator<Res> {
   const { path, requestSerialize, responseDeserialize } = method;
   const call = channel.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request);
   const cancel = (): void => call.cancel();

@@ -38,7 +38,7 @@ export function toRpcStatus(error: FedgateError, requestId?: string): Status {
   if (error.retryAfterMs !== undefined) {
     const retryDelay = {
       seconds: BigInt(Math.floor(error.retryAfterMs / 1000)),
-      nanos: Math.round(error.retryAfterMs % 1000) * 1_000_000,
+      nanos: Math.floor(error.retryAfterMs % 1000) * 1_000_000,
     };
     add('RetryInfo', RetryInfo.encode({ retryDelay }).finish());
   }
@@ -71,14 +71,17 @@ const REASON_OF_STATUS: { readonly [name in StatusName]?: Reason } = {
   UNIMPLEMENTED: 'FEATURE_UNSUPPORTED',
 };
 
-/** Turns a `google.rpc.Status` back into the error it was. */
+/** The longest wait that is believed, milliseconds. */
+const MAX_RETRY_MS = 24 * 3_600_000;
+
+/** Turns a `google.rpc.Status` back into the error it was. Never throws: details that cannot be read are left out. */
 export function fromRpcStatus(rpc: Status): FedgateError {
   const name = NAMES.get(rpc.code) as StatusName | undefined;
   let reason: Reason = (name && REASON_OF_STATUS[name]) ?? 'INTERNAL';
   let metadata: Record<string, string> = {};
   let fields: FedgateError['fields'] = [];
   let retryAfterMs: number | undefined;
-  for (const { typeUrl, value } of rpc.details) {
+  const read = ({ typeUrl, value }: Status['details'][number]): void => {
     if (typeUrl === `${TYPE}ErrorInfo`) {
       const info = ErrorInfo.decode(value);
       if (info.domain === DOMAIN && isReason(info.reason)) reason = info.reason;
@@ -87,7 +90,15 @@ export function fromRpcStatus(rpc: Status): FedgateError {
       fields = BadRequest.decode(value).fieldViolations.map(({ field, description }) => ({ field, description }));
     } else if (typeUrl === `${TYPE}RetryInfo`) {
       const delay = RetryInfo.decode(value).retryDelay;
-      if (delay) retryAfterMs = Number(delay.seconds) * 1000 + delay.nanos / 1_000_000;
+      const waitMs = delay ? Number(delay.seconds) * 1000 + delay.nanos / 1_000_000 : undefined;
+      if (waitMs !== undefined) retryAfterMs = Math.min(Math.max(waitMs, 0), MAX_RETRY_MS);
+    }
+  };
+  for (const detail of rpc.details) {
+    try {
+      read(detail);
+    } catch {
+      // The status itself still counts.
     }
   }
   return new FedgateError(reason, rpc.message, {

@@ -1,6 +1,6 @@
 import { constants, X509Certificate } from 'node:crypto';
 import type { SecureServerOptions } from 'node:http2';
-import type { SecureContextOptions } from 'node:tls';
+import { checkServerIdentity, type SecureContextOptions } from 'node:tls';
 import { ChannelCredentials, ServerCredentials } from '@grpc/grpc-js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 
@@ -73,7 +73,10 @@ export interface ClientTlsOptions {
   readonly identity?: KeyAndCertificate | undefined;
   /** PEM of the CAs that the server's certificate must come from. */
   readonly authorities: readonly string[];
-  /** Judges the server's certificate once TLS has accepted it; what it throws ends the handshake. */
+  /**
+   * Judges the server's certificate once TLS has accepted it; what it throws ends the handshake. Undefined: the certificate must carry
+   * the DNS name that is dialled, or every leaf of that CA could answer as the server.
+   */
   readonly checkServer?: (leaf: X509Certificate) => void;
 }
 
@@ -84,9 +87,10 @@ export function clientCredentials({ identity, authorities, checkServer }: Client
     pem(identity?.key),
     pem(identity?.certificate),
     {
-      checkServerIdentity: (_host, { raw }) => {
+      checkServerIdentity: (host, certificate) => {
+        if (!checkServer) return checkServerIdentity(host, certificate);
         try {
-          checkServer?.(new X509Certificate(raw));
+          checkServer(new X509Certificate(certificate.raw));
           return undefined;
         } catch (error) {
           return error as Error;

@@ -18,6 +18,8 @@ const FRAME = 1;
 const BATCH = 5;
 /** Room for the header and signature of a batch beside its records. */
 export const BATCH_OVERHEAD_BYTES = 4096;
+/** What stands in a header is bounded (names, channel, numbers); more is somebody making us keep it. */
+const MAX_HEADER_BYTES = 2048;
 
 /** Encodes OpenLaneRequest or OpenLaneResponse (both: field 1) with a LaneFrame of another kind than a batch. */
 export const encodeLaneFrame = (frame: Uint8Array): Buffer =>
@@ -57,5 +59,7 @@ function readBatch(bytes: Buffer, start: number, end: number): SealedBatch {
     else throw malformed(`field ${reader.field} of the batch is not known`);
   }
   if (!header || !signature) throw malformed('the batch has no header or no signature');
+  if (header.length > MAX_HEADER_BYTES)
+    throw tooLarge(`the header of the batch has more than ${MAX_HEADER_BYTES} bytes`);
   return { header, signature, records: records.finish() };
 }

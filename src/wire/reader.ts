@@ -4,6 +4,16 @@ import { FedgateError } from '../errors.js';
 export const VARINT = 0;
 export const LENGTH_DELIMITED = 2;
 
+const FIXED64 = 1;
+const FIXED32 = 5;
+
+/** A negative int64 is a varint of ten bytes. */
+const asInt64 = (bytes: Uint8Array): number => {
+  let value = 0n;
+  for (const [i, byte] of bytes.entries()) value |= BigInt(byte & 0x7f) << BigInt(7 * i);
+  return Number(BigInt.asIntN(64, value));
+};
+
 export const malformed = (what: string): FedgateError =>
   new FedgateError('FRAME_MALFORMED', `the frame is not readable: ${what}`);
 
@@ -15,6 +25,7 @@ export const malformed = (what: string): FedgateError =>
  */
 export class FieldReader {
   readonly bytes: Buffer;
+  readonly #lenient: boolean;
   readonly #end: number;
   #position: number;
   field = 0;
@@ -27,8 +38,10 @@ export class FieldReader {
   start = 0;
   end = 0;
 
-  constructor(bytes: Buffer, start = 0, end = bytes.length) {
+  /** `lenient`: steps over fixed-width fields, and takes a varint as an int64. For what strangers wrote and may extend: records. */
+  constructor(bytes: Buffer, start = 0, end = bytes.length, lenient = false) {
     this.bytes = bytes;
+    this.#lenient = lenient;
     this.#position = start;
     this.#end = end;
   }
@@ -44,11 +57,9 @@ export class FieldReader {
     if (this.wireType === VARINT) {
       this.value = this.#varint();
     } else if (this.wireType === LENGTH_DELIMITED) {
-      const length = this.#varint();
-      this.start = this.#position;
-      this.end = this.start + length;
-      if (this.end > this.#end) throw malformed('it ends in the middle of a field');
-      this.#position = this.end;
+      this.#content(this.#varint());
+    } else if (this.#lenient && (this.wireType === FIXED32 || this.wireType === FIXED64)) {
+      this.#content(this.wireType === FIXED32 ? 4 : 8);
     } else {
       throw malformed(`field ${this.field} has wire type ${this.wireType}`);
     }
@@ -65,8 +76,16 @@ export class FieldReader {
     return this.bytes.toString('utf8', this.start, this.end);
   }
 
+  #content(length: number): void {
+    this.start = this.#position;
+    this.end = this.start + length;
+    if (!(this.end <= this.#end)) throw malformed('it ends in the middle of a field');
+    this.#position = this.end;
+  }
+
   #varint(): number {
     const { bytes } = this;
+    const begin = this.#position;
     let value = 0;
     let factor = 1;
     for (let i = 0; i < 10; i++) {
@@ -74,7 +93,10 @@ export class FieldReader {
       if (byte < 0) throw malformed('it ends in the middle of a number');
       value += (byte & 0x7f) * factor;
       if (byte < 0x80) {
-        if (value > Number.MAX_SAFE_INTEGER) throw malformed('it holds a number over 2^53');
+        if (value > Number.MAX_SAFE_INTEGER) {
+          if (!this.#lenient) throw malformed('it holds a number over 2^53');
+          return asInt64(bytes.subarray(begin, this.#position));
+        }
         return value;
       }
       factor *= 128;

@@ -171,10 +171,10 @@ export class ReceivedRecord {
 
   get headers(): ReadonlyMap<string, string> {
     const headers = new Map<string, string>();
-    const reader = new FieldReader(this.#bytes, this.#start, this.#end);
+    const reader = new FieldReader(this.#bytes, this.#start, this.#end, true);
     while (reader.next()) {
       if (reader.field !== 5) continue;
-      const entry = new FieldReader(this.#bytes, reader.start, reader.end);
+      const entry = new FieldReader(this.#bytes, reader.start, reader.end, true);
       let name = '';
       let value = '';
       while (entry.next()) {
@@ -206,11 +206,11 @@ export class ReceivedRecord {
 
   /** The last one counts, as protobuf says. */
   #find(field: number): FieldReader | undefined {
-    const reader = new FieldReader(this.#bytes, this.#start, this.#end);
+    const reader = new FieldReader(this.#bytes, this.#start, this.#end, true);
     let found: FieldReader | undefined;
     while (reader.next()) {
       if (reader.field !== field) continue;
-      found = new FieldReader(this.#bytes, reader.tagStart, this.#end);
+      found = new FieldReader(this.#bytes, reader.tagStart, this.#end, true);
       found.next();
     }
     return found;

@@ -1,8 +1,9 @@
 import test from 'ava';
-import { FedgateError } from '../../src/errors.js';
+import type { FedgateError } from '../../src/errors.js';
 import { startFederation, take } from '../support/federation.js';
 
-const ACCEPT = 'nodes: [{ node: "*", publish: ["**"], subscribe: ["**"], status: true }]\npeers: [{ org: ACME, publish: ["orders/*"] }]';
+const ACCEPT =
+  'nodes: [{ node: "*", publish: ["**"], subscribe: ["**"], status: true }]\npeers: [{ org: ACME, publish: ["orders/*"] }]';
 
 test('publish: a record crosses to another organisation with its sender as verified', async t => {
   const { ACME, GLOBEX } = await startFederation(t, { ACME: {}, GLOBEX: { access: ACCEPT } });
@@ -10,7 +11,13 @@ test('publish: a record crosses to another organisation with its sender as verif
   const erp = await GLOBEX.node('erp');
   const subscription = erp.subscribe('orders/*');
   await subscription.opened;
-  const report = await billing.publish('pubsub://GLOBEX/orders/created', { payload: 'hello', headers: { a: 'b' }, contentType: 'text/plain', id: '7', key: 'k' });
+  const report = await billing.publish('pubsub://GLOBEX/orders/created', {
+    payload: 'hello',
+    headers: { a: 'b' },
+    contentType: 'text/plain',
+    id: '7',
+    key: 'k',
+  });
   t.like(report, { side: 'remote', org: 'GLOBEX', subscribers: 1, dropped: 0 });
   const [message] = await take(subscription, 1);
   t.is(message?.text, 'hello');

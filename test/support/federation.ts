@@ -1,6 +1,6 @@
-import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { connect, type ConnectOptions, type FedgateClient } from '../../src/client/index.js';
+import { createServer } from 'node:net';
+import { type ConnectOptions, connect, type FedgateClient } from '../../src/client/index.js';
 import { addNode } from '../../src/gateway/add-node.js';
 import { type GatewayConfig, parseConfig } from '../../src/gateway/config.js';
 import { type Gateway, startGateway } from '../../src/gateway/gateway.js';
@@ -52,7 +52,12 @@ export interface TestOrg {
 const OWN_ONLY = 'nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], status: true }]';
 
 /** Joins an organisation and starts its gateway in this process. */
-export async function startTestOrg(t: TestScope, registry: TestRegistry, name: string, options: TestOrgOptions = {}): Promise<TestOrg> {
+export async function startTestOrg(
+  t: TestScope,
+  registry: TestRegistry,
+  name: string,
+  options: TestOrgOptions = {},
+): Promise<TestOrg> {
   const peers = `127.0.0.1:${await freePort()}`;
   const nodes = `127.0.0.1:${await freePort()}`;
   const folder = await joinOrg(t, registry, name, { addresses: options.reachable === false ? [] : [peers] });
@@ -83,7 +88,8 @@ export async function startTestOrg(t: TestScope, registry: TestRegistry, name: s
     await gateway.stop();
   };
   t.teardown(stop);
-  const context = (node: string, days?: number): Promise<string> => addNode({ folder, name: node, gateway: 'gw1', address: nodes, days });
+  const context = (node: string, days?: number): Promise<string> =>
+    addNode({ folder, name: node, gateway: 'gw1', address: nodes, days });
   return {
     name,
     folder,
@@ -117,8 +123,11 @@ export async function startFederation<Name extends string>(
 ): Promise<{ readonly registry: TestRegistry } & { readonly [name in Name]: TestOrg }> {
   const registry = await startTestRegistry(t);
   const started: Record<string, TestOrg> = {};
-  for (const [name, options] of Object.entries<TestOrgOptions>(orgs)) started[name] = await startTestOrg(t, registry, name, options);
-  return { registry, ...started } as unknown as { readonly registry: TestRegistry } & { readonly [name in Name]: TestOrg };
+  for (const [name, options] of Object.entries<TestOrgOptions>(orgs))
+    started[name] = await startTestOrg(t, registry, name, options);
+  return { registry, ...started } as unknown as { readonly registry: TestRegistry } & {
+    readonly [name in Name]: TestOrg;
+  };
 }
 
 /** Reads this many messages of a subscription. */

@@ -1,4 +1,4 @@
-import { createPublicKey } from 'node:crypto';
+import type { createPublicKey } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -94,7 +94,13 @@ export async function memberClient(
 }
 
 /** What a directory of this organisation goes by. */
-export async function snapshotRules(folder: string): Promise<{ membership: Membership; federation: string; snapshotKey: ReturnType<typeof createPublicKey> }> {
+export async function snapshotRules(
+  folder: string,
+): Promise<{ membership: Membership; federation: string; snapshotKey: ReturnType<typeof createPublicKey> }> {
   const membership = await readMembership(folder);
-  return { membership, federation: membership.federation, snapshotKey: readSnapshotKey(membership.registry.snapshotKey) };
+  return {
+    membership,
+    federation: membership.federation,
+    snapshotKey: readSnapshotKey(membership.registry.snapshotKey),
+  };
 }

@@ -7,20 +7,25 @@ import { type Storyteller, tellStory } from '../../demo/story.js';
 import { buildWorld, type DemoWorld, removeFolder } from '../../demo/world.js';
 import { type CliEnv, print } from '../env.js';
 import { EXIT } from '../exit-codes.js';
-import { examples } from '../program.js';
+import { examples } from '../help.js';
 
 export function registerDemo(program: Command, env: CliEnv): void {
   program
     .command('demo')
     .description('three organisations, a registry and live traffic on this machine, in a temporary folder')
     .option('--once', 'tell the story, check it, and exit')
-    .addHelpText('after', `${examples('fedgate demo', 'fedgate demo --once')}\n\nExits with ${EXIT.checkFailed} when a promise of the story does not hold.`)
+    .addHelpText(
+      'after',
+      `${examples('fedgate demo', 'fedgate demo --once')}\n\nExits with ${EXIT.checkFailed} when a promise of the story does not hold.`,
+    )
     .action(({ once }: { once?: boolean }) => demo(env, once === true));
 }
 
 async function demo(env: CliEnv, once: boolean): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'fedgate-demo-'));
-  const interrupted = new Promise<'interrupted'>(resolve => env.signal.addEventListener('abort', () => resolve('interrupted'), { once: true }));
+  const interrupted = new Promise<'interrupted'>(resolve =>
+    env.signal.addEventListener('abort', () => resolve('interrupted'), { once: true }),
+  );
   const out = (line: string): void => void env.stdout.write(`${line}\n`);
   out(`fedgate demo: everything runs on loopback and lives in ${folder}\n`);
   let world: DemoWorld | undefined;
@@ -71,7 +76,10 @@ const TRAFFIC_MS = 1_000;
 
 /** Keeps traffic going until Ctrl-C. */
 async function goOn(env: CliEnv, world: DemoWorld, interrupted: Promise<unknown>): Promise<void> {
-  await print(env, '\nIt goes on: ACME sends GLOBEX an order every second. In another terminal, in this folder, try:\n');
+  await print(
+    env,
+    '\nIt goes on: ACME sends GLOBEX an order every second. In another terminal, in this folder, try:\n',
+  );
   for (const { what, command } of explorations(world)) await print(env, `  # ${what}\n  ${command}\n`);
   await print(env, 'Ctrl-C ends it and removes everything.');
   const { globex, registry, acme, initech } = world;

@@ -4,21 +4,33 @@ import { parseOrgName } from '../../identity/names.js';
 import { callServerStream } from '../../transport/client-calls.js';
 import { type CliEnv, print, printJson } from '../env.js';
 import { EXIT } from '../exit-codes.js';
+import { examples } from '../help.js';
 import { connectTo, type GatewayOptions, withGatewayOptions } from '../options.js';
-import { examples } from '../program.js';
 
 export function registerDoctor(program: Command, env: CliEnv): void {
   const command = program
     .command('doctor')
     .argument('<org>', 'the organisation to reach')
-    .description('test the way from your gateway to another organisation step by step, and name the step that fails and why')
+    .description(
+      'test the way from your gateway to another organisation step by step, and name the step that fails and why',
+    )
     .option('--json', 'one JSON object per step');
   withGatewayOptions(command)
-    .addHelpText('after', `${examples('fedgate doctor GLOBEX')}\n\nThe steps: registry, record, TCP, TLS, identity, hello. Exits with ${EXIT.checkFailed} when one fails at every address.`)
+    .addHelpText(
+      'after',
+      `${examples('fedgate doctor GLOBEX')}\n\nThe steps: registry, record, TCP, TLS, identity, hello. Exits with ${EXIT.checkFailed} when one fails at every address.`,
+    )
     .action((org: string, options: GatewayOptions & { json?: boolean }) => examine(env, org, options));
 }
 
-const STEPS: Readonly<Record<number, string>> = { 1: 'registry', 2: 'record', 3: 'TCP', 4: 'TLS', 5: 'identity', 6: 'hello' };
+const STEPS: Readonly<Record<number, string>> = {
+  1: 'registry',
+  2: 'record',
+  3: 'TCP',
+  4: 'TLS',
+  5: 'identity',
+  6: 'hello',
+};
 
 async function examine(env: CliEnv, org: string, options: GatewayOptions & { json?: boolean }): Promise<void> {
   parseOrgName(org, 'org');
@@ -27,7 +39,9 @@ async function examine(env: CliEnv, org: string, options: GatewayOptions & { jso
   try {
     for await (const step of callServerStream(client.channel, GatewayServiceService.diagnose, { org }, env.signal)) {
       last = step;
-      await (options.json ? printJson(env, { ...step, step: STEPS[step.step], durationUs: Number(step.durationUs) }) : print(env, describeStep(step)));
+      await (options.json
+        ? printJson(env, { ...step, step: STEPS[step.step], durationUs: Number(step.durationUs) })
+        : print(env, describeStep(step)));
     }
   } finally {
     client.close();

@@ -7,9 +7,9 @@ import { describe, FedgateError, fieldError } from '../../errors.js';
 import { parseDuration } from '../duration.js';
 import { type CliEnv, print, printJson, say } from '../env.js';
 import { EXIT } from '../exit-codes.js';
+import { examples } from '../help.js';
 import { NO_LINE_END, readLines } from '../lines.js';
 import { collect, connectTo, type GatewayOptions, parseCount, parsePairs, withGatewayOptions } from '../options.js';
-import { examples } from '../program.js';
 import { inputSize, showProgress } from '../progress.js';
 
 interface PubOptions extends GatewayOptions {
@@ -37,7 +37,10 @@ export function registerPub(program: Command, env: CliEnv): void {
     .option('--header <name=value>', 'a header; may be repeated', collect)
     .option('--id <id>', "the record's id")
     .option('--key <key>', "the record's key")
-    .option('--patience <duration>', 'how long gateways may hold the answer while a subscriber is slow (default: 0s; with --lines 30s)')
+    .option(
+      '--patience <duration>',
+      'how long gateways may hold the answer while a subscriber is slow (default: 0s; with --lines 30s)',
+    )
     .option('--json', 'report as JSON');
   withGatewayOptions(command)
     .addHelpText(
@@ -63,19 +66,35 @@ async function publish(env: CliEnv, address: string, data: string | undefined, o
   }
 }
 
-async function readRecord(env: CliEnv, data: string | undefined, { file, contentType, header, id, key }: PubOptions): Promise<RecordInit> {
+async function readRecord(
+  env: CliEnv,
+  data: string | undefined,
+  { file, contentType, header, id, key }: PubOptions,
+): Promise<RecordInit> {
   const headers = header && parsePairs(header, '--header');
   const common = { id, key, headers, contentType };
   if (data !== undefined) return { ...common, payload: data };
-  if (file === undefined) return { ...common, payload: await buffer(env.stdin), contentType: contentType ?? 'application/octet-stream' };
+  if (file === undefined)
+    return { ...common, payload: await buffer(env.stdin), contentType: contentType ?? 'application/octet-stream' };
   try {
-    return { ...common, payload: await readFile(file), contentType: contentType ?? 'application/octet-stream', headers: { ...NO_LINE_END, ...headers } };
+    return {
+      ...common,
+      payload: await readFile(file),
+      contentType: contentType ?? 'application/octet-stream',
+      headers: { ...NO_LINE_END, ...headers },
+    };
   } catch (cause) {
     throw new FedgateError('FILE_UNUSABLE', `--file ${file}: ${describe(cause)}`, { cause });
   }
 }
 
-async function publishOne(env: CliEnv, client: FedgateClient, address: string, record: RecordInit, { patience, json }: PubOptions): Promise<void> {
+async function publishOne(
+  env: CliEnv,
+  client: FedgateClient,
+  address: string,
+  record: RecordInit,
+  { patience, json }: PubOptions,
+): Promise<void> {
   const report = await client.publish(address, record, { patienceMs: parseDuration(patience ?? '0s', '--patience') });
   if (report.subscribers === 0) env.exitCode = report.dropped > 0 ? EXIT.limit : EXIT.nothingThere;
   if (json) await printJson(env, { records: 1, ...report });
@@ -101,7 +120,10 @@ async function publishLines(env: CliEnv, client: FedgateClient, address: string,
   };
   addAbortSignal(env.signal, env.stdin);
   try {
-    await client.publishAll(address, untilAborted(env, readLines(env.stdin, options.contentType, skip)), { patienceMs, onProgress });
+    await client.publishAll(address, untilAborted(env, readLines(env.stdin, options.contentType, skip)), {
+      patienceMs,
+      onProgress,
+    });
   } catch (error) {
     progress.stop();
     say(env, `fedgate: ${done.records} lines were published; --skip ${skip + done.records} carries on behind them`);
@@ -127,6 +149,12 @@ async function reportLines(env: CliEnv, summary: PublishSummary, skip: number, {
   } else if (summary.dropped > 0) env.exitCode = EXIT.limit;
   else if (summary.records > 0 && summary.unheard === summary.records) env.exitCode = EXIT.nothingThere;
   if (json) return printJson(env, summary);
-  const notes = [summary.dropped > 0 ? `${summary.dropped} dropped at a full queue` : '', summary.unheard > 0 ? `nobody was there for ${summary.unheard}` : ''];
-  await print(env, [`published ${summary.records} lines, ${summary.bytes} bytes`, ...notes.filter(note => note !== '')].join('; '));
+  const notes = [
+    summary.dropped > 0 ? `${summary.dropped} dropped at a full queue` : '',
+    summary.unheard > 0 ? `nobody was there for ${summary.unheard}` : '',
+  ];
+  await print(
+    env,
+    [`published ${summary.records} lines, ${summary.bytes} bytes`, ...notes.filter(note => note !== '')].join('; '),
+  );
 }

@@ -1,16 +1,26 @@
 import type { Command } from 'commander';
-import { GatewayServiceService, type GetStatusResponse, type LinkStatus } from '../../../gen/ts/fedgate/gateway/v1/gateway_service.js';
+import {
+  GatewayServiceService,
+  type GetStatusResponse,
+  type LinkStatus,
+} from '../../../gen/ts/fedgate/gateway/v1/gateway_service.js';
 import { callUnary } from '../../transport/client-calls.js';
 import { formatDuration } from '../duration.js';
 import { type CliEnv, print, printJson, table } from '../env.js';
+import { examples } from '../help.js';
 import { connectTo, type GatewayOptions, withGatewayOptions } from '../options.js';
-import { examples } from '../program.js';
 import { formatBytes } from '../progress.js';
 
 export function registerStatus(program: Command, env: CliEnv): void {
-  const command = program.command('status').description('show this gateway, its links, its subscriptions and rates').option('--json', 'show as JSON');
+  const command = program
+    .command('status')
+    .description('show this gateway, its links, its subscriptions and rates')
+    .option('--json', 'show as JSON');
   withGatewayOptions(command)
-    .addHelpText('after', examples('fedgate status', "fedgate status --json | jq '.links[] | select(.state != \"up\")'"))
+    .addHelpText(
+      'after',
+      examples('fedgate status', 'fedgate status --json | jq \'.links[] | select(.state != "up")\''),
+    )
     .action(async (options: GatewayOptions & { json?: boolean }) => {
       const client = await connectTo(env, options);
       try {
@@ -22,10 +32,20 @@ export function registerStatus(program: Command, env: CliEnv): void {
     });
 }
 
-const STATES: Readonly<Record<number, string>> = { 1: 'idle', 2: 'connecting', 3: 'up', 4: 'backoff', 5: 'draining', 6: 'blocked' };
+const STATES: Readonly<Record<number, string>> = {
+  1: 'idle',
+  2: 'connecting',
+  3: 'up',
+  4: 'backoff',
+  5: 'draining',
+  6: 'blocked',
+};
 const stateOf = ({ state }: LinkStatus): string => STATES[state] ?? 'unknown';
 
-const forJson = (status: GetStatusResponse): unknown => ({ ...status, links: status.links.map(link => ({ ...link, state: stateOf(link) })) });
+const forJson = (status: GetStatusResponse): unknown => ({
+  ...status,
+  links: status.links.map(link => ({ ...link, state: stateOf(link) })),
+});
 
 function describeStatus(status: GetStatusResponse, now: number): string {
   const { registry, rates } = status;

@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
 import type { Message, MessageBatch } from '../../client/index.js';
 import { FedgateError, fieldError } from '../../errors.js';
+import { escapeControls } from '../../text.js';
 import { parseDuration } from '../duration.js';
 import { type CliEnv, say, write } from '../env.js';
 import { EXIT } from '../exit-codes.js';
+import { examples } from '../help.js';
 import { LINE_END_HEADER } from '../lines.js';
 import { connectTo, type GatewayOptions, parseCount, withGatewayOptions } from '../options.js';
-import { examples } from '../program.js';
 
 interface SubOptions extends GatewayOptions {
   readonly count?: string;
@@ -22,7 +23,10 @@ export function registerSub(program: Command, env: CliEnv): void {
     .description('print the records that arrive')
     .option('--count <n>', 'end after this many records')
     .option('--timeout <duration>', 'end after this long')
-    .option('--raw', 'payloads only: each followed by a line feed, unless it is binary (application/octet-stream) or says it is no line')
+    .option(
+      '--raw',
+      'payloads only: each followed by a line feed, unless it is binary (application/octet-stream) or says it is no line',
+    )
     .option('--json', 'one JSON object per record');
   withGatewayOptions(command)
     .addHelpText(
@@ -35,11 +39,15 @@ export function registerSub(program: Command, env: CliEnv): void {
 async function subscribe(env: CliEnv, pattern: string, options: SubOptions): Promise<void> {
   if (options.raw && options.json) throw fieldError('--raw', 'give one of: --raw, --json');
   const count = options.count === undefined ? Number.POSITIVE_INFINITY : parseCount(options.count, '--count', 1);
-  const timeout = options.timeout === undefined ? undefined : AbortSignal.timeout(parseDuration(options.timeout, '--timeout'));
+  const timeout =
+    options.timeout === undefined ? undefined : AbortSignal.timeout(parseDuration(options.timeout, '--timeout'));
   const client = await connectTo(env, options);
   try {
     const signal = timeout ? AbortSignal.any([env.signal, timeout]) : env.signal;
-    const subscription = client.subscribe(pattern, { signal, onLoss: loss => say(env, `fedgate: ${describeLoss(loss)}`) });
+    const subscription = client.subscribe(pattern, {
+      signal,
+      onLoss: loss => say(env, `fedgate: ${describeLoss(loss)}`),
+    });
     subscription.opened.then(
       () => say(env, `fedgate: subscribed to ${pattern}`),
       () => undefined,
@@ -58,7 +66,12 @@ async function subscribe(env: CliEnv, pattern: string, options: SubOptions): Pro
 type Format = (message: Message, out: (string | Uint8Array)[]) => void;
 
 /** Prints batch by batch, and waits each time until standard output has taken it. */
-async function printAll(env: CliEnv, batches: AsyncIterable<MessageBatch>, count: number, format: Format): Promise<number> {
+async function printAll(
+  env: CliEnv,
+  batches: AsyncIterable<MessageBatch>,
+  count: number,
+  format: Format,
+): Promise<number> {
   let printed = 0;
   for await (const batch of batches) {
     const out: (string | Uint8Array)[] = [];
@@ -106,8 +119,16 @@ function readableLine(message: Message, out: (string | Uint8Array)[]): void {
 function shown(payload: Buffer): string {
   const text = payload.toString('utf8');
   if (!Buffer.from(text).equals(payload)) return `(${payload.length} bytes, binary)`;
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069]/g, c => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return escapeControls(text);
 }
 
-const describeLoss = ({ records, why }: { readonly records: number | undefined; readonly why: 'slow' | 'disconnected' }): string =>
-  why === 'slow' ? `lost ${records} records: this subscriber was too slow` : 'records published while the gateway was gone are lost to this subscription';
+const describeLoss = ({
+  records,
+  why,
+}: {
+  readonly records: number | undefined;
+  readonly why: 'slow' | 'disconnected';
+}): string =>
+  why === 'slow'
+    ? `lost ${records} records: this subscriber was too slow`
+    : 'records published while the gateway was gone are lost to this subscription';

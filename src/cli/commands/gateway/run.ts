@@ -3,7 +3,7 @@ import { readConfig } from '../../../gateway/config.js';
 import { startGateway } from '../../../gateway/gateway.js';
 import { createLog } from '../../../telemetry/log.js';
 import type { CliEnv } from '../../env.js';
-import { examples } from '../../program.js';
+import { examples } from '../../help.js';
 
 export function registerGateway(program: Command, env: CliEnv): void {
   const gateway = program.command('gateway').description('run the gateway of your organisation');
@@ -11,11 +11,18 @@ export function registerGateway(program: Command, env: CliEnv): void {
     .command('run')
     .description('run a gateway until SIGTERM or Ctrl-C; then finish what is under way and exit 0')
     .option('--config <file>', 'its configuration', 'gateway.yaml')
-    .addHelpText('after', examples('fedgate gateway run --config acme/gateway.yaml', 'FEDGATE_LOG_LEVEL=debug fedgate gateway run --config acme/gateway.yaml'))
+    .addHelpText(
+      'after',
+      examples(
+        'fedgate gateway run --config acme/gateway.yaml',
+        'FEDGATE_LOG_LEVEL=debug fedgate gateway run --config acme/gateway.yaml',
+      ),
+    )
     .action(async ({ config: path }: { config: string }) => {
       const config = await readConfig(path, env.variables);
       const running = await startGateway(config, createLog(config.log));
-      if (!env.signal.aborted) await new Promise(resolve => env.signal.addEventListener('abort', resolve, { once: true }));
+      if (!env.signal.aborted)
+        await new Promise(resolve => env.signal.addEventListener('abort', resolve, { once: true }));
       await running.stop();
     });
 }

@@ -8,9 +8,9 @@ import { readConfig } from '../../../gateway/config.js';
 import { formatHostPort } from '../../../identity/names.js';
 import { orgFolder, readMembership } from '../../../identity/org-folder.js';
 import { gatewayDnsName } from '../../../identity/subject.js';
-import { parseCount } from '../../options.js';
 import { type CliEnv, printJson, say } from '../../env.js';
-import { examples } from '../../program.js';
+import { examples } from '../../help.js';
+import { parseCount } from '../../options.js';
 
 interface AddOptions {
   readonly dir: string;
@@ -35,7 +35,13 @@ export function registerNode(program: Command, env: CliEnv): void {
     .option('--days <n>', 'how long the certificate is good', '365')
     .option('--force', 'replace the certificate and key that are there')
     .option('--json', 'report as JSON')
-    .addHelpText('after', examples('fedgate node add billing --dir acme', 'fedgate node add erp --dir globex --address gw1.globex.internal:7410'))
+    .addHelpText(
+      'after',
+      examples(
+        'fedgate node add billing --dir acme',
+        'fedgate node add erp --dir globex --address gw1.globex.internal:7410',
+      ),
+    )
     .action((name: string, options: AddOptions) => add(env, name, options));
 }
 
@@ -47,7 +53,13 @@ async function add(env: CliEnv, name: string, options: AddOptions): Promise<void
   if (existsSync(join(target, 'tls.key')) && !options.force) {
     throw new FedgateError('FILE_UNUSABLE', `${target} already holds a key; --force replaces it`);
   }
-  const contextFile = await addNode({ folder, name, gateway: options.gateway, address, days: parseCount(options.days, '--days', 1) });
+  const contextFile = await addNode({
+    folder,
+    name,
+    gateway: options.gateway,
+    address,
+    days: parseCount(options.days, '--days', 1),
+  });
   const contextName = options.contextName ?? `${org.toLowerCase()}-${name}`;
   const path = contextsFile(env.variables);
   const contexts = await readContexts(path);

@@ -5,8 +5,8 @@ import { writeConfigTemplate } from '../../../gateway/config-template.js';
 import { parseHostPort } from '../../../identity/names.js';
 import { joinFederation } from '../../../registry/join.js';
 import { type CliEnv, print, printJson, say } from '../../env.js';
+import { examples } from '../../help.js';
 import { collect } from '../../options.js';
-import { examples } from '../../program.js';
 
 interface JoinFlags {
   readonly dir: string;

@@ -4,8 +4,8 @@ import { parseGatewayName, parseHostPort } from '../../../identity/names.js';
 import type { GatewayEndpoint, OrgProfile } from '../../../registry/record.js';
 import { fetchOwnRecord, updateRecord } from '../../../registry/update.js';
 import { type CliEnv, print, printJson, table } from '../../env.js';
+import { examples } from '../../help.js';
 import { collect } from '../../options.js';
-import { examples } from '../../program.js';
 
 interface RecordFlags {
   readonly dir: string;

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN, initRegistry, registryFolder } from '../../../registry/server/folder.js';
 import { type CliEnv, print, printJson, say } from '../../env.js';
+import { examples } from '../../help.js';
 import { collect } from '../../options.js';
-import { examples } from '../../program.js';
 import { DIR_OPTION } from './options.js';
 
 interface InitFlags {

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { fieldError } from '../../../errors.js';
 import { parseDuration } from '../../duration.js';
 import { type CliEnv, print, printJson, say } from '../../env.js';
-import { examples } from '../../program.js';
+import { examples } from '../../help.js';
 import { DIR_OPTION, withAdmin } from './options.js';
 
 interface InviteFlags {

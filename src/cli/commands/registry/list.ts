@@ -5,7 +5,7 @@ import { FedgateError } from '../../../errors.js';
 import { readRecord } from '../../../registry/record.js';
 import { memberStateFromWire } from '../../../registry/snapshot.js';
 import { type CliEnv, print, printJson, say, table } from '../../env.js';
-import { examples } from '../../program.js';
+import { examples } from '../../help.js';
 import { DIR_OPTION, withAdmin } from './options.js';
 
 interface ListFlags {

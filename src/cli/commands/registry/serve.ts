@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import { startRegistry } from '../../../registry/server/server.js';
 import { createLog } from '../../../telemetry/log.js';
 import type { CliEnv } from '../../env.js';
-import { examples } from '../../program.js';
+import { examples } from '../../help.js';
 import { DIR_OPTION } from './options.js';
 
 interface ServeFlags {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { MemberState } from '../../../registry/snapshot.js';
 import { type CliEnv, print, printJson } from '../../env.js';
-import { examples } from '../../program.js';
+import { examples } from '../../help.js';
 import { DIR_OPTION, withAdmin } from './options.js';
 
 interface StateCommand {

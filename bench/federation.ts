@@ -1,0 +1,90 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { issueLeaf, type KeyAndCertificate } from '../src/identity/issue.js';
+import type { OrgName } from '../src/identity/names.js';
+import { orgFolder } from '../src/identity/org-folder.js';
+import { gatewayDnsName } from '../src/identity/subject.js';
+import { joinFederation } from '../src/registry/join.js';
+import { openAdminClient } from '../src/registry/operator.js';
+import { initRegistry, readPairIn } from '../src/registry/server/folder.js';
+import { startRegistry } from '../src/registry/server/server.js';
+import { freePort } from './free-port.js';
+import { FEDERATION } from './identities.js';
+
+/** A member, ready for its gateway to be started from `config`, and a node of it. */
+export interface BenchOrg {
+  readonly org: OrgName;
+  /** The configuration file of its gateway. */
+  readonly config: string;
+  readonly node: Node;
+}
+
+/** What a client connects with. */
+export interface Node {
+  /** The gateway's node listener. */
+  readonly address: string;
+  readonly serverName: string;
+  readonly identity: KeyAndCertificate;
+  readonly authorities: readonly string[];
+}
+
+export interface BenchFederation extends AsyncDisposable {
+  readonly acme: BenchOrg;
+  readonly globex: BenchOrg;
+}
+
+/** A registry in this process and two members in a temporary folder, joined by invitation as members are. Gateways are not started. */
+export async function createFederation(): Promise<BenchFederation> {
+  const folder = await mkdtemp(join(tmpdir(), 'fedgate-bench-'));
+  const registryFolder = join(folder, 'registry');
+  await initRegistry({
+    folder: registryFolder,
+    federation: FEDERATION,
+    listen: '127.0.0.1:0',
+    adminListen: '127.0.0.1:0',
+  });
+  const log = { info: () => undefined, warn: console.error, error: console.error };
+  const registry = await startRegistry({ folder: registryFolder, log });
+  const admin = await openAdminClient(registryFolder);
+  const join_ = async (name: string): Promise<BenchOrg> => {
+    const { code } = await admin.createInvitation(name, 0);
+    return await joinOrg(name as OrgName, code, join(folder, name));
+  };
+  return {
+    acme: await join_('ACME'),
+    globex: await join_('GLOBEX'),
+    async [Symbol.asyncDispose]() {
+      admin.close();
+      await registry.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function joinOrg(org: OrgName, code: string, folder: string): Promise<BenchOrg> {
+  const nodes = `127.0.0.1:${await freePort()}`;
+  const peers = `127.0.0.1:${await freePort()}`;
+  await joinFederation({ code, folder, addresses: [peers] });
+  const paths = orgFolder(folder);
+  await writeFile(paths.gatewayConfig, gatewayConfig(nodes, peers));
+  const authority = await readPairIn(paths.authority);
+  return {
+    org,
+    config: paths.gatewayConfig,
+    node: {
+      address: nodes,
+      serverName: gatewayDnsName(FEDERATION, org, 'gw1'),
+      identity: await issueLeaf(authority, FEDERATION, { org, role: 'node', name: 'bench' }),
+      authorities: [authority.certificate],
+    },
+  };
+}
+
+/** Everybody may do everything, and only what is wrong is logged. */
+const gatewayConfig = (nodes: string, peers: string): string => `listen: { nodes: "${nodes}", peers: "${peers}" }
+log: { level: warn }
+access:
+  nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], status: true }]
+  peers: [{ org: "*", publish: ["**"] }]
+`;

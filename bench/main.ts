@@ -1,0 +1,13 @@
+import { runLive } from './live/index.js';
+import { LIVE_USAGE, parseLiveOptions } from './live/options.js';
+
+/** `npm run bench -- SUBJECT`: ratios measured in one run on one machine. Slow is not an error; not being able to measure is. */
+const [subject, ...args] = process.argv.slice(2);
+
+try {
+  if (subject !== 'live') throw new Error(`usage: ${LIVE_USAGE}`);
+  await runLive(parseLiveOptions(args));
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+}

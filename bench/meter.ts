@@ -1,0 +1,47 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** What a subscriber counted over a stretch of time. */
+export interface Rate {
+  readonly messages: number;
+  readonly seconds: number;
+}
+
+export interface MeasureParams {
+  /** Time before the count begins. */
+  readonly warmupMs: number;
+  readonly ms: number;
+}
+
+/** Counts where messages arrive. The clock is the subscriber's own, so the orchestrator's delays do not matter. */
+export class Meter {
+  #messages = 0;
+
+  add(messages: number): void {
+    this.#messages += messages;
+  }
+
+  get messages(): number {
+    return this.#messages;
+  }
+
+  async measure({ warmupMs, ms }: MeasureParams): Promise<Rate> {
+    await this.#firstMessage();
+    await sleep(warmupMs);
+    const from = { messages: this.#messages, time: performance.now() };
+    await sleep(ms);
+    return { messages: this.#messages - from.messages, seconds: (performance.now() - from.time) / 1000 };
+  }
+
+  async #firstMessage(): Promise<void> {
+    for (let waited = 0; this.#messages === 0; waited += 20) {
+      if (waited > 10_000) throw new Error('no message arrived in 10 s');
+      await sleep(20);
+    }
+  }
+}
+
+/** The value that half of the measurements stay below. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+}

@@ -1,0 +1,58 @@
+import { delimiter } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import { packageRoot } from '../../src/package-root.js';
+import type { TestScope } from '../support/registry.js';
+import { Shell } from '../support/shell.js';
+import { type NodeVariables, startTwoOrgs, type TwoOrgs } from '../support/two-orgs.js';
+import { codeBlock } from './code-blocks.js';
+
+const test = anyTest as TestFn<{ orgs: TwoOrgs; undo: (() => unknown)[] }>;
+
+test.before(async t => {
+  const undo: (() => unknown)[] = [];
+  t.context.undo = undo;
+  const scope: TestScope = { teardown: each => void undo.push(each) };
+  t.context.orgs = await startTwoOrgs(scope);
+});
+
+test.after.always(async t => {
+  for (const each of t.context.undo.reverse()) await each();
+});
+
+const binaries = fileURLToPath(new URL('node_modules/.bin', packageRoot));
+
+/** Runs a block of the page in the place of a node. */
+async function paste(t: ExecutionContext, heading: string, variables: NodeVariables): Promise<Shell> {
+  const PATH = [binaries, process.env.PATH].join(delimiter);
+  const shell = Shell.paste(await codeBlock('any-language.md', heading), { ...variables, PATH });
+  t.teardown(() => shell.kill());
+  return shell;
+}
+
+test('any language: buf curl finds the methods by reflection', async t => {
+  const shell = await paste(t, 'buf curl: list what there is', t.context.orgs.acme);
+  t.regex(await shell.finished(), /^fedgate\.messaging\.v1\.MessagingService\/Publish$/m);
+});
+
+test.serial('any language: buf curl publishes in one organisation and subscribes in another', async t => {
+  const { acme, globex } = t.context.orgs;
+  const subscriber = await paste(t, 'buf curl: subscribe', globex);
+  await subscriber.printed(/"opened"/);
+  const publisher = await paste(t, 'buf curl: publish', acme);
+  const { result } = JSON.parse(await publisher.finished());
+  t.like(result, { side: 'SIDE_REMOTE', subscribers: 1, org: 'GLOBEX' });
+  await subscriber.printed(/"payload": "aGVsbG8="/);
+  t.regex(subscriber.output, /"senderOrg": "ACME"/);
+});
+
+test.serial('any language: buf curl publishes a stream; a frame that fails does not end it', async t => {
+  const { acme, globex } = t.context.orgs;
+  const subscriber = await paste(t, 'buf curl: subscribe', globex);
+  await subscriber.printed(/"opened"/);
+  const publisher = await paste(t, 'buf curl: publish a stream', acme);
+  const answers = await publisher.finished();
+  t.regex(answers, /"subscribers": 1/);
+  t.regex(answers, /"reason": "ORG_UNKNOWN"/);
+  await subscriber.printed(/"payload": "b25l"[\s\S]*"payload": "dHdv"/);
+});

@@ -1,0 +1,9 @@
+/** Says what `npm test` does not run because a fresh machine may not have what it needs. */
+process.stderr.write(
+  [
+    'left out here, because it needs more than Node, npm, git and openssl; .ci/run has it all:',
+    '  npm run test:clients   Go and Python clients, grpcurl',
+    '  npm run bench          nats-server, for the column beside ours',
+    '',
+  ].join('\n'),
+);
