@@ -101,7 +101,7 @@ export function formatReport(report: LiveReport): string {
   const parts = [
     `${at.cpu}, ${at.cores} cores, Linux ${at.kernel}, Node ${at.node}; loopback, one process per part, ${report.seconds} s each; load before ${at.load.toFixed(2)}`,
     formatTable([
-      ['system', 'payload', 'messages/s', 'MB/s', 'CPUs: publisher', 'A', 'B', 'subscriber'],
+      ['system', 'payload', 'messages/s', 'MB/s', 'CPUs: publisher', 'A', 'B', 'subscriber', 'others'],
       ...rates.map(rateRow),
     ]),
     ...skipped.map(({ system, why }) => `${system}: not measured: ${why}`),
@@ -120,12 +120,13 @@ export function formatReport(report: LiveReport): string {
   return parts.join('\n\n');
 }
 
-const rateRow = ({ system, payloadBytes, messagesPerSecond, cpus: used }: Measurement): string[] => [
+const rateRow = ({ system, payloadBytes, messagesPerSecond, cpus: used, otherCpus }: Measurement): string[] => [
   system,
   `${payloadBytes} B`,
   grouped(messagesPerSecond),
   ((messagesPerSecond * payloadBytes) / 1e6).toFixed(0),
   ...used.map(each => each.toFixed(2)),
+  otherCpus.toFixed(2),
 ];
 
 function latencyRows({ unaryMs, endToEndMs }: Latency): string[][] {

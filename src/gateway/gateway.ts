@@ -1,4 +1,5 @@
 import { createPrivateKey, createPublicKey, randomBytes, X509Certificate } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { GatewayServiceService, type GetStatusResponse } from '../../gen/ts/fedgate/gateway/v1/gateway_service.js';
 import { HealthService as HealthDefinition } from '../../gen/ts/grpc/health/v1/health.js';
 import { FedgateError } from '../errors.js';
@@ -144,6 +145,8 @@ class RunningGateway implements Gateway {
     this.#nodeListener = this.#makeNodeListener();
     this.#peerListener = this.#makePeerListener();
     directory.onChange(() => this.#directoryChanged());
+    // Every open stream listens to it.
+    setMaxListeners(0, this.#draining.signal);
     this.#recheck = setInterval(() => this.#peers.recheck(), RECHECK_MS);
   }
 

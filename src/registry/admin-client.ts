@@ -3,7 +3,7 @@ import {
   type ListFederationResponse,
   RegistryAdminServiceService as methods,
 } from '../../gen/ts/fedgate/registry/v1/registry_admin_service.js';
-import { RegistryCaller, type RegistryConnection } from './client.js';
+import { RegistryCaller, type RegistryConnection } from './caller.js';
 import { type MemberState, memberStateToWire } from './snapshot.js';
 
 /** The registry, as its operator sees it. */

@@ -10,10 +10,11 @@ import { type OrgName, parseGatewayName } from '../identity/names.js';
 import { orgFolder, readMembership, writeMembership } from '../identity/org-folder.js';
 import { isP256, signDetached } from '../identity/signing.js';
 import { subjectOfLeaf } from '../identity/verify.js';
-import { fetchPinnedCertificate, RegistryClient } from './client.js';
+import { RegistryClient } from './client.js';
 import { snapshotFile } from './directory.js';
 import { decodeInvitation, type Invitation } from './invitation.js';
 import { joinProofBytes } from './join-proof.js';
+import { fetchPinnedCertificate } from './pinned-certificate.js';
 import { type GatewayEndpoint, readRecord, signRecord } from './record.js';
 import { acceptSnapshot } from './snapshot.js';
 

@@ -1,5 +1,6 @@
-import { FieldReader } from './reader.js';
+import { FieldReader, LENGTH_DELIMITED } from './reader.js';
 import { RECORDS_FIELD } from './records.js';
+import { FieldWriter } from './writer.js';
 
 /** How the ends encode and decode records. Field numbers are those of record.proto. Written by hand: this is most of a client's work. */
 
@@ -23,6 +24,9 @@ export class RecordEncoder {
   #start: number;
   #position: number;
   count = 0;
+  /** The time of the record before, encoded: mostly that of the next one too. */
+  #timeMs = -1;
+  #timeBytes: Buffer = Buffer.alloc(0);
 
   /** `headroom` bytes stay free before the first record, for what the caller writes there once it knows it. */
   constructor(capacity: number, headroom: number) {
@@ -44,37 +48,35 @@ export class RecordEncoder {
       (id ? 4 + id.length * 3 : 0) + (key ? 4 + byteLength(key) : 0) + (contentType ? 4 + contentType.length * 3 : 0);
     const headerBytes = headers ? headersLength(headers) : 0;
     this.#reserve(payloadLength + extra + headerBytes + 40);
-    // The record's own length stands before it: room for five bytes is left and the record moved when fewer were needed.
+    if (timeMs !== this.#timeMs) this.#encodeTime(timeMs);
     const entry = this.#position;
     this.#bytes[this.#position++] = RECORD_TAG;
-    const known = !id && !key && !contentType && !headers;
-    if (known) {
-      this.#varint(
-        varintLength(timeMs) + 1 + (payloadLength > 0 ? 1 + varintLength(payloadLength) + payloadLength : 0),
-      );
-      this.#body(record, payload, payloadLength, timeMs);
+    if (!id && !key && !contentType && !headers) {
+      const field = payloadLength > 0 ? 1 + varintLength(payloadLength) + payloadLength : 0;
+      this.#varint(this.#timeBytes.length + field);
+      this.#body(record, payload, payloadLength);
     } else {
+      // The record's own length stands before it: room for five bytes is left, and the record moved when fewer were needed.
       this.#position += 5;
       const body = this.#position;
-      this.#body(record, payload, payloadLength, timeMs);
+      this.#body(record, payload, payloadLength);
       this.#closeLength(entry + 1, body);
     }
     this.count++;
   }
 
-  #body(
-    { id, key, contentType, headers }: RecordInit,
-    payload: Uint8Array | string,
-    payloadLength: number,
-    timeMs: number,
-  ): void {
+  #body({ id, key, contentType, headers }: RecordInit, payload: Uint8Array | string, payloadLength: number): void {
     if (id) this.#field(TAG.id, id, Buffer.byteLength(id));
     if (key) this.#field(TAG.key, key, byteLength(key));
-    this.#bytes[this.#position++] = TAG.time;
-    this.#varint(timeMs);
+    for (let i = 0; i < this.#timeBytes.length; i++) this.#bytes[this.#position++] = this.#timeBytes[i] as number;
     if (contentType) this.#field(TAG.contentType, contentType, Buffer.byteLength(contentType));
     if (headers) this.#headers(headers);
     if (payloadLength > 0) this.#field(TAG.payload, payload, payloadLength);
+  }
+
+  #encodeTime(timeMs: number): void {
+    this.#timeMs = timeMs;
+    this.#timeBytes = Buffer.from(new FieldWriter().number(TAG.time / 8, timeMs).view());
   }
 
   /** The records, with room for `headroom` bytes before them. */
@@ -161,8 +163,10 @@ export class ReceivedRecord {
 
   /** Epoch milliseconds by the publisher's clock; 0: not given. */
   get timeMs(): number {
-    const reader = this.#find(3);
-    return reader?.value ?? 0;
+    const reader = new FieldReader(this.#bytes, this.#start, this.#end, true);
+    let value = 0;
+    while (reader.next()) if (reader.field === 3) value = reader.value;
+    return value;
   }
 
   get contentType(): string {
@@ -197,23 +201,21 @@ export class ReceivedRecord {
   }
 
   #text(field: number): string {
-    return this.#find(field)?.text() ?? '';
-  }
-
-  #content(field: number): Buffer {
-    return this.#find(field)?.content() ?? EMPTY;
+    return this.#content(field).toString('utf8');
   }
 
   /** The last one counts, as protobuf says. */
-  #find(field: number): FieldReader | undefined {
+  #content(field: number): Buffer {
     const reader = new FieldReader(this.#bytes, this.#start, this.#end, true);
-    let found: FieldReader | undefined;
+    let start = 0;
+    let end = 0;
     while (reader.next()) {
-      if (reader.field !== field) continue;
-      found = new FieldReader(this.#bytes, reader.tagStart, this.#end, true);
-      found.next();
+      if (reader.field === field && reader.wireType === LENGTH_DELIMITED) {
+        start = reader.start;
+        end = reader.end;
+      }
     }
-    return found;
+    return end > start ? this.#bytes.subarray(start, end) : EMPTY;
   }
 }
 

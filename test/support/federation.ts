@@ -23,6 +23,10 @@ export interface TestOrgOptions {
   readonly extra?: string;
   /** Whether its record names an address. @default true */
   readonly reachable?: boolean;
+  /** Where it listens for peers. @default a free port */
+  readonly peers?: string;
+  /** The addresses in its record. @default where it listens for peers */
+  readonly addresses?: readonly string[];
 }
 
 /** What a log line holds. */
@@ -58,9 +62,9 @@ export async function startTestOrg(
   name: string,
   options: TestOrgOptions = {},
 ): Promise<TestOrg> {
-  const peers = `127.0.0.1:${await freePort()}`;
+  const peers = options.peers ?? `127.0.0.1:${await freePort()}`;
   const nodes = `127.0.0.1:${await freePort()}`;
-  const folder = await joinOrg(t, registry, name, { addresses: options.reachable === false ? [] : [peers] });
+  const folder = await joinOrg(t, registry, name, { addresses: options.reachable === false ? [] : (options.addresses ?? [peers]) });
   const access = options.access ?? OWN_ONLY;
   const yaml = `listen: { nodes: "${nodes}", peers: "${peers}" }\naccess:\n  ${access.replaceAll('\n', '\n  ')}\n${options.extra ?? ''}\n`;
   const config = parseConfig(yaml, `${folder}/gateway.yaml`);

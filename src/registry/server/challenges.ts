@@ -6,14 +6,9 @@ export const CHALLENGE_LIFETIME_MS = 60_000;
 const MAX_CHALLENGES = 1_000;
 const MAX_PER_ORG = 10;
 
-/** Whom a challenge was given to. */
-export interface Challenged {
+interface Entry {
+  /** Whom it was given to: whoever holds the invitation for this name. */
   readonly org: OrgName;
-  /** SHA-256 of the invitation's secret. */
-  readonly secretHash: Uint8Array;
-}
-
-interface Entry extends Challenged {
   readonly endMs: number;
   used: boolean;
 }
@@ -24,9 +19,9 @@ export class Challenges {
   readonly #entries = new Map<string, Entry>();
 
   /** Throws LIMIT_REACHED. */
-  create(challenged: Challenged, nowMs: number): Buffer {
+  create(org: OrgName, nowMs: number): Buffer {
     this.#forgetEnded(nowMs);
-    const ofOrg = [...this.#entries.values()].filter(({ org }) => org === challenged.org).length;
+    const ofOrg = [...this.#entries.values()].filter(entry => entry.org === org).length;
     if (this.#entries.size >= MAX_CHALLENGES || ofOrg >= MAX_PER_ORG) {
       throw new FedgateError('LIMIT_REACHED', 'too many attempts to join at the same time', {
         metadata: { limit: 'join challenges' },
@@ -34,12 +29,12 @@ export class Challenges {
       });
     }
     const challenge = randomBytes(32);
-    this.#entries.set(challenge.toString('hex'), { ...challenged, endMs: nowMs + CHALLENGE_LIFETIME_MS, used: false });
+    this.#entries.set(challenge.toString('hex'), { org, endMs: nowMs + CHALLENGE_LIFETIME_MS, used: false });
     return challenge;
   }
 
-  /** Uses a challenge up. Throws REPLAYED for one that was used, PROOF_INVALID for one that is unknown or too old. */
-  use(challenge: Uint8Array, nowMs: number): Challenged {
+  /** Uses a challenge up; returns whom it was given to. Throws REPLAYED for one that was used, PROOF_INVALID for one that is unknown or too old. */
+  use(challenge: Uint8Array, nowMs: number): OrgName {
     this.#forgetEnded(nowMs);
     const entry = this.#entries.get(Buffer.from(challenge).toString('hex'));
     if (!entry) throw new FedgateError('PROOF_INVALID', 'the challenge is unknown, or older than 60 seconds');
@@ -47,7 +42,7 @@ export class Challenges {
     if (entry.used)
       throw new FedgateError('REPLAYED', 'the challenge was used already', { metadata: { org: entry.org } });
     entry.used = true;
-    return entry;
+    return entry.org;
   }
 
   #forgetEnded(nowMs: number): void {

@@ -1,23 +1,19 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
 import type { SignedRecord } from '../../../gen/ts/fedgate/registry/v1/record.js';
 import { FedgateError, fieldError } from '../../errors.js';
 import { type OrgName, parseOrgName } from '../../identity/names.js';
 import { verifyDetached } from '../../identity/signing.js';
 import type { MemberTrust, TrustDirectory } from '../../identity/verify.js';
-import { SECRET_BYTES } from '../invitation.js';
 import { joinProofBytes } from '../join-proof.js';
 import { authorityKeyId, checkSuccession, type OrgProfile, readRecord } from '../record.js';
 import { type DirectoryMember, type MemberState, memberStateFromWire, memberToWire } from '../snapshot.js';
 import { Challenges } from './challenges.js';
+import { hashSecret, Invitations } from './invitations.js';
 import { type IssuedSnapshot, type IssuerOptions, issueSnapshot, renewalTimeMs } from './snapshots.js';
 import type { Change, RegistryStore, StoredInvitation } from './store.js';
-import { TokenBucket } from './token-bucket.js';
 
 const HOUR_MS = 3_600_000;
 export const DEFAULT_INVITATION_LIFETIME_MS = 24 * HOUR_MS;
 const LONGEST_INVITATION_LIFETIME_MS = 30 * 24 * HOUR_MS;
-/** Wrong secrets that get a plain answer: so many at once, and so many per second. */
-const WRONG_SECRETS = { burst: 20, perSecond: 1 } as const;
 
 export interface FederationOptions {
   readonly store: RegistryStore;
@@ -43,9 +39,8 @@ export class Federation implements TrustDirectory {
   readonly #issuer: IssuerOptions;
   readonly #now: () => number;
   readonly #members = new Map<string, DirectoryMember>();
-  readonly #invitations = new Map<string, StoredInvitation>();
+  readonly #invitations: Invitations;
   readonly #challenges = new Challenges();
-  readonly #wrongSecrets: TokenBucket;
   readonly #listeners = new Set<() => void>();
   #version: bigint;
   #snapshot: IssuedSnapshot;
@@ -55,7 +50,7 @@ export class Federation implements TrustDirectory {
     this.#store = store;
     this.#issuer = issuer;
     this.#now = now;
-    this.#wrongSecrets = new TokenBucket(WRONG_SECRETS.burst, WRONG_SECRETS.perSecond, now());
+    this.#invitations = new Invitations(now);
     this.#version = version;
     // Replaced before anybody sees it.
     this.#snapshot = {
@@ -75,7 +70,7 @@ export class Federation implements TrustDirectory {
       const profile = readRecord(record, options.issuer.federation);
       federation.#members.set(org, { org: profile.org, state: memberStateFromWire(state) ?? 'suspended', profile });
     }
-    for (const invitation of invitations) federation.#invitations.set(invitation.org, invitation);
+    for (const invitation of invitations) federation.#invitations.put(invitation);
     await federation.renew();
     return federation;
   }
@@ -100,12 +95,9 @@ export class Federation implements TrustDirectory {
     return member;
   }
 
-  /** Sorted by name; neither used nor expired. */
+  /** Neither used nor expired; sorted by name. */
   openInvitations(): StoredInvitation[] {
-    const open = [...this.#invitations.values()].filter(
-      ({ usedBy, expireTimeMs }) => usedBy === undefined && expireTimeMs > this.#now(),
-    );
-    return open.sort((a, b) => (a.org < b.org ? -1 : 1));
+    return this.#invitations.open();
   }
 
   trust(org: string): MemberTrust | undefined {
@@ -133,10 +125,10 @@ export class Federation implements TrustDirectory {
       if (this.#members.has(org)) {
         throw new FedgateError('ORG_EXISTS', `${org} is a member already, or was once`, { metadata: { org } });
       }
-      const invitation = { org, secretHash: sha256(secret), expireTimeMs: this.#now() + lifetimeMs };
+      const invitation = { org, secretHash: hashSecret(secret), expireTimeMs: this.#now() + lifetimeMs };
       // Invitations are not in the snapshot, so its version stays.
       await this.#store.commit({ expectedVersion: this.#version, version: this.#version, invitation });
-      this.#invitations.set(org, invitation);
+      this.#invitations.put(invitation);
       return { org, expireTimeMs: invitation.expireTimeMs };
     });
   }
@@ -147,16 +139,15 @@ export class Federation implements TrustDirectory {
    * A used invitation gets one too, or nobody could ask again for a lost answer; `join` then tells who used it.
    */
   challenge(orgText: string, secret: Uint8Array): Buffer {
-    const { org, secretHash } = this.#invitation(orgText, sha256OfSecret(secret));
-    return this.#challenges.create({ org, secretHash }, this.#now());
+    const { org } = this.#invitations.find(orgText, secret);
+    return this.#challenges.create(org, this.#now());
   }
 
   /** Makes the bearer of an invitation a member. Repeats its success for the same CA key. Throws INVITATION_*, PROOF_INVALID, REPLAYED, CA_ALREADY_REGISTERED or RECORD_INVALID. */
   join({ secret, challenge, proof, record }: JoinClaim): Promise<IssuedSnapshot> {
     return this.#serially(async () => {
-      const challenged = this.#challenges.use(challenge, this.#now());
-      const secretHash = sha256OfSecret(secret);
-      const invitation = this.#invitation(challenged.org, secretHash);
+      const org = this.#challenges.use(challenge, this.#now());
+      const invitation = this.#invitations.find(org, secret);
       const profile = this.#firstProfile(record, invitation.org);
       const [authority] = profile.authorities;
       if (
@@ -186,33 +177,6 @@ export class Federation implements TrustDirectory {
       });
     }
     return profile;
-  }
-
-  /** The invitation of an organisation, if this is its secret. Throws INVITATION_UNKNOWN, INVITATION_EXPIRED or LIMIT_REACHED. */
-  #invitation(org: string, secretHash: Buffer): StoredInvitation {
-    const invitation = this.#invitations.get(org);
-    if (!invitation || !timingSafeEqual(invitation.secretHash, secretHash)) throw this.#wrongSecret();
-    if (invitation.usedBy === undefined && invitation.expireTimeMs <= this.#now()) {
-      const end = new Date(invitation.expireTimeMs).toISOString();
-      throw new FedgateError(
-        'INVITATION_EXPIRED',
-        `the invitation for ${invitation.org} ended ${end}; ask for a new one`,
-      );
-    }
-    return invitation;
-  }
-
-  /** Right secrets are never held up: who floods the registry with wrong ones must not be able to keep others from joining. */
-  #wrongSecret(): FedgateError {
-    const retryAfterMs = this.#wrongSecrets.take(this.#now());
-    if (retryAfterMs > 0) {
-      const metadata = { limit: 'wrong invitations' };
-      return new FedgateError('LIMIT_REACHED', 'too many unknown invitations', { retryAfterMs, metadata });
-    }
-    return new FedgateError(
-      'INVITATION_UNKNOWN',
-      'this registry did not make that invitation, or a newer one replaced it',
-    );
   }
 
   #refuseForeignAuthorities({ org, authorities }: OrgProfile): void {
@@ -299,7 +263,7 @@ export class Federation implements TrustDirectory {
     await this.#store.commit(change);
     this.#version = version;
     if (member) this.#members.set(member.org, member);
-    if (invitation) this.#invitations.set(invitation.org, invitation);
+    if (invitation) this.#invitations.put(invitation);
     this.#snapshot = issueSnapshot(this.#issuer, version, this.#members.values(), this.#now());
     for (const listener of [...this.#listeners]) listener();
     return this.#snapshot;
@@ -325,10 +289,3 @@ const invitationUsed = (org: OrgName): FedgateError =>
   new FedgateError('INVITATION_USED', `the invitation for ${org} was used already; ask for a new one`, {
     metadata: { org },
   });
-
-const sha256 = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest();
-
-function sha256OfSecret(secret: Uint8Array): Buffer {
-  if (secret.length !== SECRET_BYTES) throw fieldError('invitation_secret', `must be ${SECRET_BYTES} bytes`);
-  return sha256(secret);
-}

@@ -12,7 +12,7 @@ import {
 } from '../../identity/files.js';
 import { createAuthority, createSelfSignedServer, issueLeaf, type KeyAndCertificate } from '../../identity/issue.js';
 import { type OrgName, parseFederationDomain, parseHostPort } from '../../identity/names.js';
-import { registryDnsName } from '../client.js';
+import { registryDnsName } from '../caller.js';
 import { parseRegistryConfig, type RegistryConfig, readRegistryConfig } from './config.js';
 
 /**

@@ -36,7 +36,8 @@ export interface SignedRecord {
   /** A serialised OrgRecord: the bytes that are signed, never encoded again. */
   readonly record: Uint8Array;
   /**
-   * Signature over `fedgate/org-record/v1` LF and `record`, by a CA key of the previous record (of this one, for the first).
+   * Signature over `fedgate/org-record/v1` LF and `record`, by a CA key that stands in this record and, unless it is the
+   * first, in the previous one too. So a CA is replaced in two steps: both, then the new one alone.
    * ECDSA P-256 with SHA-256, DER.
    */
   readonly signature: Uint8Array;

@@ -1011,7 +1011,8 @@ export const RegistryServiceService = {
   /**
    * First step of joining: asks for a challenge to prove possession of a CA key with.
    *
-   * Fails with NOT_FOUND (INVITATION_UNKNOWN), FAILED_PRECONDITION (INVITATION_USED, INVITATION_EXPIRED).
+   * Fails with NOT_FOUND (INVITATION_UNKNOWN) and FAILED_PRECONDITION (INVITATION_EXPIRED). A used invitation gets a challenge too, so
+   * that a join whose answer was lost can be repeated; the second step tells whether it was.
    */
   createJoinChallenge: {
     path: "/fedgate.registry.v1.RegistryService/CreateJoinChallenge" as const,
@@ -1028,6 +1029,7 @@ export const RegistryServiceService = {
    * Second step of joining: uses up the invitation and registers the organisation.
    *
    * Atomic. Safe to repeat with the same CA certificate when the answer was lost. Fails as the first step does, with
+   * FAILED_PRECONDITION (INVITATION_USED),
    * UNAUTHENTICATED (PROOF_INVALID), ALREADY_EXISTS (CA_ALREADY_REGISTERED) and INVALID_ARGUMENT (RECORD_INVALID).
    */
   join: {
@@ -1104,13 +1106,15 @@ export interface RegistryServiceServer extends UntypedServiceImplementation {
   /**
    * First step of joining: asks for a challenge to prove possession of a CA key with.
    *
-   * Fails with NOT_FOUND (INVITATION_UNKNOWN), FAILED_PRECONDITION (INVITATION_USED, INVITATION_EXPIRED).
+   * Fails with NOT_FOUND (INVITATION_UNKNOWN) and FAILED_PRECONDITION (INVITATION_EXPIRED). A used invitation gets a challenge too, so
+   * that a join whose answer was lost can be repeated; the second step tells whether it was.
    */
   createJoinChallenge: handleUnaryCall<CreateJoinChallengeRequest, CreateJoinChallengeResponse>;
   /**
    * Second step of joining: uses up the invitation and registers the organisation.
    *
    * Atomic. Safe to repeat with the same CA certificate when the answer was lost. Fails as the first step does, with
+   * FAILED_PRECONDITION (INVITATION_USED),
    * UNAUTHENTICATED (PROOF_INVALID), ALREADY_EXISTS (CA_ALREADY_REGISTERED) and INVALID_ARGUMENT (RECORD_INVALID).
    */
   join: handleUnaryCall<JoinRequest, JoinResponse>;
@@ -1138,7 +1142,8 @@ export interface RegistryServiceClient extends Client {
   /**
    * First step of joining: asks for a challenge to prove possession of a CA key with.
    *
-   * Fails with NOT_FOUND (INVITATION_UNKNOWN), FAILED_PRECONDITION (INVITATION_USED, INVITATION_EXPIRED).
+   * Fails with NOT_FOUND (INVITATION_UNKNOWN) and FAILED_PRECONDITION (INVITATION_EXPIRED). A used invitation gets a challenge too, so
+   * that a join whose answer was lost can be repeated; the second step tells whether it was.
    */
   createJoinChallenge(
     request: CreateJoinChallengeRequest,
@@ -1159,6 +1164,7 @@ export interface RegistryServiceClient extends Client {
    * Second step of joining: uses up the invitation and registers the organisation.
    *
    * Atomic. Safe to repeat with the same CA certificate when the answer was lost. Fails as the first step does, with
+   * FAILED_PRECONDITION (INVITATION_USED),
    * UNAUTHENTICATED (PROOF_INVALID), ALREADY_EXISTS (CA_ALREADY_REGISTERED) and INVALID_ARGUMENT (RECORD_INVALID).
    */
   join(request: JoinRequest, callback: (error: ServiceError | null, response: JoinResponse) => void): ClientUnaryCall;
