@@ -6,7 +6,6 @@ import { createRelaySystem, measureUnaryRoundTrip } from './relay.js';
 import { environment, formatReport, goals, type LiveReport } from './report.js';
 import type { Measurement, System } from './system.js';
 
-const PAYLOADS_BYTES = [128, 1024, 64 * 1024];
 const LATENCY_PAYLOAD_BYTES = 128;
 const LATENCY_CALLS = 2_000;
 
@@ -18,7 +17,7 @@ export async function runLive(options: LiveOptions): Promise<LiveReport> {
   const before = environment();
   const rates: Measurement[] = [];
   // Payload by payload, so that systems that are compared run next to each other in time.
-  for (const payloadBytes of PAYLOADS_BYTES) {
+  for (const payloadBytes of options.payloads) {
     for (const system of present) {
       progress(`${system.name} ${payloadBytes} B`);
       rates.push(await system.measure(payloadBytes, options.seconds));

@@ -58,6 +58,9 @@ interface Frame {
   readonly reject: (error: FedgateError) => void;
 }
 
+/** A frame that was sent: without its records, which nobody needs again. */
+type SentFrame = Pick<Frame, 'report' | 'resolve' | 'reject'> & { readonly bytes: number };
+
 type Call = ClientDuplexStream<Buffer, PublishStreamResponse>;
 
 /**
@@ -71,8 +74,9 @@ export class StreamPublisher {
   readonly #onBroken: (error: FedgateError) => void;
   readonly #open = new Map<string, Frame>();
   readonly #queue = new Fifo<Frame>();
-  readonly #sent = new Map<number, Frame>();
+  readonly #sent = new Map<number, SentFrame>();
   readonly #roomWaiters: (() => void)[] = [];
+  #lastOpen: Frame | undefined;
   #call: Call | undefined;
   #writable = true;
   #scheduled = false;
@@ -97,21 +101,17 @@ export class StreamPublisher {
     if (record.timeMs !== undefined && !isWhole(record.timeMs, Number.MAX_SAFE_INTEGER))
       return Promise.reject(fieldError('timeMs', 'must be a whole number of milliseconds from 0'));
     if (this.#waitingBytes > MAX_WAITING_BYTES) return Promise.reject(overflow());
-    const key = `${patienceMs} ${address}`;
-    let frame = this.#open.get(key);
+    let frame = this.#frameFor(address, patienceMs);
     if (frame && frame.encoder.length + size > FRAME_BYTES) {
-      this.#seal(key, frame);
+      this.#seal(frame);
       frame = undefined;
     }
     if (!frame) {
-      if (address.length > 512) return Promise.reject(fieldError('address', 'is longer than 512 bytes'));
-      // Written as one byte per character: another character would become a different address.
-      if (!/^[\x21-\x7e]*$/.test(address))
-        return Promise.reject(fieldError('address', `${quoted(address)} has characters that no address has`));
-      if (!isWhole(patienceMs, 0xffffffff))
-        return Promise.reject(fieldError('patienceMs', 'must be a whole number of milliseconds from 0'));
+      const problem = checkTarget(address, patienceMs);
+      if (problem) return Promise.reject(problem);
       frame = newFrame(address, patienceMs, Math.max(size + 64, 1024, this.#expectedBytes));
-      this.#open.set(key, frame);
+      this.#open.set(frameKey(frame), frame);
+      this.#lastOpen = frame;
       this.#schedule();
     }
     const before = frame.encoder.length;
@@ -145,15 +145,15 @@ export class StreamPublisher {
     const limit = performance.now() - ageMs;
     for (let frame = this.#queue.peek(); frame && frame.begunMs < limit; frame = this.#queue.peek()) {
       this.#queue.shift();
-      this.#settle(frame, () => frame?.reject(error));
+      this.#settle(frame.encoder.length, () => frame?.reject(error));
     }
     if (this.hasRoom) this.#wakeRoom();
   }
 
   /** Rejects what has not been sent. */
   fail(error: FedgateError): void {
-    for (const [key, frame] of this.#open) this.#seal(key, frame);
-    for (const frame of this.#queue.drain()) this.#settle(frame, () => frame.reject(error));
+    this.#flushOpen();
+    for (const { encoder, reject } of this.#queue.drain()) this.#settle(encoder.length, () => reject(error));
     this.#wakeRoom();
   }
 
@@ -170,8 +170,9 @@ export class StreamPublisher {
     this.fail(closedError());
     const call = this.#call;
     this.#call = undefined;
-    for (const frame of this.#sent.values())
-      this.#settle(frame, () => frame.reject(unknownOutcome('the client was closed')));
+    for (const { bytes, reject } of this.#sent.values()) {
+      this.#settle(bytes, () => reject(unknownOutcome('the client was closed')));
+    }
     this.#sent.clear();
     call?.end();
   }
@@ -186,12 +187,21 @@ export class StreamPublisher {
     });
   }
 
-  #flushOpen(): void {
-    for (const [key, frame] of this.#open) this.#seal(key, frame);
+  /** The open frame for an address; mostly the one that was asked for last. */
+  #frameFor(address: string, patienceMs: number): Frame | undefined {
+    const last = this.#lastOpen;
+    if (last && last.address === address && last.patienceMs === patienceMs) return last;
+    this.#lastOpen = this.#open.get(frameKey({ address, patienceMs }));
+    return this.#lastOpen;
   }
 
-  #seal(key: string, frame: Frame): void {
-    this.#open.delete(key);
+  #flushOpen(): void {
+    for (const frame of this.#open.values()) this.#seal(frame);
+  }
+
+  #seal(frame: Frame): void {
+    this.#open.delete(frameKey(frame));
+    this.#lastOpen = undefined;
     this.#expectedBytes = Math.min(frame.encoder.length + 1024, FRAME_BYTES + 1024);
     this.#queue.push(frame);
     if (this.#queue.length > 1) this.#pump();
@@ -212,8 +222,9 @@ export class StreamPublisher {
   #write(frame: Frame): void {
     const call = this.#ensureCall();
     const id = this.#nextId++;
-    this.#sent.set(id, frame);
-    this.#sentBytes += frame.encoder.length;
+    const { report, resolve, reject, encoder } = frame;
+    this.#sent.set(id, { report, resolve, reject, bytes: encoder.length });
+    this.#sentBytes += encoder.length;
     if (!call.write(encodeFrame(frame, id))) {
       this.#writable = false;
       call.once('drain', () => {
@@ -245,8 +256,8 @@ export class StreamPublisher {
     const frame = this.#sent.get(id);
     if (!frame || !outcome) return;
     this.#sent.delete(id);
-    this.#sentBytes -= frame.encoder.length;
-    this.#settle(frame, () => {
+    this.#sentBytes -= frame.bytes;
+    this.#settle(frame.bytes, () => {
       if (outcome.$case === 'error') frame.reject(fromRpcStatus(outcome.value));
       else frame.resolve({ ...outcome.value, side: outcome.value.side === 1 ? 'local' : 'remote' });
     });
@@ -263,15 +274,15 @@ export class StreamPublisher {
       error.status === 'INVALID_ARGUMENT' || error.status === 'PERMISSION_DENIED' || error.status === 'UNAUTHENTICATED'
         ? error
         : unknownOutcome(error.message);
-    for (const frame of this.#sent.values()) this.#settle(frame, () => frame.reject(reason));
+    for (const { bytes, reject } of this.#sent.values()) this.#settle(bytes, () => reject(reason));
     this.#sent.clear();
     this.#onBroken(error);
     this.#wakeRoom();
     this.#pump();
   }
 
-  #settle(frame: Frame, settle: () => void): void {
-    this.#waitingBytes -= frame.encoder.length;
+  #settle(bytes: number, settle: () => void): void {
+    this.#waitingBytes -= bytes;
     settle();
   }
 
@@ -293,6 +304,17 @@ function recordSize({ payload, id, key, contentType, headers }: RecordInit): num
   if (contentType) size += bytesOf(contentType);
   if (headers) for (const [name, value] of Object.entries(headers)) size += bytesOf(name) + bytesOf(value) + 16;
   return size;
+}
+
+const frameKey = ({ address, patienceMs }: Pick<Frame, 'address' | 'patienceMs'>): string => `${patienceMs} ${address}`;
+
+/** What cannot be put into a frame at all; the gateway judges the rest. */
+function checkTarget(address: string, patienceMs: number): FedgateError | undefined {
+  if (address.length > 512) return fieldError('address', 'is longer than 512 bytes');
+  // Written as one byte per character: another character would become a different address.
+  if (!/^[\x21-\x7e]*$/.test(address)) return fieldError('address', `${quoted(address)} has characters that no address has`);
+  if (!isWhole(patienceMs, 0xffffffff)) return fieldError('patienceMs', 'must be a whole number of milliseconds from 0');
+  return undefined;
 }
 
 function newFrame(address: string, patienceMs: number, capacity: number): Frame {

@@ -29,7 +29,8 @@ const publishGrant = checked(text => {
 const orgOrAny = checked(text => text === '*' || parseOrgName(text, 'org'));
 const milliseconds = (least: number, most: number) => z.int().min(least).max(most);
 
-const schema = z.strictObject({
+/** Every key with its rule and default; the table in docs/configuration.md is made from it. */
+export const CONFIG_SCHEMA = z.strictObject({
   gateway: checked(text => parseGatewayName(text, 'gateway')).default('gw1'),
   folder: z.string().default('.'),
   listen: z.strictObject({ nodes: listenAddress, peers: listenAddress }),
@@ -86,7 +87,7 @@ const schema = z.strictObject({
     .prefault({}),
 });
 
-type Parsed = z.output<typeof schema>;
+type Parsed = z.output<typeof CONFIG_SCHEMA>;
 
 /** A gateway's configuration, complete: every default filled in, every path absolute. */
 export interface GatewayConfig extends Omit<Parsed, 'listen' | 'access'> {
@@ -122,7 +123,7 @@ export function parseConfig(
   for (const [name, key] of Object.entries(CONFIG_VARIABLES)) {
     if (variables[name] !== undefined) document.setIn(key, variables[name]);
   }
-  const result = schema.safeParse(document.toJS({ maxAliasCount: 10 }) ?? {});
+  const result = CONFIG_SCHEMA.safeParse(document.toJS({ maxAliasCount: 10 }) ?? {});
   if (!result.success) {
     const problems = result.error.issues.map(issue => describeIssue(issue, path, document, lines, variables));
     throw new FedgateError('CONFIG_INVALID', problems.join('\n'));

@@ -49,16 +49,22 @@ export class BatchReceiver {
   }
 
   #deliver(header: BatchHeader, records: RecordBlock, bytes: number): void {
+    // Only this much of the header is kept until the answer: its byte fields are views on the whole frame.
+    const { sequence } = header;
     try {
       const outcome = this.#receive(header, records);
-      if (!(outcome instanceof Promise)) return this.#answer(header.sequence, bytes, outcome);
-      outcome.then(
-        settled => this.#answer(header.sequence, bytes, settled),
-        error => this.#refuse(header.sequence, bytes, error),
-      );
+      if (!(outcome instanceof Promise)) return this.#answer(sequence, bytes, outcome);
+      this.#answerLater(sequence, bytes, outcome);
     } catch (error) {
-      this.#refuse(header.sequence, bytes, error);
+      this.#refuse(sequence, bytes, error);
     }
+  }
+
+  #answerLater(sequence: bigint, bytes: number, outcome: Promise<DeliveryOutcome>): void {
+    outcome.then(
+      settled => this.#answer(sequence, bytes, settled),
+      error => this.#refuse(sequence, bytes, error),
+    );
   }
 
   #answer(sequence: bigint, bytes: number, { subscribers, dropped }: DeliveryOutcome): void {

@@ -35,6 +35,9 @@ interface Pending {
   records: number;
 }
 
+/** What is kept of a batch that is on its way: not its records, or the garbage collector would carry all that is in flight along. */
+type InFlight = Pick<Pending, 'settle' | 'bytes'>;
+
 /**
  * Sends batches on a mail lane, in the order in which they were given, and matches the outcomes that come back.
  *
@@ -47,7 +50,7 @@ export class BatchSender {
   readonly #limits: Limits;
   readonly #key: KeyObject;
   readonly #queue = new Fifo<Pending>();
-  readonly #inFlight = new Map<number, Pending>();
+  readonly #inFlight = new Map<number, InFlight>();
   #queuedBytes = 0;
   #inFlightBytes = 0;
   #nextSequence = 1;
@@ -139,7 +142,7 @@ export class BatchSender {
     const sequence = this.#nextSequence++;
     const records = joinBlocks(pending.blocks);
     const sealed = sealBatch({ ...pending.batch, records }, this.#terms, sequence, this.#key, Date.now());
-    this.#inFlight.set(sequence, pending);
+    this.#inFlight.set(sequence, { settle: pending.settle, bytes: pending.bytes });
     this.#inFlightBytes += pending.bytes;
     this.recordsSent += records.count;
     this.#lane.out.put(encodeBatchFrame(sealed));

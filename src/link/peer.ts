@@ -169,7 +169,8 @@ export class Peer {
     this.#backoff.reset();
     this.#enter('up');
     link.onDrain(reconnectAfterMs => {
-      if (this.#link === link) this.#enter('draining');
+      if (this.#link !== link) return;
+      this.#enter('draining');
       this.#scheduleDial(reconnectAfterMs);
     });
     void link.closed.then(reason => this.#ended(link, reason));

@@ -189,17 +189,22 @@ class PublishStreamSession {
   }
 
   #publish(frame: PublishFrame, bytes: number): void {
+    const { frameId } = frame;
     try {
       const outcome = this.#publisher.publish(this.#node, frame);
-      if (!(outcome instanceof Promise))
-        return this.#answer(frame.frameId, bytes, { $case: 'result', value: toResult(outcome) });
-      outcome.then(
-        settled => this.#answer(frame.frameId, bytes, { $case: 'result', value: toResult(settled) }),
-        error => this.#refuse(frame.frameId, bytes, error),
-      );
+      if (outcome instanceof Promise) this.#answerLater(frameId, bytes, outcome);
+      else this.#answer(frameId, bytes, { $case: 'result', value: toResult(outcome) });
     } catch (error) {
-      this.#refuse(frame.frameId, bytes, error);
+      this.#refuse(frameId, bytes, error);
     }
+  }
+
+  /** Holds on to the frame's number and not to the frame: many are on their way at once. */
+  #answerLater(frameId: number, bytes: number, outcome: Promise<PublishOutcome>): void {
+    outcome.then(
+      settled => this.#answer(frameId, bytes, { $case: 'result', value: toResult(settled) }),
+      error => this.#refuse(frameId, bytes, error),
+    );
   }
 
   #refuse(frameId: number, bytes: number, thrown: unknown): void {

@@ -1,4 +1,5 @@
 import type { Http2SecureServer, ServerHttp2Session } from 'node:http2';
+import type { Socket } from 'node:net';
 import { Server, type ServerOptions, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { FedgateError } from '../errors.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
@@ -11,6 +12,9 @@ export const KEEPALIVE = { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_tim
 /** The largest message any listener reads, bytes. */
 export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 
+/** What a connection that is cut has for its last frames, milliseconds. */
+const LAST_FRAMES_MS = 200;
+
 export interface ListenerOptions extends ServerTlsOptions {
   readonly listen: HostPort;
   /** For messages: `node listener`. */
@@ -22,6 +26,7 @@ export class Listener {
   readonly #server: Server;
   readonly #credentials: SwappableServerCredentials;
   readonly #options: ListenerOptions;
+  readonly #sockets = new Set<Socket>();
   #port = 0;
 
   constructor(options: ListenerOptions) {
@@ -58,7 +63,7 @@ export class Listener {
         error ? reject(this.#bindError(target, error)) : resolve(port),
       );
     });
-    this.#raiseConnectionWindows();
+    this.#watchConnections();
   }
 
   #bindError(target: string, cause: Error): FedgateError {
@@ -71,12 +76,16 @@ export class Listener {
   }
 
   /** grpc-js keeps its HTTP/2 servers private and has no option for this; the version is pinned and a test measures the effect. */
-  #raiseConnectionWindows(): void {
+  #watchConnections(): void {
     const { http2Servers } = this.#server as unknown as { http2Servers: ReadonlyMap<Http2SecureServer, unknown> };
     for (const server of http2Servers.keys()) {
       server.on('session', (session: ServerHttp2Session) =>
         session.setLocalWindowSize(this.#options.windows.connection),
       );
+      server.on('connection', (socket: Socket) => {
+        this.#sockets.add(socket);
+        socket.once('close', () => this.#sockets.delete(socket));
+      });
     }
   }
 
@@ -87,9 +96,17 @@ export class Listener {
 
   /** Stops listening, lets open calls end for `graceMs`, then cuts them. */
   async stop(graceMs: number): Promise<void> {
-    const timer = setTimeout(() => this.#server.forceShutdown(), graceMs);
+    let cutting: NodeJS.Timeout | undefined;
+    const timer = setTimeout(() => {
+      this.#server.forceShutdown();
+      // A session whose other side is silent ends only when its keep-alive does; its socket goes without asking.
+      cutting = setTimeout(() => {
+        for (const socket of this.#sockets) socket.destroy();
+      }, LAST_FRAMES_MS);
+    }, graceMs);
     await new Promise<void>(resolve => this.#server.tryShutdown(() => resolve()));
     clearTimeout(timer);
+    clearTimeout(cutting);
     this.#server.forceShutdown();
   }
 }

@@ -51,7 +51,7 @@ export class FieldReader {
     if (this.#position >= this.#end) return false;
     this.tagStart = this.#position;
     const tag = this.#varint();
-    this.field = Math.floor(tag / 8);
+    this.field = tag < 0x80 ? tag >> 3 : Math.floor(tag / 8);
     this.wireType = tag & 7;
     if (this.field === 0) throw malformed('it has a field number 0');
     if (this.wireType === VARINT) {
@@ -83,9 +83,22 @@ export class FieldReader {
     this.#position = this.end;
   }
 
+  /** Tags take one byte and most lengths one or two, so those come first. */
   #varint(): number {
     const { bytes } = this;
     const begin = this.#position;
+    if (begin + 1 < this.#end) {
+      const low = bytes[begin] as number;
+      if (low < 0x80) {
+        this.#position = begin + 1;
+        return low;
+      }
+      const high = bytes[begin + 1] as number;
+      if (high < 0x80) {
+        this.#position = begin + 2;
+        return (low & 0x7f) + high * 128;
+      }
+    }
     let value = 0;
     let factor = 1;
     for (let i = 0; i < 10; i++) {

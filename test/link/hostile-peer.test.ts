@@ -388,8 +388,8 @@ attack(
     const records = recordBlock(Buffer.alloc(1_000_000));
     for (let i = 0; i < 140; i++) link.mail.write(link.batch({ records, patienceMs: 60_000 }));
     t.is((await link.mail.ended)?.reason, 'LIMIT_REACHED');
-    
-  stalled.cancel();
+
+    stalled.cancel();
   },
 );
 

@@ -64,7 +64,9 @@ export async function startTestOrg(
 ): Promise<TestOrg> {
   const peers = options.peers ?? `127.0.0.1:${await freePort()}`;
   const nodes = `127.0.0.1:${await freePort()}`;
-  const folder = await joinOrg(t, registry, name, { addresses: options.reachable === false ? [] : (options.addresses ?? [peers]) });
+  const folder = await joinOrg(t, registry, name, {
+    addresses: options.reachable === false ? [] : (options.addresses ?? [peers]),
+  });
   const access = options.access ?? OWN_ONLY;
   const yaml = `listen: { nodes: "${nodes}", peers: "${peers}" }\naccess:\n  ${access.replaceAll('\n', '\n  ')}\n${options.extra ?? ''}\n`;
   const config = parseConfig(yaml, `${folder}/gateway.yaml`);

@@ -1,0 +1,82 @@
+import { z } from 'zod';
+import { CONFIG_SCHEMA, CONFIG_VARIABLES } from '../../src/gateway/config.js';
+
+/** What each key of gateway.yaml is for. A key that is missing here, or that the schema no longer has, fails the generator. */
+const MEANING: Readonly<Record<string, string>> = {
+  gateway: "the gateway's name; `gateways/NAME/tls.key` and `tls.crt` in the folder are its key and certificate",
+  folder: "the organisation's folder, made by `fedgate org join`; relative to the file",
+  'listen.nodes': 'where programs of the own organisation connect: `host:port`; port 0 takes any free one',
+  'listen.peers': 'where gateways of other organisations connect: `host:port`',
+  'log.level': 'the least severe events that are written',
+  'log.format': '`auto` is `pretty` on a terminal and `json` otherwise; standard output either way',
+  'access.nodes[].node': "a node's name, or `*` for every node of the own organisation",
+  'access.nodes[].publish':
+    'where it may publish: channel patterns of the own organisation, `pubsub://ORG/pattern`, or `pubsub://*/pattern` for every other organisation',
+  'access.nodes[].subscribe': 'channel patterns; a subscription must lie within one of them',
+  'access.nodes[].status': 'whether it may ask for status and diagnosis (`fedgate status`, `fedgate doctor`)',
+  'access.peers[].org': 'an organisation, or `*` for every active member',
+  'access.peers[].node': 'a node of that organisation, as its gateway names it, or `*`',
+  'access.peers[].publish': 'channel patterns on which it may publish here',
+  'links.dial':
+    '`granted`: dial whom `access.peers` names and whom there was a link with before; `all`: every active member; `demand`: only when something is published there',
+  'links.dialTimeoutMs': 'longest wait for the hello of one lane at one address, connection and TLS included, ms',
+  'links.heartbeatMs': 'how often a peer is asked whether it is there, ms',
+  'links.deadAfterMs': 'after how long without any frame on any lane a link is given up, ms',
+  'limits.subscriptionQueueBytes': 'bytes that may wait for one subscriber; what does not fit is dropped and counted',
+  'limits.subscriptionsPerNode': 'open subscriptions of one node',
+  'limits.drainMs': 'how long a gateway that stops waits for what is under way, ms',
+};
+
+interface Rule {
+  readonly type?: string;
+  readonly default?: unknown;
+  readonly enum?: readonly string[];
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly properties?: Readonly<Record<string, Rule>>;
+  readonly required?: readonly string[];
+  readonly items?: Rule;
+}
+
+interface Key {
+  readonly name: string;
+  readonly rule: Rule;
+  readonly required: boolean;
+}
+
+function* keysOf(rule: Rule, path = ''): Generator<Key> {
+  for (const [name, child] of Object.entries(rule.properties ?? {})) {
+    const at = path === '' ? name : `${path}.${name}`;
+    const inner = child.type === 'array' && child.items?.properties ? child.items : child;
+    if (inner.properties) yield* keysOf(inner, inner === child ? at : `${at}[]`);
+    else yield { name: at, rule: child, required: rule.required?.includes(name) === true };
+  }
+}
+
+/** The keys of gateway.yaml in the order of the schema. */
+export const configKeys = (): Key[] => [...keysOf(z.toJSONSchema(CONFIG_SCHEMA, { io: 'input' }) as Rule)];
+
+function describeRule({ type, minimum, maximum, enum: choices, items }: Rule): string {
+  if (choices) return choices.map(choice => `\`${choice}\``).join(', ');
+  if (type === 'integer') return `${minimum} to ${maximum}`;
+  if (type === 'array' && items) return 'list of text';
+  if (type === 'boolean') return '`true`, `false`';
+  return 'text';
+}
+
+/** The Markdown table of docs/configuration.md. */
+export function keyTable(): string {
+  const keys = configKeys();
+  const names = new Set(keys.map(({ name }) => name));
+  const stale = Object.keys(MEANING).filter(name => !names.has(name));
+  if (stale.length > 0) throw new Error(`test/docs/config-keys.ts explains keys that are gone: ${stale.join(', ')}`);
+  const variables = new Map(Object.entries(CONFIG_VARIABLES).map(([name, path]) => [path.join('.'), name]));
+  const rows = keys.map(({ name, rule, required }) => {
+    const meaning = MEANING[name];
+    if (meaning === undefined) throw new Error(`test/docs/config-keys.ts does not explain ${name}`);
+    const variable = variables.has(name) ? `; \`${variables.get(name)}\` overrides it` : '';
+    const fallback = required ? 'required' : `\`${JSON.stringify(rule.default)?.replaceAll('"', '') ?? ''}\``;
+    return `| \`${name}\` | ${describeRule(rule)} | ${fallback} | ${meaning}${variable} |`;
+  });
+  return ['| key | values | default | meaning |', '|---|---|---|---|', ...rows].join('\n');
+}

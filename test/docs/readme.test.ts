@@ -1,0 +1,77 @@
+import { execFileSync } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import test from 'ava';
+import { packageRoot } from '../../src/package-root.js';
+import { type TestScope, temporaryFolder } from '../support/registry.js';
+import { Shell } from '../support/shell.js';
+import { pageUrl } from './generate.js';
+
+/** The blocks of the quick start, in order. */
+async function quickStart(): Promise<string[]> {
+  const text = await readFile(pageUrl('README.md'), 'utf8');
+  return [...text.matchAll(/^<!-- run -->\n```bash\n([\s\S]*?)^```$/gm)].map(([, block = '']) => block);
+}
+
+const isFree = (port: number): Promise<boolean> =>
+  new Promise(resolve => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+
+/** The first of six ports in a row that were free a moment ago; below the range that systems hand out by themselves. */
+async function freePorts(): Promise<number> {
+  for (let first = 10_000 + Math.floor(Math.random() * 10_000); ; first += 6) {
+    const free = await Promise.all([0, 1, 2, 3, 4, 5].map(offset => isFree(first + offset)));
+    if (free.every(Boolean)) return first;
+  }
+}
+
+/** Ends every process that names this test's folder among its arguments, whatever became of the shell that started it. */
+function endAll(t: TestScope, folder: string): void {
+  t.teardown(() => {
+    const list = execFileSync('ps', ['-A', '-o', 'pid=,args='], { encoding: 'utf8' });
+    for (const line of list.split('\n').filter(each => each.includes(folder))) {
+      try {
+        process.kill(Number.parseInt(line, 10), 'SIGKILL');
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+  });
+}
+
+test('readme: the quick start works as printed, and its last block leaves nothing behind', async t => {
+  t.timeout(180_000);
+  const blocks = await quickStart();
+  t.true(blocks.length >= 7);
+  const folder = await temporaryFolder(t);
+  endAll(t, folder);
+  // -m: jobs have numbers and process groups, as in the shell of a person. TMPDIR: where the quick start makes its folder.
+  const variables = { TMPDIR: folder, PORT: String(await freePorts()) };
+  const shell = new Shell(
+    'bash',
+    ['-m', '-euo', 'pipefail', '-c', blocks.join('\n')],
+    variables,
+    fileURLToPath(packageRoot),
+  );
+  t.teardown(() => shell.kill());
+  const output = await shell.finished(150_000);
+  t.regex(output, /^ACME is a member of fed\.example$/m);
+  t.regex(output, /^delivered to 1 subscription in GLOBEX$/m);
+  t.regex(output, /^\d\d:\d\d:\d\d\.\d{3} {2}ACME\/billing {2}orders\/created {2}order 1$/m);
+  t.regex(output, /^GLOBEX +up /m);
+  t.regex(output, /^the way to GLOBEX is open$/m);
+  const left = execFileSync('ps', ['-A', '-o', 'args='], { encoding: 'utf8' });
+  t.false(left.includes(folder));
+});
+
+test('readme: short, opens with what it is, and every link leads somewhere', async t => {
+  const text = await readFile(pageUrl('README.md'), 'utf8');
+  t.true(text.split('\n').length < 120);
+  t.regex(text, /^# fedgate\n\nfedgate is a federation gateway/);
+  t.true(text.includes('npm ci && npm run demo'));
+  t.true(text.includes('npm ci && npm test'));
+});
