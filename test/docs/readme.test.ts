@@ -1,6 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { packageRoot } from '../../src/package-root.js';
@@ -29,11 +31,16 @@ async function freePorts(): Promise<number> {
   }
 }
 
-/** Ends every process that names this test's folder among its arguments, whatever became of the shell that started it. */
+/** The processes that name a folder among their arguments, as `pid arguments`. */
+const processesOf = (folder: string): string[] =>
+  execFileSync('ps', ['-A', '-o', 'pid=,args='], { encoding: 'utf8' })
+    .split('\n')
+    .filter(line => line.includes(folder));
+
+/** Whatever became of the shell, nothing that it started stays. */
 function endAll(t: TestScope, folder: string): void {
   t.teardown(() => {
-    const list = execFileSync('ps', ['-A', '-o', 'pid=,args='], { encoding: 'utf8' });
-    for (const line of list.split('\n').filter(each => each.includes(folder))) {
+    for (const line of processesOf(folder)) {
       try {
         process.kill(Number.parseInt(line, 10), 'SIGKILL');
       } catch {
@@ -49,14 +56,10 @@ test('readme: the quick start works as printed, and its last block leaves nothin
   t.true(blocks.length >= 7);
   const folder = await temporaryFolder(t);
   endAll(t, folder);
-  // -m: jobs have numbers and process groups, as in the shell of a person. TMPDIR: where the quick start makes its folder.
+  // TMPDIR: where the quick start makes its folder. set -m: jobs are process groups, as in the shell of a person.
   const variables = { TMPDIR: folder, PORT: String(await freePorts()) };
-  const shell = new Shell(
-    'bash',
-    ['-m', '-euo', 'pipefail', '-c', blocks.join('\n')],
-    variables,
-    fileURLToPath(packageRoot),
-  );
+  const script = `set -m\n${blocks.join('\n')}`;
+  const shell = new Shell('bash', ['-euo', 'pipefail', '-c', script], variables, fileURLToPath(packageRoot));
   t.teardown(() => shell.kill());
   const output = await shell.finished(150_000);
   t.regex(output, /^ACME is a member of fed\.example$/m);
@@ -64,14 +67,29 @@ test('readme: the quick start works as printed, and its last block leaves nothin
   t.regex(output, /^\d\d:\d\d:\d\d\.\d{3} {2}ACME\/billing {2}orders\/created {2}order 1$/m);
   t.regex(output, /^GLOBEX +up /m);
   t.regex(output, /^the way to GLOBEX is open$/m);
-  const left = execFileSync('ps', ['-A', '-o', 'args='], { encoding: 'utf8' });
+  for (const giveUp = Date.now() + 10_000; processesOf(folder).length > 0 && Date.now() < giveUp; ) await sleep(100);
+  t.deepEqual(processesOf(folder), []);
+});
   t.false(left.includes(folder));
 });
 
-test('readme: short, opens with what it is, and every link leads somewhere', async t => {
+test('readme: it is short, opens with what it is, and names the two commands to begin with', async t => {
   const text = await readFile(pageUrl('README.md'), 'utf8');
-  t.true(text.split('\n').length < 120);
+  t.true(text.split('\n').length <= 120);
   t.regex(text, /^# fedgate\n\nfedgate is a federation gateway/);
   t.true(text.includes('npm ci && npm run demo'));
   t.true(text.includes('npm ci && npm test'));
+});
+
+test('pages: every link to a file of this repository leads to one', async t => {
+  const folder = await readdir(pageUrl('docs/'), { recursive: true });
+  const pages = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', ...folder.map(name => `docs/${name}`)];
+  const broken: string[] = [];
+  for (const page of pages.filter(name => name.endsWith('.md'))) {
+    const text = await readFile(pageUrl(page), 'utf8');
+    for (const [, link = ''] of text.matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)) {
+      if (!/^[a-z]+:/.test(link) && !existsSync(new URL(link, pageUrl(page)))) broken.push(`${page}: ${link}`);
+    }
+  }
+  t.deepEqual(broken, []);
 });
