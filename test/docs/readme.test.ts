@@ -70,12 +70,10 @@ test('readme: the quick start works as printed, and its last block leaves nothin
   for (const giveUp = Date.now() + 10_000; processesOf(folder).length > 0 && Date.now() < giveUp; ) await sleep(100);
   t.deepEqual(processesOf(folder), []);
 });
-  t.false(left.includes(folder));
-});
 
 test('readme: it is short, opens with what it is, and names the two commands to begin with', async t => {
   const text = await readFile(pageUrl('README.md'), 'utf8');
-  t.true(text.split('\n').length <= 120);
+  t.true(text.split('\n').length < 120);
   t.regex(text, /^# fedgate\n\nfedgate is a federation gateway/);
   t.true(text.includes('npm ci && npm run demo'));
   t.true(text.includes('npm ci && npm test'));

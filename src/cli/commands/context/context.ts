@@ -14,7 +14,7 @@ export function registerContext(program: Command, env: CliEnv): void {
     .action(({ json }: { json?: boolean }) => list(env, json === true));
   context
     .command('use')
-    .argument('<name>')
+    .argument('<name>', 'one that `fedgate context list` shows')
     .description('make a context the current one')
     .addHelpText(
       'after',
