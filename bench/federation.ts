@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from '../src/demo/free-port.js';
 import { issueLeaf, type KeyAndCertificate } from '../src/identity/issue.js';
 import type { OrgName } from '../src/identity/names.js';
 import { orgFolder } from '../src/identity/org-folder.js';
@@ -9,7 +10,6 @@ import { joinFederation } from '../src/registry/join.js';
 import { openAdminClient } from '../src/registry/operator.js';
 import { initRegistry, readPairIn } from '../src/registry/server/folder.js';
 import { startRegistry } from '../src/registry/server/server.js';
-import { freePort } from './free-port.js';
 import { FEDERATION } from './identities.js';
 
 /** A member, ready for its gateway to be started from `config`, and a node of it. */

@@ -45,10 +45,7 @@ export const REASONS = facts({
     'Bytes that are not the message they should be. Check the client library.',
   ),
   FRAME_UNEXPECTED: reason('INVALID_ARGUMENT', 'A frame that may not come at this point of the stream.'),
-  FRAME_TOO_LARGE: reason(
-    'RESOURCE_EXHAUSTED',
-    'A record, frame or batch over the stated limit. Split it, or share it as a file.',
-  ),
+  FRAME_TOO_LARGE: reason('RESOURCE_EXHAUSTED', 'A record, frame or batch over the stated limit. Split it.'),
   CERTIFICATE_MISSING: reason('UNAUTHENTICATED', 'The caller showed no certificate. Every listener demands one.'),
   CERTIFICATE_UNTRUSTED: reason(
     'UNAUTHENTICATED',

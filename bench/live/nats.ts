@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { freePort } from '../../src/demo/free-port.js';
 import { createSelfSignedServer } from '../../src/identity/issue.js';
-import { freePort } from '../free-port.js';
 import { type CommonMethods, Worker } from '../worker.js';
 import { loadNats } from './nats-client.js';
 import type { NatsMethods } from './nats-worker.js';

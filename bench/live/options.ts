@@ -17,7 +17,12 @@ export const LIVE_USAGE = `npm run bench -- live [--seconds N] [--only ${SYSTEM_
 export function parseLiveOptions(args: readonly string[]): LiveOptions {
   const { values } = parseArgs({
     args: [...args],
-    options: { seconds: { type: 'string', default: '4' }, only: { type: 'string' }, payloads: { type: 'string', default: '128,1024,65536' }, json: { type: 'string' } },
+    options: {
+      seconds: { type: 'string', default: '4' },
+      only: { type: 'string' },
+      payloads: { type: 'string', default: '128,1024,65536' },
+      json: { type: 'string' },
+    },
   });
   const seconds = Number(values.seconds);
   if (!(seconds >= 3)) throw new Error('--seconds: at least 3; shorter runs measure the warm-up');

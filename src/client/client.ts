@@ -1,9 +1,9 @@
 import { EventEmitter } from 'node:events';
 import type { Client } from '@grpc/grpc-js';
 import { HealthCheckRequest, HealthCheckResponse, HealthService } from '../../gen/ts/grpc/health/v1/health.js';
+import { Backoff } from '../backoff.js';
 import { FedgateError } from '../errors.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
-import { Backoff } from '../link/backoff.js';
 import { openChannel } from '../transport/channel.js';
 import { fromGrpcError } from '../transport/status.js';
 import type { RecordInit } from '../wire/record-codec.js';

@@ -1,5 +1,5 @@
 import { FedgateError } from '../errors.js';
-import { Fifo } from '../messaging/fifo.js';
+import { Fifo } from '../fifo.js';
 import type { RecordInit } from '../wire/record-codec.js';
 import type { PublishAllOptions, PublishReport, PublishSummary, StreamPublisher } from './publisher.js';
 

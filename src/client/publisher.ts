@@ -1,7 +1,7 @@
 import type { Client, ClientDuplexStream } from '@grpc/grpc-js';
 import { MessagingServiceService, PublishStreamResponse } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
 import { FedgateError, fieldError, quoted } from '../errors.js';
-import { Fifo } from '../messaging/fifo.js';
+import { Fifo } from '../fifo.js';
 import { fromGrpcError, fromRpcStatus } from '../transport/status.js';
 import { RecordEncoder, type RecordInit } from '../wire/record-codec.js';
 import { MAX_RECORD_BYTES } from '../wire/records.js';
@@ -312,8 +312,10 @@ const frameKey = ({ address, patienceMs }: Pick<Frame, 'address' | 'patienceMs'>
 function checkTarget(address: string, patienceMs: number): FedgateError | undefined {
   if (address.length > 512) return fieldError('address', 'is longer than 512 bytes');
   // Written as one byte per character: another character would become a different address.
-  if (!/^[\x21-\x7e]*$/.test(address)) return fieldError('address', `${quoted(address)} has characters that no address has`);
-  if (!isWhole(patienceMs, 0xffffffff)) return fieldError('patienceMs', 'must be a whole number of milliseconds from 0');
+  if (!/^[\x21-\x7e]*$/.test(address))
+    return fieldError('address', `${quoted(address)} has characters that no address has`);
+  if (!isWhole(patienceMs, 0xffffffff))
+    return fieldError('patienceMs', 'must be a whole number of milliseconds from 0');
   return undefined;
 }
 

@@ -5,7 +5,7 @@ import {
   SubscriptionNotice,
 } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
 import { FedgateError } from '../errors.js';
-import { Fifo } from '../messaging/fifo.js';
+import { Fifo } from '../fifo.js';
 import { fromGrpcError } from '../transport/status.js';
 import { type DeliveryFrame, readDelivery } from '../wire/messaging-frames.js';
 import { FieldReader } from '../wire/reader.js';

@@ -1,5 +1,4 @@
 import { mkdir, rm } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { connect, type FedgateClient } from '../client/index.js';
 import { addNode } from '../gateway/add-node.js';
@@ -10,6 +9,7 @@ import type { RegistryAdminClient } from '../registry/admin-client.js';
 import { joinFederation } from '../registry/join.js';
 import { openAdminClient } from '../registry/operator.js';
 import { initRegistry } from '../registry/server/folder.js';
+import { freePort } from './free-port.js';
 import { Service } from './processes.js';
 
 export const DEMO_FEDERATION = 'fed.demo';
@@ -148,13 +148,6 @@ export async function retry<T>(attempt: () => Promise<T>): Promise<T> {
   }
 }
 
-/** A port that was free a moment ago: addresses stand in records and configurations before anybody listens. */
-async function freeAddress(): Promise<string> {
-  const server = createServer();
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise(resolve => server.close(resolve));
-  return `127.0.0.1:${port}`;
-}
+const freeAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
 
 export const removeFolder = (folder: string): Promise<void> => rm(folder, { recursive: true, force: true });

@@ -29,8 +29,10 @@ import { RateCounter } from '../telemetry/rates.js';
 import { CallWrapper } from '../transport/calls.js';
 import { Listener } from '../transport/server.js';
 import { SOFTWARE } from '../version.js';
-import { admission, logRefusal } from './admission.js';
+import { admission, hostOf } from './admission.js';
+import { takeBallast } from './ballast.js';
 import { type GatewayConfig, gatewayFiles } from './config.js';
+import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
 
 /** A running gateway. */
@@ -59,6 +61,7 @@ const EXPLAINED = [
  * Throws FILE_UNUSABLE, KEY_EXPOSED, ADDRESS_UNUSABLE, CONFIG_INVALID. A registry that does not answer is no reason not to start.
  */
 export async function startGateway(config: GatewayConfig, log: Log): Promise<Gateway> {
+  takeBallast();
   const files = gatewayFiles(config);
   const membership = await readMembership(config.folder);
   const identity = await readKeyAndCertificate(files.key, files.certificate);
@@ -106,7 +109,7 @@ class RunningGateway implements Gateway {
   readonly #published = new RateCounter();
   readonly #delivered = new RateCounter();
   #dropped = 0;
-  #refused = 0;
+  readonly #refusals: Refusals;
   readonly #router = new Router((handed, dropped) => {
     this.#delivered.add(handed);
     this.#dropped += dropped;
@@ -124,6 +127,7 @@ class RunningGateway implements Gateway {
   constructor(parts: Parts) {
     this.#parts = parts;
     const { config, membership, directory, identity, log } = parts;
+    this.#refusals = new Refusals(log);
     const { federation, org } = membership;
     this.#self = {
       federation,
@@ -139,7 +143,7 @@ class RunningGateway implements Gateway {
     this.#watcher = new RegistryWatcher({
       client: this.#registry,
       directory,
-      onSecurityEvent: error => logRefusal(log, error, { from: 'registry' }),
+      onSecurityEvent: error => this.#refusals.write(error, 'registry', { from: 'registry' }),
     });
     this.#peers = this.#makePeers();
     this.#nodeListener = this.#makeNodeListener();
@@ -222,14 +226,14 @@ class RunningGateway implements Gateway {
         publishedTotal: BigInt(this.#published.total),
         deliveredTotal: BigInt(this.#delivered.total),
         droppedTotal: BigInt(this.#dropped),
-        refusedTotal: BigInt(this.#refused),
+        refusedTotal: BigInt(this.#refusals.total),
       },
       residentBytes: BigInt(process.memoryUsage.rss()),
     };
   }
 
   #makePeers(): Peers {
-    const { config, directory, identity, log } = this.#parts;
+    const { config, directory, identity } = this.#parts;
     return new Peers({
       self: this.#self,
       signingKey: createPrivateKey(identity.key),
@@ -239,8 +243,7 @@ class RunningGateway implements Gateway {
         try {
           this.#access.checkReceive(peer.org, parseNodeName(senderNode, 'sender_node'), parseChannel(channel));
         } catch (error) {
-          this.#refused++;
-          logRefusal(log, error as FedgateError, { org: peer.org, node: senderNode, channel });
+          this.#refusals.write(error as FedgateError, peer.org, { org: peer.org, node: senderNode, channel });
           throw error;
         }
         // A timer of more than 2^31 ms fires at once; what a peer may make us hold is ours to say anyway.
@@ -264,10 +267,11 @@ class RunningGateway implements Gateway {
       authorities: this.#ownAuthorities(),
       windows: NODE_WINDOWS,
       maxConcurrentStreams: 1_000,
+      onHandshakeRefused: (error, remote) => this.#handshakeRefused('nodes', error, remote),
     });
     const verifier = new CertificateVerifier(membership.federation, this.#ownTrust());
     const calls = new CallWrapper(
-      admission({ verifier, log, onRefused: () => this.#refused++, role: 'node', ownOrg: membership.org }),
+      admission({ verifier, log, refusals: this.#refusals, role: 'node', ownOrg: membership.org }),
     );
     const publisher = new Publisher({
       org: membership.org,
@@ -314,18 +318,25 @@ class RunningGateway implements Gateway {
       authorities: directory.authoritiesPem(),
       windows: PEER_WINDOWS,
       maxConcurrentStreams: 16,
+      onHandshakeRefused: (error, remote) => this.#handshakeRefused('peers', error, remote),
     });
     const calls = new CallWrapper(
       admission({
         verifier: this.#verifier,
         log,
-        onRefused: () => this.#refused++,
+        refusals: this.#refusals,
         role: 'gateway',
         ownOrg: membership.org,
       }),
     );
     listener.addService(federationDefinition, federationService(calls, this.#peers.acceptor));
     return listener;
+  }
+
+  /** TLS refused a caller before any call: with a stranger's certificate, an expired one, or none. */
+  #handshakeRefused(listener: 'nodes' | 'peers', error: Error, remote: string): void {
+    const refusal = new FedgateError('CERTIFICATE_UNTRUSTED', `the TLS handshake failed: ${error.message}`);
+    this.#refusals.write(refusal, hostOf(remote), { listener, remote });
   }
 
   /** A member that was cut off sees its peers vanish; the registry, which still answers it, says why. */

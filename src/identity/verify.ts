@@ -66,6 +66,14 @@ export class CertificateVerifier {
     return this.#stillGood(verified.identity);
   }
 
+  /** Whether a certificate that was identified before would be again: for connections that outlive what they began with. */
+  stillGood(identity: Identity): boolean {
+    const known = this.#cache.get(identity.fingerprint);
+    const trust = this.#directory.trust(identity.org);
+    if (!trust?.active || this.#now() > identity.notAfterMs) return false;
+    return known === undefined || trust.authorities.includes(known.authority);
+  }
+
   #stillGood(identity: Identity): Identity {
     if (this.#now() > identity.notAfterMs) {
       throw new FedgateError(

@@ -52,12 +52,18 @@ export class BatchReceiver {
     // Only this much of the header is kept until the answer: its byte fields are views on the whole frame.
     const { sequence } = header;
     try {
-      const outcome = this.#receive(header, records);
+      const outcome = this.#receive(this.#withPatience(header), records);
       if (!(outcome instanceof Promise)) return this.#answer(sequence, bytes, outcome);
       this.#answerLater(sequence, bytes, outcome);
     } catch (error) {
       this.#refuse(sequence, bytes, error);
     }
+  }
+
+  /** What is held for patient publishers must leave room for the rest of the peer's traffic. */
+  #withPatience(header: BatchHeader): BatchHeader {
+    if (header.patienceMs === 0 || this.#unansweredBytes <= MAX_IN_FLIGHT_BYTES / 2) return header;
+    return { ...header, patienceMs: 0 };
   }
 
   #answerLater(sequence: bigint, bytes: number, outcome: Promise<DeliveryOutcome>): void {

@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import type { BatchOutcome, Limits } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import type { Status } from '../../gen/ts/google/rpc/status.js';
 import { FedgateError } from '../errors.js';
-import { Fifo } from '../messaging/fifo.js';
+import { Fifo } from '../fifo.js';
 import type { DeliveryOutcome } from '../messaging/router.js';
 import { fromRpcStatus } from '../transport/status.js';
 import { encodeBatchFrame } from '../wire/lane-frames.js';

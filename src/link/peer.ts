@@ -1,8 +1,10 @@
+import { Backoff } from '../backoff.js';
 import { FedgateError } from '../errors.js';
+import { Fifo } from '../fifo.js';
 import type { OrgName } from '../identity/names.js';
-import { Fifo } from '../messaging/fifo.js';
+import type { Identity } from '../identity/verify.js';
 import type { DeliveryOutcome } from '../messaging/router.js';
-import { Backoff, LINK_BACKOFF } from './backoff.js';
+import { LINK_BACKOFF } from './backoff.js';
 import type { OutgoingBatch } from './batch.js';
 import type { DialTarget } from './dial.js';
 import type { Link } from './link.js';
@@ -14,6 +16,8 @@ export interface PeerHost {
   /** Every way to the organisation, in the order to be tried; empty when it has no address. Throws ORG_INACTIVE, ORG_UNKNOWN, SNAPSHOT_EXPIRED. */
   targets(org: OrgName): readonly DialTarget[];
   dial(target: DialTarget, signal: AbortSignal): Promise<Link>;
+  /** Whether a certificate that was good when the link was made still is. */
+  trusts(peer: Identity): boolean;
   /** Hears of every change of state. */
   onState(peer: Peer): void;
   /** `ORG/gateway` of this side. */
@@ -26,8 +30,10 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-/** How long a publish waits for a link that is being made for the first time, milliseconds. */
-const CONNECT_WAIT_MS = 5_000;
+/** How long a publish waits for a link that is being made for the first time, milliseconds: time for several addresses in turn. */
+const CONNECT_WAIT_MS = 20_000;
+/** A link that lived this long was a good one: the next attempts begin quickly again. */
+const GOOD_LINK_MS = 5_000;
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 
 /**
@@ -139,6 +145,11 @@ export class Peer {
       this.#block(error as FedgateError);
       return;
     }
+    if (this.#link && !this.#host.trusts(this.#link.peer)) {
+      this.#link.close(
+        new FedgateError('CERTIFICATE_UNTRUSTED', `the certificate of ${this.org}'s gateway no longer counts`),
+      );
+    }
     if (this.#state === 'blocked') this.#enter('idle');
     if (this.#wanted && (this.#state === 'idle' || this.#state === 'backoff')) {
       this.#backoff.reset();
@@ -166,7 +177,8 @@ export class Peer {
   #use(link: Link): void {
     this.#link = link;
     this.#lastError = undefined;
-    this.#backoff.reset();
+    // Contact by the peer ends the waiting; a link that we made has to live for a while first.
+    if (!link.dialled) this.#backoff.reset();
     this.#enter('up');
     link.onDrain(reconnectAfterMs => {
       if (this.#link !== link) return;
@@ -181,6 +193,7 @@ export class Peer {
     this.totals.sent += link.recordsSent;
     this.totals.received += link.recordsReceived;
     this.totals.lost += link.lostBatches;
+    if (Date.now() - link.sinceMs >= GOOD_LINK_MS) this.#backoff.reset();
     if (this.#link !== link) return;
     this.#link = undefined;
     if (this.#closed) return;

@@ -34,6 +34,7 @@ export class Peers {
       targets: org => this.#targets(org),
       dial: async (target, signal) =>
         this.#link(await dialLink(target, { ...options, timeoutMs: options.dialTimeoutMs }, signal)),
+      trusts: peer => options.verifier.stillGood(peer),
       onState: options.onState,
     };
     this.acceptor = new Acceptor({

@@ -1,6 +1,6 @@
 import { SubscribeResponse } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
+import { Fifo } from '../fifo.js';
 import type { Pattern } from './address.js';
-import { Fifo } from './fifo.js';
 
 /** Where a subscription's frames go: the stream to the subscriber. */
 export interface Sink {

@@ -1,11 +1,12 @@
 import type { SignedSnapshot } from '../../gen/ts/fedgate/registry/v1/record.js';
+import { Backoff } from '../backoff.js';
 import { FedgateError } from '../errors.js';
 import { fromGrpcError } from '../transport/status.js';
 import type { RegistryClient } from './client.js';
 import type { Directory } from './directory.js';
 
-/** Wait before the first new try, and the longest one, milliseconds. */
-const BACKOFF = { firstMs: 200, longestMs: 30_000 } as const;
+/** How the asking of a registry that does not answer slows down. */
+export const REGISTRY_BACKOFF = { firstMs: 200, maxMs: 30_000, factor: 2 } as const;
 /** setTimeout takes no more. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -69,18 +70,16 @@ export class RegistryWatcher {
 
   async #run(): Promise<void> {
     const { signal } = this.#stop;
-    let failures = 0;
+    const backoff = new Backoff({ ...REGISTRY_BACKOFF, random: this.#options.random ?? Math.random });
     while (!signal.aborted) {
       try {
-        await this.#watch(() => {
-          failures = 0;
-        });
+        await this.#watch(() => backoff.reset());
         this.#lastError = new FedgateError('REGISTRY_UNREACHABLE', 'the registry ended the watch');
       } catch (error) {
         this.#lastError = fromGrpcError(error, 'REGISTRY_UNREACHABLE');
       }
       this.#connected = false;
-      await pause(backoffMs(failures++, this.#options.random), signal);
+      await pause(backoff.next(), signal);
     }
     clearTimeout(this.#expiry);
     this.#stopWatchingExpiry();
@@ -134,10 +133,6 @@ function deferred(): { promise: Promise<void>; resolve: () => void; reject: (err
   });
   return { promise, ...settle };
 }
-
-/** Doubles from the first to the longest; between half and all of it, by chance. */
-export const backoffMs = (failures: number, random: () => number = Math.random): number =>
-  Math.min(BACKOFF.firstMs * 2 ** Math.min(failures, 20), BACKOFF.longestMs) * (0.5 + random() / 2);
 
 function pause(timeMs: number, signal: AbortSignal): Promise<void> {
   return new Promise(resolve => {

@@ -1,5 +1,6 @@
 import type { Http2SecureServer, ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { Server, type ServerOptions, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { FedgateError } from '../errors.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
@@ -19,6 +20,8 @@ export interface ListenerOptions extends ServerTlsOptions {
   readonly listen: HostPort;
   /** For messages: `node listener`. */
   readonly name: string;
+  /** Hears of callers that TLS refused, with `host:port` of each. */
+  readonly onHandshakeRefused?: (error: Error, remoteAddress: string) => void;
 }
 
 /** A gRPC server on one port, with windows on what it receives and certificates that can be swapped. */
@@ -82,6 +85,14 @@ export class Listener {
       server.on('session', (session: ServerHttp2Session) =>
         session.setLocalWindowSize(this.#options.windows.connection),
       );
+      server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
+        // Node destroys the socket of an unwelcome certificate and says ECONNRESET; why stands on the socket.
+        const why = socket.authorizationError as unknown as string | undefined;
+        // A probe that connects and leaves, as load balancers do, is no refusal.
+        if (!why && (error as NodeJS.ErrnoException).code === 'ECONNRESET') return;
+        const remote = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
+        this.#options.onHandshakeRefused?.(why ? new Error(why) : error, remote);
+      });
       server.on('connection', (socket: Socket) => {
         this.#sockets.add(socket);
         socket.once('close', () => this.#sockets.delete(socket));

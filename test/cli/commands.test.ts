@@ -5,8 +5,9 @@ import test from 'ava';
 import type { Command } from 'commander';
 import { EXIT } from '../../src/cli/exit-codes.js';
 import { createProgram } from '../../src/cli/program.js';
+import { freePort } from '../../src/demo/free-port.js';
 import { fedgate, startFedgate } from '../support/cli.js';
-import { freePort, startFederation } from '../support/federation.js';
+import { startFederation } from '../support/federation.js';
 import { joinOrg, startTestRegistry, type TestScope, temporaryFolder } from '../support/registry.js';
 
 const GLOBEX = {

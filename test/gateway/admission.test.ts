@@ -13,7 +13,7 @@ import { HealthService } from '../../src/services/health.js';
 import { CallWrapper } from '../../src/transport/calls.js';
 import { Listener } from '../../src/transport/server.js';
 import { ask, authorityOf, forge, LEAF_EXTENSIONS, pairIn, rawChannel } from '../support/attack.js';
-import { startFederation, type TestOrg } from '../support/federation.js';
+import { type LogEvent, startFederation, type TestOrg } from '../support/federation.js';
 import { FEDERATION } from '../support/registry.js';
 
 const ACME_NAME = 'ACME' as OrgName;
@@ -41,14 +41,19 @@ async function knock(t: ExecutionContext, { org, port }: Door, identity?: KeyAnd
   throw new Error('the call was served');
 }
 
-/** Refused by TLS: no handler and no log of ours heard of it. */
+/** Refused by TLS: no handler heard of it, and it is a security event. */
 async function refusedByTls(t: ExecutionContext, door: Door, identity?: KeyAndCertificate): Promise<void> {
-  const refusedBefore = door.org.gateway.status().rates?.refusedTotal;
+  const handshakes = door.org.events.filter(isRefusedHandshake).length;
   const error = await knock(t, door, identity);
   t.is(error.reason, 'GATEWAY_UNREACHABLE', error.message);
-  t.is(door.org.gateway.status().rates?.refusedTotal, refusedBefore);
+  await door.org.logged(
+    event => isRefusedHandshake(event) && door.org.events.filter(isRefusedHandshake).length > handshakes,
+  );
   t.is(door.org.gateway.status().rates?.publishedTotal, 0n);
 }
+
+const isRefusedHandshake = (event: LogEvent): boolean =>
+  event.security === true && event.err?.message?.startsWith('the TLS handshake failed') === true;
 
 /** Refused by us: with a reason, counted, and as a security event. */
 async function refusedByUs(

@@ -3,8 +3,9 @@ import type { AddressInfo } from 'node:net';
 import { connect as connectSocket, createServer, type Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import type { FedgateClient } from '../../src/client/index.js';
+import { freePort } from '../../src/demo/free-port.js';
 import type { FedgateError } from '../../src/errors.js';
-import { freePort, startFederation, startTestOrg, type TestOrg } from '../support/federation.js';
+import { startFederation, startTestOrg, type TestOrg } from '../support/federation.js';
 import { GatewayProcess } from '../support/gateway-process.js';
 import { startTestRegistry } from '../support/registry.js';
 

@@ -1,5 +1,6 @@
 import test from 'ava';
-import { Backoff, LINK_BACKOFF } from '../../src/link/backoff.js';
+import { Backoff } from '../../src/backoff.js';
+import { LINK_BACKOFF } from '../../src/link/backoff.js';
 
 const waits = (random: number, count: number): number[] => {
   const backoff = new Backoff({ ...LINK_BACKOFF, random: () => random });

@@ -2,12 +2,13 @@ import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import type { SignedSnapshot } from '../../gen/ts/fedgate/registry/v1/record.js';
+import { Backoff } from '../../src/backoff.js';
 import type { FedgateError } from '../../src/errors.js';
 import { orgFolder } from '../../src/identity/org-folder.js';
 import { Directory, snapshotFile } from '../../src/registry/directory.js';
 import { registryFolder } from '../../src/registry/server/folder.js';
 import { MAX_WATCHES_PER_ORG } from '../../src/registry/server/watch.js';
-import { backoffMs, RegistryWatcher } from '../../src/registry/watcher.js';
+import { REGISTRY_BACKOFF, RegistryWatcher } from '../../src/registry/watcher.js';
 import { refused } from '../support/reasons.js';
 import {
   FEDERATION,
@@ -168,12 +169,11 @@ test('watcher: closed before it was ready, it says so', async t => {
 });
 
 test('watcher: waits grow to half a minute and are spread', t => {
-  const waits = [0, 1, 2, 3, 10, 1000].map(failures => backoffMs(failures, () => 1));
-  t.deepEqual(waits, [200, 400, 800, 1600, 30_000, 30_000]);
-  t.is(
-    backoffMs(1000, () => 0),
-    15_000,
-  );
+  const longest = new Backoff({ ...REGISTRY_BACKOFF, random: () => 1 });
+  const waits = Array.from({ length: 1000 }, () => longest.next());
+  t.deepEqual([...waits.slice(0, 4), waits.at(-1)], [200, 400, 800, 1600, 30_000]);
+  const shortest = new Backoff({ ...REGISTRY_BACKOFF, random: () => 0 });
+  t.is(shortest.next(), 100);
 });
 
 test('watch: ends for a member that is suspended', async t => {

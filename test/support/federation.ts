@@ -1,20 +1,10 @@
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
 import { type ConnectOptions, connect, type FedgateClient } from '../../src/client/index.js';
+import { freePort } from '../../src/demo/free-port.js';
 import { addNode } from '../../src/gateway/add-node.js';
 import { type GatewayConfig, parseConfig } from '../../src/gateway/config.js';
 import { type Gateway, startGateway } from '../../src/gateway/gateway.js';
 import { createLog } from '../../src/telemetry/log.js';
 import { joinOrg, startTestRegistry, type TestRegistry, type TestScope } from './registry.js';
-
-/** A port that was free a moment ago; for what has to be known before it is listened on. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise(resolve => server.close(resolve));
-  return port;
-}
 
 export interface TestOrgOptions {
   /** YAML of the `access` key, as it would stand in gateway.yaml. @default everything within the own organisation */

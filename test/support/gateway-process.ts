@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { connect, type FedgateClient } from '../../src/client/index.js';
+import { freePort } from '../../src/demo/free-port.js';
 import { addNode } from '../../src/gateway/add-node.js';
 import { packageRoot } from '../../src/package-root.js';
-import { freePort, type LogEvent } from './federation.js';
+import type { LogEvent } from './federation.js';
 import { joinOrg, type TestRegistry, type TestScope } from './registry.js';
 
 /** A gateway as its operator runs it: a process of its own. */

@@ -1,8 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { FedgateError, fieldError } from '../../errors.js';
+import { TokenBucket } from '../../token-bucket.js';
 import { SECRET_BYTES } from '../invitation.js';
 import type { StoredInvitation } from './store.js';
-import { TokenBucket } from './token-bucket.js';
 
 /** Wrong secrets that get a plain answer: so many at once, and so many per second. */
 const WRONG_SECRETS = { burst: 20, perSecond: 1 } as const;

@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { Fifo } from '../../src/messaging/fifo.js';
+import { Fifo } from '../src/fifo.js';
 
 test('fifo: behaves as an array does, through thousands of items', t => {
   fc.assert(
