@@ -9,10 +9,10 @@ import { isInstalled, type Programs, prepareGo, prepareGrpcurl, preparePython } 
 export async function runClients(): Promise<number> {
   const missing = await missingTools();
   if (missing.length > 0) {
-    say(`test:clients: not run: ${missing.join(' and ')} not installed`);
+    say(`# test:clients: not run: ${missing.join(' and ')} not installed`);
     return process.env.CI ? 1 : 0;
   }
-  say('installing what the examples need (the first time takes minutes)');
+  say('# installing what the examples need (the first time takes minutes)');
   const [python, go, grpcurl] = [await preparePython(), await prepareGo(), await prepareGrpcurl()];
   const undo: (() => unknown)[] = [];
   try {
@@ -22,15 +22,20 @@ export async function runClients(): Promise<number> {
       [go, python],
     ] as const) {
       await checkPrograms(orgs, publisher, subscriber);
-      say(`ok: ${publisher.language} in ACME publishes, ${subscriber.language} in GLOBEX subscribes`);
+      passed(`${publisher.language} in ACME publishes, ${subscriber.language} in GLOBEX subscribes`);
     }
     await checkGrpcurl(orgs, grpcurl);
-    say('ok: the grpcurl commands of docs/any-language.md');
+    passed('the grpcurl commands of docs/any-language.md');
     return 0;
   } finally {
     for (const each of undo.reverse()) await each();
   }
 }
+
+let count = 0;
+
+/** A line as in TAP, so that a script can count it. What fails throws. */
+const passed = (what: string): void => say(`ok ${++count} - ${what}`);
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
