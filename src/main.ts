@@ -7,6 +7,9 @@ const interrupted = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
   process.once(name, () => interrupted.abort());
 }
+// Whoever starts us with a channel, as the demo does, takes us along when it goes, however it goes.
+process.once('disconnect', () => interrupted.abort());
+process.channel?.unref();
 // A pipe whose reader has gone: the write that notices ends the command.
 process.stdout.on('error', () => undefined);
 

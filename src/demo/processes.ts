@@ -33,7 +33,7 @@ export class Service {
   start(): void {
     this.#wanted = true;
     const log = openSync(this.#logFile, 'a');
-    const child = spawn(process.execPath, [BINARY, ...this.#args], { stdio: ['ignore', log, log] });
+    const child = spawn(process.execPath, [BINARY, ...this.#args], { stdio: ['ignore', log, log, 'ipc'] });
     closeSync(log);
     this.#child = child;
     child.once('exit', () => {

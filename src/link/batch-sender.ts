@@ -15,6 +15,9 @@ import type { Lane } from './lane.js';
  * 0.1 ms a batch whatever its size.
  */
 const MERGE_BYTES = 256 * 1024;
+/** With so many batches on the way, a small one waits up to GATHER_MS for more of its kind. */
+const GATHER_FROM = 8;
+const GATHER_MS = 2;
 /** Bytes that may wait for one peer before its publishers are told to slow down. */
 export const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 /** What a waiting publish costs beside its records, about: many tiny ones must not pass under the cap. */
@@ -33,6 +36,8 @@ interface Pending {
   readonly settle: Settle[];
   bytes: number;
   records: number;
+  /** Until when it may wait for more of its kind, by the monotonic clock, milliseconds. */
+  readonly dueMs: number;
 }
 
 /** What is kept of a batch that is on its way: not its records, or the garbage collector would carry all that is in flight along. */
@@ -55,6 +60,7 @@ export class BatchSender {
   #inFlightBytes = 0;
   #nextSequence = 1;
   #scheduled = false;
+  #gathering: NodeJS.Timeout | undefined;
   #idle: (() => void)[] = [];
   #closed: FedgateError | undefined;
   recordsSent = 0;
@@ -105,7 +111,14 @@ export class BatchSender {
       last.bytes += bytes;
       last.records += batch.records.count;
     } else {
-      this.#queue.push({ batch, blocks: [batch.records], settle: [settle], bytes, records: batch.records.count });
+      this.#queue.push({
+        batch,
+        blocks: [batch.records],
+        settle: [settle],
+        bytes,
+        records: batch.records.count,
+        dueMs: performance.now() + GATHER_MS,
+      });
     }
   }
 
@@ -127,10 +140,26 @@ export class BatchSender {
 
   #pump(): void {
     for (let next = this.#queue.peek(); next && this.#mayWrite(next); next = this.#queue.peek()) {
+      if (this.#shouldGather(next)) return this.#gather();
       this.#queue.shift();
       this.#queuedBytes -= next.bytes + next.settle.length * ENTRY_BYTES;
       this.#write(next);
     }
+  }
+
+  /** With this much on the way the peer is busy anyway: what is small waits a moment for more of its kind (as RFC 896 does). */
+  #shouldGather(next: Pending): boolean {
+    const alone = this.#queue.length === 1;
+    return (
+      alone && next.bytes < MERGE_BYTES / 2 && this.#inFlight.size >= GATHER_FROM && performance.now() < next.dueMs
+    );
+  }
+
+  #gather(): void {
+    this.#gathering ??= setTimeout(() => {
+      this.#gathering = undefined;
+      this.#pump();
+    }, GATHER_MS);
   }
 
   #mayWrite(pending: Pending): boolean {
@@ -174,6 +203,7 @@ export class BatchSender {
 
   /** Ends it. What was not sent was not delivered; of what was sent and not answered nobody knows. Returns how many batches the latter are. */
   close(reason: FedgateError): number {
+    clearTimeout(this.#gathering);
     const lost = this.#inFlight.size;
     this.#inFlightBytes = 0;
     this.#queuedBytes = 0;
