@@ -48,7 +48,7 @@ export interface ClientEvents {
 const WINDOW_BYTES = 4 * 1024 * 1024;
 const MAX_RECEIVE_BYTES = 4 * 1024 * 1024;
 /** Never longer than this between tries, so that a restarted gateway is found within 3 s. */
-const RECONNECT = { firstMs: 50, maxMs: 1_000, factor: 2, random: Math.random };
+const RECONNECT = { firstMs: 50, maxMs: 500, factor: 2, random: Math.random };
 
 /**
  * Connects to the own organisation's gateway. Throws CONTEXT_UNKNOWN, FILE_UNUSABLE, GATEWAY_UNREACHABLE, CERTIFICATE_UNTRUSTED, and

@@ -1,13 +1,12 @@
 import { createPrivateKey, createPublicKey, randomBytes, X509Certificate } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { GatewayServiceService, type GetStatusResponse } from '../../gen/ts/fedgate/gateway/v1/gateway_service.js';
-import { HealthService as HealthDefinition } from '../../gen/ts/grpc/health/v1/health.js';
+import type { GetStatusResponse } from '../../gen/ts/fedgate/gateway/v1/gateway_service.js';
 import { FedgateError } from '../errors.js';
 import { readKeyAndCertificate } from '../identity/files.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 import { parseNodeName } from '../identity/names.js';
 import { type Membership, readMembership } from '../identity/org-folder.js';
-import { CertificateVerifier, subjectOfLeaf, type TrustDirectory } from '../identity/verify.js';
+import { CertificateVerifier, subjectOfLeaf } from '../identity/verify.js';
 import { diagnose } from '../link/diagnose.js';
 import type { Self } from '../link/hello.js';
 import type { Peer } from '../link/peer.js';
@@ -19,19 +18,15 @@ import { Router } from '../messaging/router.js';
 import { RegistryClient } from '../registry/client.js';
 import { Directory, snapshotFile } from '../registry/directory.js';
 import { RegistryWatcher } from '../registry/watcher.js';
-import { federationDefinition, federationService } from '../services/federation-service.js';
-import { gatewayService, toLinkStatus, toSubscriptionStatus } from '../services/gateway-service.js';
+import { toLinkStatus, toSubscriptionStatus } from '../services/gateway-service.js';
 import { HealthService } from '../services/health.js';
-import { messagingDefinition, messagingService } from '../services/messaging-service.js';
-import { createReflection } from '../services/reflection.js';
 import type { Log } from '../telemetry/log.js';
 import { RateCounter } from '../telemetry/rates.js';
-import { CallWrapper } from '../transport/calls.js';
-import { Listener } from '../transport/server.js';
+import type { Listener } from '../transport/server.js';
 import { SOFTWARE } from '../version.js';
-import { admission, hostOf } from './admission.js';
 import { takeBallast } from './ballast.js';
 import { type GatewayConfig, gatewayFiles } from './config.js';
+import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities } from './listeners.js';
 import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
 
@@ -45,15 +40,8 @@ export interface Gateway {
   stop(): Promise<void>;
 }
 
-const NODE_WINDOWS = { stream: 4 * 1024 * 1024, connection: 16 * 1024 * 1024 };
-const PEER_WINDOWS = { stream: 16 * 1024 * 1024, connection: 32 * 1024 * 1024 };
 /** How often a snapshot's end is looked at. */
 const RECHECK_MS = 30_000;
-const EXPLAINED = [
-  'fedgate.messaging.v1.MessagingService',
-  'fedgate.gateway.v1.GatewayService',
-  'grpc.health.v1.Health',
-];
 
 /**
  * Builds a gateway from its configuration and starts it. Listeners open last, when everything behind them is there.
@@ -146,8 +134,9 @@ class RunningGateway implements Gateway {
       onSecurityEvent: error => this.#refusals.write(error, 'registry', { from: 'registry' }),
     });
     this.#peers = this.#makePeers();
-    this.#nodeListener = this.#makeNodeListener();
-    this.#peerListener = this.#makePeerListener();
+    const listeners = { config, identity, org, directory, log, refusals: this.#refusals };
+    this.#nodeListener = makeNodeListener(listeners, federation, this.#nodeServices());
+    this.#peerListener = makePeerListener(listeners, this.#verifier, this.#peers.acceptor);
     directory.onChange(() => this.#directoryChanged());
     // Every open stream listens to it.
     setMaxListeners(0, this.#draining.signal);
@@ -258,21 +247,8 @@ class RunningGateway implements Gateway {
     });
   }
 
-  #makeNodeListener(): Listener {
-    const { config, identity, membership, log } = this.#parts;
-    const listener = new Listener({
-      name: 'node listener',
-      listen: config.listen.nodes,
-      identity,
-      authorities: this.#ownAuthorities(),
-      windows: NODE_WINDOWS,
-      maxConcurrentStreams: 1_000,
-      onHandshakeRefused: (error, remote) => this.#handshakeRefused('nodes', error, remote),
-    });
-    const verifier = new CertificateVerifier(membership.federation, this.#ownTrust());
-    const calls = new CallWrapper(
-      admission({ verifier, log, refusals: this.#refusals, role: 'node', ownOrg: membership.org }),
-    );
+  #nodeServices(): NodeServices {
+    const { config, membership } = this.#parts;
     const publisher = new Publisher({
       org: membership.org,
       access: this.#access,
@@ -280,63 +256,23 @@ class RunningGateway implements Gateway {
       remote: { send: (to, batch) => this.#peers.send(to, batch).catch(error => Promise.reject(this.#explain(error))) },
       onPublished: records => this.#published.add(records),
     });
-    const limits = {
-      queueBytes: config.limits.subscriptionQueueBytes,
-      subscriptionsPerNode: config.limits.subscriptionsPerNode,
-    };
-    const host = {
-      gateway: config.gateway,
-      publisher,
-      router: this.#router,
-      access: this.#access,
-      limits,
-      draining: this.#draining.signal,
-    };
-    listener.addService(messagingDefinition, messagingService(calls, host));
-    listener.addService(
-      GatewayServiceService,
-      gatewayService(calls, {
+    const { subscriptionQueueBytes: queueBytes, subscriptionsPerNode } = config.limits;
+    return {
+      messaging: {
+        gateway: config.gateway,
+        publisher,
+        router: this.#router,
+        access: this.#access,
+        limits: { queueBytes, subscriptionsPerNode },
+        draining: this.#draining.signal,
+      },
+      administration: {
         access: this.#access,
         status: () => this.status(),
         diagnose: (org, signal) => this.#diagnose(org, signal),
-      }),
-    );
-    listener.addService(HealthDefinition, this.#health.implementation(calls));
-    for (const { definition, implementation } of Object.values(createReflection(calls, { services: EXPLAINED }))) {
-      listener.addService(definition, implementation as never);
-    }
-    for (const service of EXPLAINED) this.#health.set(service, true);
-    return listener;
-  }
-
-  #makePeerListener(): Listener {
-    const { config, identity, membership, directory, log } = this.#parts;
-    const listener = new Listener({
-      name: 'peer listener',
-      listen: config.listen.peers,
-      identity,
-      authorities: directory.authoritiesPem(),
-      windows: PEER_WINDOWS,
-      maxConcurrentStreams: 16,
-      onHandshakeRefused: (error, remote) => this.#handshakeRefused('peers', error, remote),
-    });
-    const calls = new CallWrapper(
-      admission({
-        verifier: this.#verifier,
-        log,
-        refusals: this.#refusals,
-        role: 'gateway',
-        ownOrg: membership.org,
-      }),
-    );
-    listener.addService(federationDefinition, federationService(calls, this.#peers.acceptor));
-    return listener;
-  }
-
-  /** TLS refused a caller before any call: with a stranger's certificate, an expired one, or none. */
-  #handshakeRefused(listener: 'nodes' | 'peers', error: Error, remote: string): void {
-    const refusal = new FedgateError('CERTIFICATE_UNTRUSTED', `the TLS handshake failed: ${error.message}`);
-    this.#refusals.write(refusal, hostOf(remote), { listener, remote });
+      },
+      health: this.#health,
+    };
   }
 
   /** A member that was cut off sees its peers vanish; the registry, which still answers it, says why. */
@@ -351,30 +287,9 @@ class RunningGateway implements Gateway {
       : error;
   }
 
-  /** Nodes of the own organisation are served whatever the federation thinks of it at the moment. */
-  #ownTrust(): TrustDirectory {
-    const { directory, membership } = this.#parts;
-    const own = () => {
-      const trust = directory.trust(membership.org);
-      return trust && { ...trust, active: true };
-    };
-    return {
-      trust: org => (org === membership.org ? own() : undefined),
-      *all() {
-        const trust = own();
-        if (trust) yield trust;
-      },
-    };
-  }
-
-  #ownAuthorities(): string[] {
-    const { directory, membership } = this.#parts;
-    return directory.member(membership.org)?.profile.authorities.map(ca => ca.toString()) ?? [];
-  }
-
   #directoryChanged(): void {
     const { directory, identity, log, config } = this.#parts;
-    this.#nodeListener.swap(identity, this.#ownAuthorities());
+    this.#nodeListener.swap(identity, ownAuthorities(directory, this.#parts.membership.org));
     this.#peerListener.swap(identity, directory.authoritiesPem());
     log.info({ snapshot: String(directory.version), members: directory.members().length }, 'registry snapshot taken');
     if (!this.#draining.signal.aborted) this.#wantPeers(config.links.dial);

@@ -1,0 +1,111 @@
+import { GatewayServiceService } from '../../gen/ts/fedgate/gateway/v1/gateway_service.js';
+import { HealthService as HealthDefinition } from '../../gen/ts/grpc/health/v1/health.js';
+import { FedgateError } from '../errors.js';
+import type { KeyAndCertificate } from '../identity/issue.js';
+import type { OrgName } from '../identity/names.js';
+import { CertificateVerifier, type TrustDirectory } from '../identity/verify.js';
+import type { Acceptor } from '../link/accept.js';
+import type { Directory } from '../registry/directory.js';
+import { federationDefinition, federationService } from '../services/federation-service.js';
+import { type GatewayServiceHost, gatewayService } from '../services/gateway-service.js';
+import type { HealthService } from '../services/health.js';
+import { type MessagingHost, messagingDefinition, messagingService } from '../services/messaging-service.js';
+import { createReflection } from '../services/reflection.js';
+import type { Log } from '../telemetry/log.js';
+import { CallWrapper } from '../transport/calls.js';
+import { Listener } from '../transport/server.js';
+import { admission, hostOf } from './admission.js';
+import type { GatewayConfig } from './config.js';
+import type { Refusals } from './refusals.js';
+
+/** The two doors of a gateway: different ports, different callers, different services. */
+
+export interface ListenerParts {
+  readonly config: GatewayConfig;
+  readonly identity: KeyAndCertificate;
+  readonly org: OrgName;
+  readonly directory: Directory;
+  readonly log: Log;
+  readonly refusals: Refusals;
+}
+
+/** What the node listener serves. */
+export interface NodeServices {
+  readonly messaging: MessagingHost;
+  readonly administration: GatewayServiceHost;
+  readonly health: HealthService;
+}
+
+const NODE_WINDOWS = { stream: 4 * 1024 * 1024, connection: 16 * 1024 * 1024 };
+const PEER_WINDOWS = { stream: 16 * 1024 * 1024, connection: 32 * 1024 * 1024 };
+const EXPLAINED = [
+  'fedgate.messaging.v1.MessagingService',
+  'fedgate.gateway.v1.GatewayService',
+  'grpc.health.v1.Health',
+];
+
+/** For nodes of the own organisation: messaging, status and diagnosis, health, reflection. */
+export function makeNodeListener(parts: ListenerParts, federation: string, services: NodeServices): Listener {
+  const { config, identity, org, directory, log, refusals } = parts;
+  const listener = new Listener({
+    name: 'node listener',
+    listen: config.listen.nodes,
+    identity,
+    authorities: ownAuthorities(directory, org),
+    windows: NODE_WINDOWS,
+    maxConcurrentStreams: 1_000,
+    onHandshakeRefused: (error, remote) => handshakeRefused(refusals, 'nodes', error, remote),
+  });
+  const verifier = new CertificateVerifier(federation, ownTrust(directory, org));
+  const calls = new CallWrapper(admission({ verifier, log, refusals, role: 'node', ownOrg: org }));
+  listener.addService(messagingDefinition, messagingService(calls, services.messaging));
+  listener.addService(GatewayServiceService, gatewayService(calls, services.administration));
+  listener.addService(HealthDefinition, services.health.implementation(calls));
+  for (const { definition, implementation } of Object.values(createReflection(calls, { services: EXPLAINED }))) {
+    listener.addService(definition, implementation as never);
+  }
+  for (const service of EXPLAINED) services.health.set(service, true);
+  return listener;
+}
+
+/** For gateways of the other members: links, and nothing else. */
+export function makePeerListener(parts: ListenerParts, verifier: CertificateVerifier, acceptor: Acceptor): Listener {
+  const { config, identity, org, directory, log, refusals } = parts;
+  const listener = new Listener({
+    name: 'peer listener',
+    listen: config.listen.peers,
+    identity,
+    authorities: directory.authoritiesPem(),
+    windows: PEER_WINDOWS,
+    maxConcurrentStreams: 16,
+    onHandshakeRefused: (error, remote) => handshakeRefused(refusals, 'peers', error, remote),
+  });
+  const calls = new CallWrapper(admission({ verifier, log, refusals, role: 'gateway', ownOrg: org }));
+  listener.addService(federationDefinition, federationService(calls, acceptor));
+  return listener;
+}
+
+/** TLS refused a caller before any call: with a stranger's certificate, an expired one, or none. */
+function handshakeRefused(refusals: Refusals, listener: 'nodes' | 'peers', error: Error, remote: string): void {
+  const refusal = new FedgateError('CERTIFICATE_UNTRUSTED', `the TLS handshake failed: ${error.message}`);
+  refusals.write(refusal, hostOf(remote), { listener, remote });
+}
+
+/** PEM of the own CAs. */
+export const ownAuthorities = (directory: Directory, org: OrgName): string[] =>
+  directory.member(org)?.profile.authorities.map(ca => ca.toString()) ?? [];
+
+/** Nodes of the own organisation are served whatever the federation thinks of it at the moment. */
+function ownTrust(directory: Directory, ownOrg: OrgName): TrustDirectory {
+  const own = () => {
+    const trust = directory.trust(ownOrg);
+    return trust && { ...trust, active: true };
+  };
+  return {
+    trust: org => (org === ownOrg ? own() : undefined),
+    *all() {
+      const trust = own();
+      if (trust) yield trust;
+    },
+  };
+}
