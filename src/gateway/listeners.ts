@@ -87,9 +87,14 @@ export function makePeerListener(parts: ListenerParts, verifier: CertificateVeri
 
 /** TLS refused a caller before any call: with a stranger's certificate, an expired one, or none. */
 function handshakeRefused(refusals: Refusals, listener: 'nodes' | 'peers', error: Error, remote: string): void {
-  const refusal = new FedgateError('CERTIFICATE_UNTRUSTED', `the TLS handshake failed: ${error.message}`);
-  refusals.write(refusal, hostOf(remote), { listener, remote });
+  const why = opensslReason(error.message);
+  const reason = why === 'peer did not return a certificate' ? 'CERTIFICATE_MISSING' : 'CERTIFICATE_UNTRUSTED';
+  refusals.write(new FedgateError(reason, `the TLS handshake failed: ${why}`), hostOf(remote), { listener, remote });
 }
+
+/** OpenSSL's words without its file names and codes. */
+const opensslReason = (message: string): string =>
+  /:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+):/.exec(message)?.[1] ?? message;
 
 /** PEM of the own CAs. */
 export const ownAuthorities = (directory: Directory, org: OrgName): string[] =>
