@@ -1,11 +1,12 @@
 import type { Client, ClientDuplexStream } from '@grpc/grpc-js';
 import { MessagingServiceService, PublishStreamResponse } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
-import { FedgateError, fieldError, quoted } from '../errors.js';
+import { FedgateError } from '../errors.js';
 import { Fifo } from '../fifo.js';
 import { fromGrpcError, fromRpcStatus } from '../transport/status.js';
 import { RecordEncoder, type RecordInit } from '../wire/record-codec.js';
 import { MAX_RECORD_BYTES } from '../wire/records.js';
 import { FieldWriter } from '../wire/writer.js';
+import { checkRecord, checkTarget, recordSize, tooLarge } from './checks.js';
 
 export interface PublishOptions {
   /** How long gateways may hold the answer while a subscriber's queue is full, milliseconds. @default 0 */
@@ -98,8 +99,8 @@ export class StreamPublisher {
     if (this.#closed) return Promise.reject(closedError());
     const size = recordSize(record);
     if (size > MAX_RECORD_BYTES - 16 * 1024) return Promise.reject(tooLarge(size));
-    if (record.timeMs !== undefined && !isWhole(record.timeMs, Number.MAX_SAFE_INTEGER))
-      return Promise.reject(fieldError('timeMs', 'must be a whole number of milliseconds from 0'));
+    const problem = checkRecord(record);
+    if (problem) return Promise.reject(problem);
     if (this.#waitingBytes > MAX_WAITING_BYTES) return Promise.reject(overflow());
     let frame = this.#frameFor(address, patienceMs);
     if (frame && frame.encoder.length + size > FRAME_BYTES) {
@@ -107,8 +108,8 @@ export class StreamPublisher {
       frame = undefined;
     }
     if (!frame) {
-      const problem = checkTarget(address, patienceMs);
-      if (problem) return Promise.reject(problem);
+      const wrong = checkTarget(address, patienceMs);
+      if (wrong) return Promise.reject(wrong);
       frame = newFrame(address, patienceMs, Math.max(size + 64, 1024, this.#expectedBytes));
       this.#open.set(frameKey(frame), frame);
       this.#lastOpen = frame;
@@ -291,33 +292,7 @@ export class StreamPublisher {
   }
 }
 
-const isWhole = (value: number, most: number): boolean => Number.isInteger(value) && value >= 0 && value <= most;
-
-const bytesOf = (value: Uint8Array | string): number =>
-  typeof value === 'string' ? Buffer.byteLength(value) : value.length;
-
-/** All that a record holds, so that one that is too large is refused here and not by the gateway, which would end the stream. */
-function recordSize({ payload, id, key, contentType, headers }: RecordInit): number {
-  let size = bytesOf(payload);
-  if (id) size += bytesOf(id);
-  if (key) size += bytesOf(key);
-  if (contentType) size += bytesOf(contentType);
-  if (headers) for (const [name, value] of Object.entries(headers)) size += bytesOf(name) + bytesOf(value) + 16;
-  return size;
-}
-
 const frameKey = ({ address, patienceMs }: Pick<Frame, 'address' | 'patienceMs'>): string => `${patienceMs} ${address}`;
-
-/** What cannot be put into a frame at all; the gateway judges the rest. */
-function checkTarget(address: string, patienceMs: number): FedgateError | undefined {
-  if (address.length > 512) return fieldError('address', 'is longer than 512 bytes');
-  // Written as one byte per character: another character would become a different address.
-  if (!/^[\x21-\x7e]*$/.test(address))
-    return fieldError('address', `${quoted(address)} has characters that no address has`);
-  if (!isWhole(patienceMs, 0xffffffff))
-    return fieldError('patienceMs', 'must be a whole number of milliseconds from 0');
-  return undefined;
-}
 
 function newFrame(address: string, patienceMs: number, capacity: number): Frame {
   let resolve!: Frame['resolve'];
@@ -353,10 +328,6 @@ const unknownOutcome = (why: string): FedgateError =>
     `the connection to the gateway ended before the answer (${why}); the records may or may not have been delivered`,
   );
 const closedError = (): FedgateError => new FedgateError('CANCELLED', 'the client is closed');
-const tooLarge = (size: number): FedgateError =>
-  new FedgateError('FRAME_TOO_LARGE', `a record of ${size} bytes is over the limit of 1 MiB`, {
-    metadata: { limit: 'record' },
-  });
 const overflow = (): FedgateError =>
   new FedgateError('LIMIT_REACHED', 'too much waits to be sent; wait for earlier publishes', {
     metadata: { limit: 'client queue' },

@@ -1375,7 +1375,7 @@ export const FederationServiceService = {
    * The dialler speaks first, with `hello`; the acceptor answers with its own `hello` or ends the call with a status: the
    * dialler's organisation, gateway and federation must be those of its certificate, the versions must overlap. Then frames flow
    * both ways, each side bounded by HTTP/2 flow control and by `Limits` of the other's hello. Either side ends by `drain`, after
-   * which it sends no new batch, and closes when its own batches are answered. On any other end, batches without an
+   * which it takes nothing new from its publishers, sends what it had taken, and closes when that is answered. On any other end, batches without an
    * outcome are lost to the sender's knowledge and reported so. To resume: dial again; a new hello states the next sequence.
    * A frame that breaks the rules ends the call with INVALID_ARGUMENT or PERMISSION_DENIED and a reason.
    */
@@ -1397,7 +1397,7 @@ export interface FederationServiceServer extends UntypedServiceImplementation {
    * The dialler speaks first, with `hello`; the acceptor answers with its own `hello` or ends the call with a status: the
    * dialler's organisation, gateway and federation must be those of its certificate, the versions must overlap. Then frames flow
    * both ways, each side bounded by HTTP/2 flow control and by `Limits` of the other's hello. Either side ends by `drain`, after
-   * which it sends no new batch, and closes when its own batches are answered. On any other end, batches without an
+   * which it takes nothing new from its publishers, sends what it had taken, and closes when that is answered. On any other end, batches without an
    * outcome are lost to the sender's knowledge and reported so. To resume: dial again; a new hello states the next sequence.
    * A frame that breaks the rules ends the call with INVALID_ARGUMENT or PERMISSION_DENIED and a reason.
    */
@@ -1411,7 +1411,7 @@ export interface FederationServiceClient extends Client {
    * The dialler speaks first, with `hello`; the acceptor answers with its own `hello` or ends the call with a status: the
    * dialler's organisation, gateway and federation must be those of its certificate, the versions must overlap. Then frames flow
    * both ways, each side bounded by HTTP/2 flow control and by `Limits` of the other's hello. Either side ends by `drain`, after
-   * which it sends no new batch, and closes when its own batches are answered. On any other end, batches without an
+   * which it takes nothing new from its publishers, sends what it had taken, and closes when that is answered. On any other end, batches without an
    * outcome are lost to the sender's knowledge and reported so. To resume: dial again; a new hello states the next sequence.
    * A frame that breaks the rules ends the call with INVALID_ARGUMENT or PERMISSION_DENIED and a reason.
    */
