@@ -60,6 +60,8 @@ export class Peer {
   #retry: NodeJS.Timeout | undefined;
   #waitTimer: NodeJS.Timeout | undefined;
   #nextRetryMs = 0;
+  /** What was known of the ways to it when they were last tried. */
+  #knownTargets: string | undefined;
   #lastError: FedgateError | undefined;
   #closed = false;
   readonly totals = { sent: 0, received: 0, lost: 0 };
@@ -137,10 +139,14 @@ export class Peer {
       throw new FedgateError('LINK_SUPERSEDED', 'the other link between these gateways stays');
   }
 
-  /** The directory changed: an organisation that may not take part is cut, one that may (again) is dialled. */
+  /**
+   * Looks at the membership again: an organisation that may not take part is cut, and one about which something changed is dialled at
+   * once. One about which nothing changed goes on waiting: this is called with every snapshot and every half minute.
+   */
   membershipChanged(): void {
+    let targets: readonly DialTarget[];
     try {
-      this.#host.targets(this.org);
+      targets = this.#host.targets(this.org);
     } catch (error) {
       this.#block(error as FedgateError);
       return;
@@ -150,6 +156,7 @@ export class Peer {
         new FedgateError('CERTIFICATE_UNTRUSTED', `the certificate of ${this.org}'s gateway no longer counts`),
       );
     }
+    if (fingerprint(targets) === this.#knownTargets) return;
     if (this.#state === 'blocked') this.#enter('idle');
     if (this.#wanted && (this.#state === 'idle' || this.#state === 'backoff')) {
       this.#backoff.reset();
@@ -213,6 +220,7 @@ export class Peer {
       this.#block(error as FedgateError);
       return;
     }
+    this.#knownTargets = fingerprint(targets);
     if (targets.length === 0) {
       this.#block(new FedgateError('PEER_UNREACHABLE', `${this.org} has no address and has not dialled`), {
         keepLink: true,
@@ -260,7 +268,11 @@ export class Peer {
   #block(error: FedgateError, { keepLink = false } = {}): void {
     this.#lastError = error;
     this.#stopDialling();
-    if (!keepLink) this.#link?.close(error);
+    // Who may take part again is dialled again, whether or not its addresses are the old ones.
+    if (!keepLink) {
+      this.#knownTargets = undefined;
+      this.#link?.close(error);
+    }
     this.#enter('blocked');
     this.#refuseWaiting(error);
   }
@@ -313,3 +325,5 @@ export class Peer {
     });
   }
 }
+
+const fingerprint = (targets: readonly DialTarget[]): string => JSON.stringify(targets);

@@ -74,7 +74,9 @@ export function messagingService(
         await ended(signal, host.draining);
       } finally {
         host.router.remove(subscription);
-        perNode.set(caller.name, (perNode.get(caller.name) ?? 1) - 1);
+        const left = (perNode.get(caller.name) ?? 1) - 1;
+        if (left > 0) perNode.set(caller.name, left);
+        else perNode.delete(caller.name);
       }
     }),
   };

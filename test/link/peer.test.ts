@@ -1,0 +1,66 @@
+import test from 'ava';
+import { FedgateError } from '../../src/errors.js';
+import { type OrgName, parseOrgName } from '../../src/identity/names.js';
+import type { DialTarget } from '../../src/link/dial.js';
+import { Peer, type PeerHost } from '../../src/link/peer.js';
+
+const GLOBEX: OrgName = parseOrgName('GLOBEX', 'org');
+const at = (address: string): DialTarget => ({ org: GLOBEX, gateway: 'gw1', address, authorities: [] });
+
+/** A peer whose every dial fails, and what was seen of it. */
+function deadPeer(start: readonly DialTarget[]) {
+  const seen = { targets: start, dialled: [] as string[], states: [] as string[] };
+  let reached: () => void = () => undefined;
+  const host: PeerHost = {
+    selfId: 'ACME/gw1',
+    targets: () => seen.targets,
+    dial: target => {
+      seen.dialled.push(target.address);
+      return Promise.reject(new FedgateError('PEER_UNREACHABLE', 'nobody is there'));
+    },
+    trusts: () => true,
+    onState: ({ state }) => {
+      seen.states.push(state);
+      if (state === 'backoff') reached();
+    },
+  };
+  const peer = new Peer(GLOBEX, host);
+  return { peer, seen, backoff: () => new Promise<void>(resolve => (reached = resolve)) };
+}
+
+test('peer: looking at the membership again does not shorten the wait of one that is away', async t => {
+  const { peer, seen, backoff } = deadPeer([at('a:1')]);
+  t.teardown(() => peer.close(0));
+  const waiting = backoff();
+  peer.want();
+  await waiting;
+  const dueMs = peer.nextRetryMs;
+  for (let i = 0; i < 10; i++) peer.membershipChanged();
+  t.deepEqual([seen.dialled, peer.state, peer.nextRetryMs], [['a:1'], 'backoff', dueMs]);
+});
+
+test('peer: a new address is dialled at once', async t => {
+  const { peer, seen, backoff } = deadPeer([at('a:1')]);
+  t.teardown(() => peer.close(0));
+  const waiting = backoff();
+  peer.want();
+  await waiting;
+  seen.targets = [at('b:2')];
+  const again = backoff();
+  peer.membershipChanged();
+  await again;
+  t.deepEqual(seen.dialled, ['a:1', 'b:2']);
+});
+
+test('peer: one without an address stays blocked in silence until it has one', async t => {
+  const { peer, seen, backoff } = deadPeer([]);
+  t.teardown(() => peer.close(0));
+  peer.want();
+  for (let i = 0; i < 10; i++) peer.membershipChanged();
+  t.deepEqual(seen.states, ['blocked']);
+  seen.targets = [at('a:1')];
+  const waiting = backoff();
+  peer.membershipChanged();
+  await waiting;
+  t.deepEqual(seen.dialled, ['a:1']);
+});
