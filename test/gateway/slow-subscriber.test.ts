@@ -3,7 +3,6 @@ import { GatewayServiceService, GetStatusResponse } from '../../gen/ts/fedgate/g
 import { MessagingServiceService, SubscribeRequest } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
 import type { FedgateClient } from '../../src/client/index.js';
 import { ask } from '../support/attack.js';
-import { take } from '../support/federation.js';
 import { GatewayProcess } from '../support/gateway-process.js';
 import { startTestRegistry } from '../support/registry.js';
 
@@ -37,12 +36,24 @@ function* records(count: number) {
   }
 }
 
+/** Reads so many messages and leaves the subscription open, so that the status still shows it. */
+async function read<T>(subscription: AsyncIterable<T>, count: number): Promise<T[]> {
+  const iterator = subscription[Symbol.asyncIterator]();
+  const messages: T[] = [];
+  while (messages.length < count) {
+    const next = await iterator.next();
+    if (next.done) break;
+    messages.push(next.value);
+  }
+  return messages;
+}
+
 test('slow subscriber: 100 MB for one that never reads leave memory flat, are counted, and others get all', async t => {
   const { gateway, publisher, status } = await start(t);
   const call = await stalled(await gateway.node(t, 'stalled'));
   const subscription = (await gateway.node(t, 'quick')).subscribe('orders/*');
   await subscription.opened;
-  const received = take(subscription, RECORDS);
+  const received = read(subscription, RECORDS);
   await publisher.publishAll('warm/up', records(400));
   const before = Number((await status()).residentBytes);
   const summary = await publisher.publishAll('orders/a', records(RECORDS), { patienceMs: 400 });
