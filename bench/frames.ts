@@ -34,7 +34,7 @@ export function encodeFrame(payload: Uint8Array, count: number): Buffer {
   for (let i = 0; i < count; i++) {
     records.push({ id: '', key: NOTHING, timeMs: 0n, contentType: '', headers: NO_HEADERS, payload });
   }
-  return Buffer.from(PublishRequest.encode({ address: '', patienceMs: 0, records }).finish());
+  return Buffer.from(PublishRequest.encode({ ...EMPTY, records }).finish());
 }
 
 /** How many records with a payload a frame holds, found out by decoding all of them with the generated code. */
@@ -44,5 +44,6 @@ export function decodeFrame(frame: Buffer): number {
   return records;
 }
 
+const EMPTY = PublishRequest.fromPartial({});
 const NOTHING = new Uint8Array(0);
 const NO_HEADERS = new Map<string, string>();

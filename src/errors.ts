@@ -17,6 +17,8 @@ export type StatusName =
   | 'RESOURCE_EXHAUSTED'
   | 'FAILED_PRECONDITION'
   | 'ABORTED'
+  | 'OUT_OF_RANGE'
+  | 'DATA_LOSS'
   | 'UNIMPLEMENTED'
   | 'INTERNAL'
   | 'UNAVAILABLE'
@@ -169,6 +171,81 @@ export const REASONS = facts({
     'No context of that name, or none chosen. `fedgate context list` shows what there is.',
   ),
   FEATURE_UNSUPPORTED: reason('UNIMPLEMENTED', 'Understood, but this version does not do it.'),
+  STORE_FULL: retryable(
+    'RESOURCE_EXHAUSTED',
+    "The gateway's disk is full, or nearly. Nothing new is stored until there is room; what is stored goes on being delivered.",
+  ),
+  STORE_READ_ONLY: retryable(
+    'UNAVAILABLE',
+    "The gateway's disk cannot be written to. Nothing new is stored until it can.",
+  ),
+  STORE_FAILED: retryable(
+    'UNAVAILABLE',
+    "Writing to the gateway's disk failed. The log says how; what was acknowledged before is safe.",
+  ),
+  STORE_LOCKED: reason(
+    'FAILED_PRECONDITION',
+    'Another process uses this store. Stop it first, or wait until it has ended.',
+  ),
+  STORE_DAMAGED: reason(
+    'FAILED_PRECONDITION',
+    'The store cannot be opened. `fedgate store verify` says what is wrong; `fedgate store restore` brings a backup back.',
+  ),
+  BODY_UNREADABLE: reason(
+    'DATA_LOSS',
+    'A stored batch is not what was written. It is taken out, and fetched again from its origin where possible.',
+  ),
+  OUTBOX_FULL: retryable(
+    'RESOURCE_EXHAUSTED',
+    'So much waits for that organisation that no more is taken. Publish again later; `fedgate outbox show ORG` says why it waits.',
+  ),
+  INBOX_FULL: retryable(
+    'RESOURCE_EXHAUSTED',
+    'The log holds as much unconsumed as it may. `fedgate subs list` shows which subscription is behind.',
+  ),
+  ACK_TIMEOUT: retryable(
+    'DEADLINE_EXCEEDED',
+    'The records are stored and will be sent, but the level asked for was not reached in time. `level` in the metadata names the one that was.',
+  ),
+  SEQUENCE_GAP: reason(
+    'FAILED_PRECONDITION',
+    'A producer sequence that is too high. `expected` in the metadata names the next one.',
+  ),
+  PRODUCER_FENCED: reason('ABORTED', 'A newer epoch of this producer has published. This one is over.'),
+  PURGED: reason('ABORTED', "The gateway's operator purged the records before they were sent."),
+  EXPIRED: reason('ABORTED', 'The time to live of the records was over before they arrived.'),
+  DEAD_LETTERED: reason(
+    'ABORTED',
+    'The other organisation gave the records up. `fedgate dead list` shows them with the reason.',
+  ),
+  WATERMARK_INVALID: reason(
+    'PERMISSION_DENIED',
+    'A gateway claims to have received what was never sent, or forgot what it gave receipts for. A security event; the link is closed.',
+  ),
+  RECEIPT_INVALID: reason(
+    'PERMISSION_DENIED',
+    'A receipt that does not fit what was sent. A security event; the link is closed.',
+  ),
+  CREDIT_EXCEEDED: reason('RESOURCE_EXHAUSTED', 'A gateway sent more than it was allowed to. The link is closed.'),
+  SUBSCRIPTION_UNKNOWN: reason(
+    'NOT_FOUND',
+    'No durable subscription has that name. `fedgate subs list` shows those there are.',
+  ),
+  SUBSCRIPTION_BUSY: retryable('FAILED_PRECONDITION', 'Another node consumes the subscription, and it is no group.'),
+  SUBSCRIPTION_TAKEN: reason('ABORTED', 'Another stream of the same node took the subscription over.'),
+  SUBSCRIPTION_MISMATCH: reason(
+    'FAILED_PRECONDITION',
+    'The subscription exists and is another: its pattern or kind differs. Choose another name, or delete it.',
+  ),
+  POSITION_UNAVAILABLE: reason(
+    'OUT_OF_RANGE',
+    'That offset is not in the log. `oldest` and `end` in the metadata say what is.',
+  ),
+  DEAD_LETTER_UNKNOWN: reason('NOT_FOUND', 'No dead letter has that number.'),
+  EVIDENCE_INVALID: reason(
+    'FAILED_PRECONDITION',
+    'An evidence file that does not prove what it says. The message names the line and what is wrong.',
+  ),
   DEADLINE_EXCEEDED: retryable(
     'DEADLINE_EXCEEDED',
     'The time allowed for the call is over. It may have been carried out.',

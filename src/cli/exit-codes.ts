@@ -38,6 +38,8 @@ const BY_STATUS: { readonly [status in StatusName]: number } = {
   UNAVAILABLE: EXIT.unreachable,
   DEADLINE_EXCEEDED: EXIT.unreachable,
   CANCELLED: EXIT.interrupted,
+  OUT_OF_RANGE: EXIT.usage,
+  DATA_LOSS: EXIT.unexpected,
   INTERNAL: EXIT.unexpected,
 };
 

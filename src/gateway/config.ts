@@ -27,6 +27,13 @@ const publishGrant = checked(text => {
   if (org !== '*' && org !== ANY_ORG) parseOrgName(org, 'publish');
 });
 const orgOrAny = checked(text => text === '*' || parseOrgName(text, 'org'));
+const size = (least: number) =>
+  z
+    .int()
+    .min(least)
+    .max(2 ** 50);
+const MIB = 1024 * 1024;
+const DAY_MS = 86_400_000;
 const milliseconds = (least: number, most: number) => z.int().min(least).max(most);
 
 /** Every key with its rule and default; the table in docs/configuration.md is made from it. */
@@ -49,6 +56,7 @@ export const CONFIG_SCHEMA = z.strictObject({
             publish: z.array(publishGrant).default([]),
             subscribe: z.array(channelPattern).default([]),
             status: z.boolean().default(false),
+            admin: z.boolean().default(false),
           }),
         )
         .default([]),
@@ -83,6 +91,29 @@ export const CONFIG_SCHEMA = z.strictObject({
         .default(8 * 1024 * 1024),
       subscriptionsPerNode: z.int().min(1).max(100_000).default(1_000),
       drainMs: milliseconds(0, 600_000).default(5_000),
+    })
+    .prefault({}),
+  durable: z
+    .strictObject({
+      outboxBytes: size(MIB).default(4096 * MIB),
+      inboxBytesPerPeer: size(MIB).default(4096 * MIB),
+      inboxBytesPerChannel: size(MIB).default(4096 * MIB),
+      reserveBytes: size(MIB).default(64 * MIB),
+      sent: z
+        .strictObject({
+          keepMs: milliseconds(0, 3_650 * DAY_MS).default(7 * DAY_MS),
+          keepBytes: size(0).default(1024 * MIB),
+        })
+        .prefault({}),
+      retention: z
+        .array(
+          z.strictObject({
+            pattern: channelPattern,
+            keepMs: milliseconds(0, 3_650 * DAY_MS).default(7 * DAY_MS),
+            keepBytes: size(0).default(1024 * MIB),
+          }),
+        )
+        .default([]),
     })
     .prefault({}),
 });

@@ -8,11 +8,12 @@ import { type KeyObject, sign, verify } from 'node:crypto';
  */
 
 /** What a signature is for. */
-export type SigningPurpose = 'batch' | 'org-record' | 'snapshot' | 'join';
+export type SigningPurpose = 'batch' | 'receipt' | 'org-record' | 'snapshot' | 'join';
 
 /** One buffer per purpose: signing is on the hot path. */
 const PREFIXES: { readonly [purpose in SigningPurpose]: Buffer } = {
   batch: Buffer.from('fedgate/batch/v1\n'),
+  receipt: Buffer.from('fedgate/receipt/v1\n'),
   'org-record': Buffer.from('fedgate/org-record/v1\n'),
   snapshot: Buffer.from('fedgate/snapshot/v1\n'),
   join: Buffer.from('fedgate/join/v1\n'),

@@ -45,6 +45,9 @@ export function sealBatch(
       contentSha256: sha256(batch.records.bytes),
       timeMs: BigInt(nowMs),
       patienceMs: batch.patienceMs,
+      durable: false,
+      expireTimeMs: 0n,
+      notifyConsumed: false,
     }).finish(),
   );
   return { header, signature: signDetached('batch', key, header), records: batch.records };

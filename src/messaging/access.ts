@@ -13,6 +13,8 @@ export interface NodeRule {
   readonly subscribe: readonly string[];
   /** Whether it may ask how the gateway is. */
   readonly status: boolean;
+  /** Whether it may see and change what the gateway has stored: outboxes, dead letters, evidence. */
+  readonly admin: boolean;
 }
 
 /** Grants to other organisations: what they may publish here. They can never subscribe. */
@@ -92,6 +94,12 @@ export class Access {
   checkStatus(node: string): void {
     const granted = this.#rules.nodes.some(rule => rule.status && (rule.node === '*' || rule.node === node));
     if (!granted) throw notGranted(`node ${node} may not ask for the status`, 'access.nodes[].status');
+  }
+
+  /** Throws NOT_GRANTED. */
+  checkAdmin(node: string): void {
+    const granted = this.#rules.nodes.some(rule => rule.admin && (rule.node === '*' || rule.node === node));
+    if (!granted) throw notGranted(`node ${node} may not administer what is stored`, 'access.nodes[].admin');
   }
 
   /** Whether a node of another organisation may publish to a channel here. Throws NOT_GRANTED, the same for any channel. */

@@ -79,8 +79,13 @@ export function messagingService(
         else perNode.delete(caller.name);
       }
     }),
+    consume: wrapper.bidi(() => Promise.reject(later())),
+    pull: wrapper.serverStream(() => Promise.reject(later())),
+    acknowledge: wrapper.unary(() => Promise.reject(later())),
   };
 }
+
+const later = (): FedgateError => new FedgateError('FEATURE_UNSUPPORTED', 'durable subscriptions are not served yet');
 
 function decodeSubscribe(bytes: Buffer): SubscribeRequest {
   try {
@@ -110,6 +115,10 @@ const toResult = ({ org, side, subscribers, dropped }: PublishOutcome): PublishR
   subscribers,
   dropped,
   org,
+  level: 0,
+  duplicate: false,
+  streamEpoch: 0n,
+  sequence: 0n,
 });
 
 /** One PublishStream call: reads frames while few enough are unanswered, and answers each when its fate is known. */

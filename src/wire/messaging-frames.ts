@@ -9,11 +9,35 @@ export interface PublishFrame {
   readonly frameId: number;
   readonly address: string;
   readonly patienceMs: number;
+  /** Numbers of `Delivery` and `AckLevel`. */
+  readonly delivery: number;
+  readonly ack: number;
+  readonly ackTimeoutMs: number;
+  readonly ttlMs: number;
+  readonly dedupeId: string;
+  readonly producerId: string;
+  readonly producerEpoch: number;
+  readonly producerSequence: number;
   readonly records: RecordBlock;
 }
 
-const UNARY_FIELDS = { address: 1, patienceMs: 2, frameId: -1 };
-const STREAM_FIELDS = { frameId: 1, address: 2, patienceMs: 3 };
+type PublishField = Exclude<keyof PublishFrame, 'records'>;
+/** The fields of the two requests by number. A text is length-delimited, all else a varint. */
+const UNARY_FIELDS: readonly (PublishField | undefined)[] = [
+  undefined,
+  'address',
+  'patienceMs',
+  'delivery',
+  'ack',
+  'ackTimeoutMs',
+  'ttlMs',
+  'dedupeId',
+  'producerId',
+  'producerEpoch',
+  'producerSequence',
+];
+const STREAM_FIELDS: readonly (PublishField | undefined)[] = [undefined, 'frameId', ...UNARY_FIELDS.slice(1)];
+const TEXTS: ReadonlySet<PublishField | undefined> = new Set(['address', 'dedupeId', 'producerId']);
 
 export const readPublishRequest = (bytes: Buffer): PublishFrame => readPublish(bytes, UNARY_FIELDS);
 export const readPublishStreamRequest = (bytes: Buffer): PublishFrame => readPublish(bytes, STREAM_FIELDS);
@@ -23,17 +47,31 @@ function readPublish(bytes: Buffer, fields: typeof UNARY_FIELDS): PublishFrame {
   if (bytes.length > MAX_FRAME_BYTES) throw tooLarge(`the frame has more than ${MAX_FRAME_BYTES} bytes`);
   const reader = new FieldReader(bytes);
   const records = new RecordCollector();
-  let frameId = 0;
-  let address = '';
-  let patienceMs = 0;
+  const frame: { -readonly [field in PublishField]: PublishFrame[field] } = {
+    frameId: 0,
+    address: '',
+    patienceMs: 0,
+    delivery: 0,
+    ack: 0,
+    ackTimeoutMs: 0,
+    ttlMs: 0,
+    dedupeId: '',
+    producerId: '',
+    producerEpoch: 0,
+    producerSequence: 0,
+  };
   while (reader.next()) {
-    if (reader.field === RECORDS_FIELD) records.take(reader);
-    else if (reader.field === fields.address && reader.wireType === LENGTH_DELIMITED) address = reader.text();
-    else if (reader.field === fields.patienceMs && reader.wireType === VARINT) patienceMs = reader.value;
-    else if (reader.field === fields.frameId && reader.wireType === VARINT) frameId = reader.value;
-    else throw malformed(`field ${reader.field} is not known`);
+    if (reader.field === RECORDS_FIELD) {
+      records.take(reader);
+      continue;
+    }
+    const field = fields[reader.field];
+    const isText = TEXTS.has(field);
+    if (field === undefined || reader.wireType !== (isText ? LENGTH_DELIMITED : VARINT))
+      throw malformed(`field ${reader.field} is not known`);
+    Object.assign(frame, { [field]: isText ? reader.text() : reader.value });
   }
-  return { frameId, address, patienceMs, records: records.finish() };
+  return { ...frame, records: records.finish() };
 }
 
 /** Where records came from. */
@@ -47,6 +85,50 @@ export interface Origin {
 export function encodeDelivery({ channel, senderOrg, senderNode }: Origin, records: RecordBlock): Buffer {
   const header = new FieldWriter().text(1, channel).text(2, senderOrg).text(3, senderNode);
   return Buffer.concat([header.view(), records.bytes]);
+}
+
+/** Where records of a durable subscription stand. */
+export interface Placed extends Origin {
+  /** The offset of the first record. */
+  readonly offset: number;
+  readonly deliveryCount: number;
+  readonly storedMs: number;
+}
+
+/** Encodes a ConsumeResponse that carries records. */
+export function encodePlaced(placed: Placed, records: RecordBlock): Buffer {
+  const header = new FieldWriter()
+    .text(1, placed.channel)
+    .text(2, placed.senderOrg)
+    .text(3, placed.senderNode)
+    .number(5, placed.offset)
+    .number(6, placed.deliveryCount)
+    .number(7, placed.storedMs);
+  return Buffer.concat([header.view(), records.bytes]);
+}
+
+/** One response of a durable subscription, as the SDK reads it: the notice and the records still encoded. */
+export interface PlacedFrame extends Placed {
+  readonly notice: Buffer | undefined;
+  readonly bytes: Buffer;
+  readonly recordsStart: number;
+}
+
+export function readPlaced(bytes: Buffer): PlacedFrame {
+  const reader = new FieldReader(bytes);
+  const placed = { channel: '', senderOrg: '', senderNode: '', offset: 0, deliveryCount: 0, storedMs: 0 };
+  let notice: Buffer | undefined;
+  while (reader.next()) {
+    if (reader.field === RECORDS_FIELD) return { ...placed, notice, bytes, recordsStart: reader.tagStart };
+    if (reader.field === 1) placed.channel = reader.text();
+    else if (reader.field === 2) placed.senderOrg = reader.text();
+    else if (reader.field === 3) placed.senderNode = reader.text();
+    else if (reader.field === 4) notice = reader.content();
+    else if (reader.field === 5) placed.offset = reader.value;
+    else if (reader.field === 6) placed.deliveryCount = reader.value;
+    else if (reader.field === 7) placed.storedMs = reader.value;
+  }
+  return { ...placed, notice, bytes, recordsStart: bytes.length };
 }
 
 /** One response of a subscription, as the SDK reads it: the notice and the records still encoded. */

@@ -1,5 +1,5 @@
 import { FedgateError } from '../errors.js';
-import { type FieldReader, LENGTH_DELIMITED, malformed } from './reader.js';
+import { FieldReader, LENGTH_DELIMITED, malformed } from './reader.js';
 
 /**
  * Encoded records, opaque.
@@ -69,3 +69,16 @@ export const joinBlocks = (blocks: readonly RecordBlock[]): RecordBlock => {
 
 export const tooLarge = (what: string): FedgateError =>
   new FedgateError('FRAME_TOO_LARGE', what, { metadata: { limit: 'frame' } });
+
+/** The records `from` to before `to` of a block, as a view. */
+export function sliceBlock(block: RecordBlock, from: number, to: number): RecordBlock {
+  if (from === 0 && to === block.count) return block;
+  const reader = new FieldReader(block.bytes);
+  let start = block.bytes.length;
+  let end = start;
+  for (let i = 0; i < to && reader.next(); i++) {
+    if (i === from) start = reader.tagStart;
+    end = reader.end;
+  }
+  return { bytes: block.bytes.subarray(start, end), count: to - from };
+}

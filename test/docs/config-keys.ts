@@ -14,6 +14,8 @@ const MEANING: Readonly<Record<string, string>> = {
     'where it may publish: channel patterns of the own organisation, `pubsub://ORG/pattern`, or `pubsub://*/pattern` for every other organisation',
   'access.nodes[].subscribe': 'channel patterns; a subscription must lie within one of them',
   'access.nodes[].status': 'whether it may ask for status and diagnosis (`fedgate status`, `fedgate doctor`)',
+  'access.nodes[].admin':
+    'whether it may see and change what the gateway has stored (`fedgate outbox`, `dead`, `evidence`)',
   'access.peers[].org': 'an organisation, or `*` for every active member',
   'access.peers[].node': 'a node of that organisation, as its gateway names it, or `*`',
   'access.peers[].publish': 'channel patterns on which it may publish here',
@@ -25,6 +27,19 @@ const MEANING: Readonly<Record<string, string>> = {
   'limits.subscriptionQueueBytes': 'bytes that may wait for one subscriber; what does not fit is dropped and counted',
   'limits.subscriptionsPerNode': 'open subscriptions of one node',
   'limits.drainMs': 'how long a gateway that stops waits for what is under way, ms',
+  'durable.outboxBytes': 'bytes that may wait for one organisation; beyond, publishing to it fails with OUTBOX_FULL',
+  'durable.inboxBytesPerPeer':
+    'bytes from one organisation that durable subscriptions have not acknowledged; beyond, it may send no more',
+  'durable.inboxBytesPerChannel': 'the same for one channel',
+  'durable.reserveBytes': 'bytes that are left free on the disk; with less, nothing new is stored (STORE_FULL)',
+  'durable.sent.keepMs':
+    'how long batches are kept that have a receipt, as evidence and for sending them once more, ms',
+  'durable.sent.keepBytes': 'the most bytes of them for one organisation',
+  'durable.retention[].pattern':
+    'channels the entry is for; the first that matches counts, and channels without one are kept for 7 days and up to 1 GiB',
+  'durable.retention[].keepMs':
+    'how long records stay in the log for replay, ms; what a durable subscription has not acknowledged stays longer',
+  'durable.retention[].keepBytes': 'the most bytes of one channel, likewise',
 };
 
 interface Rule {

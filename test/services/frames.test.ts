@@ -42,7 +42,13 @@ const RECORDS = [
 ];
 const frame = (frameId: number, address = 'orders/a', patienceMs = 0): Buffer =>
   Buffer.from(
-    PublishStreamRequest.encode({ frameId: BigInt(frameId), address, patienceMs, records: RECORDS }).finish(),
+    PublishStreamRequest.encode({
+      ...PublishStreamRequest.fromPartial({}),
+      frameId: BigInt(frameId),
+      address,
+      patienceMs,
+      records: RECORDS,
+    }).finish(),
   );
 const answerTo = (stream: RawStream, id: number) =>
   stream.until(bytes => {
@@ -252,7 +258,12 @@ test.serial(
         JSON.stringify(address),
       );
       t.true(error.message.length < 400);
-      const request = PublishRequest.encode({ address, patienceMs: 0, records: RECORDS }).finish();
+      const request = PublishRequest.encode({
+        ...PublishRequest.fromPartial({}),
+        address,
+        patienceMs: 0,
+        records: RECORDS,
+      }).finish();
       const alone = await ask(node.channel, MessagingServiceService.publish.path, request);
       t.is((alone as FedgateError).reason, 'FIELD_INVALID', JSON.stringify(address));
     }
@@ -272,7 +283,12 @@ test.serial(
   'publish: a reserved channel, an unknown organisation and what is not served have their own reasons',
   async t => {
     for (const [address, reason] of OTHER_ADDRESSES) {
-      const request = PublishRequest.encode({ address, patienceMs: 0, records: RECORDS }).finish();
+      const request = PublishRequest.encode({
+        ...PublishRequest.fromPartial({}),
+        address,
+        patienceMs: 0,
+        records: RECORDS,
+      }).finish();
       t.is(
         ((await ask(node.channel, MessagingServiceService.publish.path, request)) as FedgateError).reason,
         reason,

@@ -87,7 +87,9 @@ test('publish frame: what the generated codec encodes, the gateway reads, record
   });
   fc.assert(
     fc.property(frame, each => {
-      const read = readPublishStreamRequest(Buffer.from(PublishStreamRequest.encode(each).finish()));
+      const read = readPublishStreamRequest(
+        Buffer.from(PublishStreamRequest.encode({ ...PublishStreamRequest.fromPartial({}), ...each }).finish()),
+      );
       t.deepEqual(
         [BigInt(read.frameId), read.address, read.patienceMs, read.records.count],
         [each.frameId, each.address, each.patienceMs, each.records.length],

@@ -17,6 +17,27 @@ import {
 import { Status } from "../../../google/rpc/status.js";
 import { Record } from "../../messaging/v1/record.js";
 
+/** Why a durable batch comes without its records. Values may be added. */
+export const Withheld = {
+  /** WITHHELD_UNSPECIFIED - It comes with them. */
+  WITHHELD_UNSPECIFIED: 0,
+  /** WITHHELD_EXPIRED - Their time to live was over before they could be sent. */
+  WITHHELD_EXPIRED: 1,
+  /** WITHHELD_PURGED - The sender's operator purged them. */
+  WITHHELD_PURGED: 2,
+  /** WITHHELD_LOST - They could no longer be read from the sender's disk. */
+  WITHHELD_LOST: 3,
+} as const;
+
+export type Withheld = typeof Withheld[keyof typeof Withheld];
+
+export namespace Withheld {
+  export type WITHHELD_UNSPECIFIED = typeof Withheld.WITHHELD_UNSPECIFIED;
+  export type WITHHELD_EXPIRED = typeof Withheld.WITHHELD_EXPIRED;
+  export type WITHHELD_PURGED = typeof Withheld.WITHHELD_PURGED;
+  export type WITHHELD_LOST = typeof Withheld.WITHHELD_LOST;
+}
+
 /** A frame from the gateway that dialled. */
 export interface OpenLaneRequest {
   /** The frame. */
@@ -51,6 +72,18 @@ export interface LaneFrame {
     | //
     /** Mail lane: what became of a batch. */
     { readonly $case: "batchOutcome"; readonly value: BatchOutcome }
+    | //
+    /** Durable lane: up to where batches are on the receiver's stable storage, with its signature. */
+    { readonly $case: "receipt"; readonly value: Receipt }
+    | //
+    /** Durable lane: how much may be sent. */
+    { readonly $case: "credit"; readonly value: Credit }
+    | //
+    /** Durable lane: send a batch once more, it went bad on the disk here. */
+    { readonly $case: "refetch"; readonly value: Refetch }
+    | //
+    /** Durable lane: the answer. */
+    { readonly $case: "refetched"; readonly value: Refetched }
     | undefined;
 }
 
@@ -76,9 +109,15 @@ export interface Hello {
   readonly limits:
     | Limits
     | undefined;
-  /** The speaker's stream epoch: drawn at random for every link, as its live sequence numbers begin anew with each. */
+  /**
+   * The speaker's stream epoch. Mail lane: drawn at random for every link, as its live sequence numbers begin anew with each. Durable
+   * lane: the epoch of the first batch without a receipt; epochs of a stream only rise, and a restored backup begins a new one.
+   */
   readonly streamEpoch: bigint;
-  /** The next sequence number the speaker will use on this link in that epoch. */
+  /**
+   * Mail lane: the next sequence number the speaker will use on this link in that epoch. Durable lane: the sequence of the first batch
+   * that the speaker has no receipt for.
+   */
   readonly nextSequence: bigint;
   /** The speaker's clock, milliseconds since 1970-01-01T00:00:00Z, so that skew is seen. */
   readonly timeMs: bigint;
@@ -88,6 +127,14 @@ export interface Hello {
   readonly software: string;
   /** 16 random bytes drawn when the speaker's process started: tells a restart from a second connection. */
   readonly instanceId: Uint8Array;
+  /** Durable lane, the speaker's watermark: the epoch of the newest batch of the hearer's stream that it has on stable storage. 0: none. */
+  readonly receivedEpoch: bigint;
+  /** The sequence of that batch. All before it are on stable storage too. */
+  readonly receivedSequence: bigint;
+  /** Durable lane: 16 random bytes that name the speaker's store. They change when a backup is restored, and only then. */
+  readonly storeId: Uint8Array;
+  /** Durable lane: the newest epoch of the speaker's stream. Higher than `stream_epoch` when batches of an older one still wait. */
+  readonly newestEpoch: bigint;
 }
 
 /** The kinds of lane. Values may be added. */
@@ -100,6 +147,8 @@ export const Hello_Lane = {
   LANE_MAIL: 2,
   /** LANE_PROBE - Nothing: answered with a hello and ended. For finding out whether the way is open. */
   LANE_PROBE: 3,
+  /** LANE_DURABLE - Durable batches, their receipts and credit. Opened when both sides have the capability `durable`. */
+  LANE_DURABLE: 4,
 } as const;
 
 export type Hello_Lane = typeof Hello_Lane[keyof typeof Hello_Lane];
@@ -109,6 +158,7 @@ export namespace Hello_Lane {
   export type LANE_CONTROL = typeof Hello_Lane.LANE_CONTROL;
   export type LANE_MAIL = typeof Hello_Lane.LANE_MAIL;
   export type LANE_PROBE = typeof Hello_Lane.LANE_PROBE;
+  export type LANE_DURABLE = typeof Hello_Lane.LANE_DURABLE;
 }
 
 /** What a gateway accepts from its peer. */
@@ -147,6 +197,8 @@ export interface Batch {
   readonly header: Uint8Array;
   /** The signature of the sending gateway's certificate key over `fedgate/batch/v1` LF and `header`. ECDSA P-256 with SHA-256, DER. */
   readonly signature: Uint8Array;
+  /** Set when the sender holds the records back: there are none in this frame, and the number is used up. Durable lane only. */
+  readonly withheld: Withheld;
   /** The records; their encoded bytes are what `content_sha256` is over. */
   readonly records: readonly Record[];
 }
@@ -177,6 +229,15 @@ export interface BatchHeader {
   readonly timeMs: bigint;
   /** As in PublishRequest; the receiver may wait less. */
   readonly patienceMs: number;
+  /**
+   * Whether it belongs to a durable stream. `stream_epoch` and `sequence` are then numbers of that stream: they survive links,
+   * restarts and outages.
+   */
+  readonly durable: boolean;
+  /** When the records stop being of use, milliseconds since 1970-01-01T00:00:00Z by the sender's clock. 0: never. */
+  readonly expireTimeMs: bigint;
+  /** Whether the sender wants to be told when a durable subscription has acknowledged all records. */
+  readonly notifyConsumed: boolean;
 }
 
 /** The receiver's answer to a batch. Outcomes may come in another order than the batches. */
@@ -189,6 +250,121 @@ export interface BatchOutcome {
   readonly dropped: number;
   /** Set when the receiver refused it. */
   readonly error: Status | undefined;
+}
+
+/**
+ * The receiver's signed word that durable batches are on its stable storage. Receipts are cumulative: one covers every batch from
+ * `first_sequence` to `last_sequence`, and the first of it follows the last of the one before.
+ */
+export interface Receipt {
+  /** A serialised ReceiptBody: the bytes that are signed, never encoded again. */
+  readonly body: Uint8Array;
+  /** The signature of the receiving gateway's certificate key over `fedgate/receipt/v1` LF and `body`. ECDSA P-256 with SHA-256, DER. */
+  readonly signature: Uint8Array;
+}
+
+/** What a receipt says. */
+export interface ReceiptBody {
+  /** The federation's domain. */
+  readonly federation: string;
+  /** The organisation that received, and signs. */
+  readonly recipientOrg: string;
+  /** Its gateway. */
+  readonly recipientGateway: string;
+  /** The organisation whose batches these are. */
+  readonly originOrg: string;
+  /** Its gateway. */
+  readonly originGateway: string;
+  /** The epoch of the stream. */
+  readonly streamEpoch: bigint;
+  /** The first batch it covers. */
+  readonly firstSequence: bigint;
+  /** The last. */
+  readonly lastSequence: bigint;
+  /** SHA-256 of the header of each batch, in order. Empty bytes for one that the receiver has and no longer knows the header of. */
+  readonly headerSha256: readonly Uint8Array[];
+  /** Those that were refused; all others were stored. */
+  readonly refusals: readonly Refusal[];
+  /** When it was signed, milliseconds since 1970-01-01T00:00:00Z. */
+  readonly timeMs: bigint;
+}
+
+/** A batch that the receiver took from the stream and did not store. */
+export interface Refusal {
+  /** The batch. */
+  readonly sequence: bigint;
+  /** Why. */
+  readonly error: Status | undefined;
+}
+
+/** Permission to send. Without it nothing is sent. */
+export interface Credit {
+  /** How many bytes of batches (records, headers and signatures) the peer may have sent on this lane, counted from its start. Never falls. */
+  readonly bytes: bigint;
+}
+
+/** Asks the origin of a batch for its records. */
+export interface Refetch {
+  /** The epoch of the stream. */
+  readonly streamEpoch: bigint;
+  /** The batch. */
+  readonly sequence: bigint;
+}
+
+/** The answer to a Refetch. */
+export interface Refetched {
+  /** The epoch of the stream. */
+  readonly streamEpoch: bigint;
+  /** The batch. */
+  readonly sequence: bigint;
+  /** The records as encoded, tags and lengths included. Empty: they are no longer held. */
+  readonly records: Uint8Array;
+}
+
+/**
+ * What one gateway tells the other about durable batches that it received earlier. Travels as the payload of a record in a durable
+ * batch on the channel `$notices`.
+ */
+export interface StreamNotice {
+  /** What it is. Values may be added. */
+  readonly event:
+    | //
+    /** A durable subscription acknowledged all records of a batch. */
+    { readonly $case: "consumed"; readonly value: StreamNotice_Consumed }
+    | //
+    /** Records were given up. */
+    { readonly $case: "deadLettered"; readonly value: StreamNotice_DeadLettered }
+    | undefined;
+}
+
+/** A durable subscription acknowledged all records of a batch. */
+export interface StreamNotice_Consumed {
+  /** The epoch of the stream of the organisation that is told. */
+  readonly streamEpoch: bigint;
+  /** The batch. */
+  readonly sequence: bigint;
+  /** The subscription. */
+  readonly subscription: string;
+}
+
+/** Records were given up. */
+export interface StreamNotice_DeadLettered {
+  /** The epoch of the stream of the organisation that is told. */
+  readonly streamEpoch: bigint;
+  /** The batch. */
+  readonly sequence: bigint;
+  /** The position in the batch of the record, from 0. */
+  readonly record: number;
+  /** The subscription that gave it up. */
+  readonly subscription: string;
+  /** Why, for people: the last reason the consumer gave, or that nobody acknowledged it in time. */
+  readonly reason: string;
+  /** How often it was delivered. */
+  readonly deliveries: number;
+  /** The channel. */
+  readonly channel: string;
+  /** The node that published. */
+  readonly senderNode: string;
 }
 
 function createBaseOpenLaneRequest(): OpenLaneRequest {
@@ -330,6 +506,18 @@ export const LaneFrame: MessageFns<LaneFrame> = {
       case "batchOutcome":
         BatchOutcome.encode(message.frame.value, writer.uint32(50).fork()).join();
         break;
+      case "receipt":
+        Receipt.encode(message.frame.value, writer.uint32(58).fork()).join();
+        break;
+      case "credit":
+        Credit.encode(message.frame.value, writer.uint32(66).fork()).join();
+        break;
+      case "refetch":
+        Refetch.encode(message.frame.value, writer.uint32(74).fork()).join();
+        break;
+      case "refetched":
+        Refetched.encode(message.frame.value, writer.uint32(82).fork()).join();
+        break;
     }
     return writer;
   },
@@ -395,6 +583,38 @@ export const LaneFrame: MessageFns<LaneFrame> = {
             message.frame = { $case: "batchOutcome", value: BatchOutcome.decode(reader, reader.uint32()) };
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.frame = { $case: "receipt", value: Receipt.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.frame = { $case: "credit", value: Credit.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.frame = { $case: "refetch", value: Refetch.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.frame = { $case: "refetched", value: Refetched.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -449,6 +669,30 @@ export const LaneFrame: MessageFns<LaneFrame> = {
         }
         break;
       }
+      case "receipt": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "receipt", value: Receipt.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "credit": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "credit", value: Credit.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "refetch": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "refetch", value: Refetch.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "refetched": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "refetched", value: Refetched.fromPartial(object.frame.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -471,6 +715,10 @@ function createBaseHello(): Hello {
     snapshotVersion: 0n,
     software: "",
     instanceId: new Uint8Array(0),
+    receivedEpoch: 0n,
+    receivedSequence: 0n,
+    storeId: new Uint8Array(0),
+    newestEpoch: 0n,
   };
 }
 
@@ -532,6 +780,27 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.instanceId.length !== 0) {
       writer.uint32(122).bytes(message.instanceId);
+    }
+    if (message.receivedEpoch !== 0n) {
+      if (BigInt.asUintN(64, message.receivedEpoch) !== message.receivedEpoch) {
+        throw new globalThis.Error("value provided for field message.receivedEpoch of type uint64 too large");
+      }
+      writer.uint32(128).uint64(message.receivedEpoch);
+    }
+    if (message.receivedSequence !== 0n) {
+      if (BigInt.asUintN(64, message.receivedSequence) !== message.receivedSequence) {
+        throw new globalThis.Error("value provided for field message.receivedSequence of type uint64 too large");
+      }
+      writer.uint32(136).uint64(message.receivedSequence);
+    }
+    if (message.storeId.length !== 0) {
+      writer.uint32(146).bytes(message.storeId);
+    }
+    if (message.newestEpoch !== 0n) {
+      if (BigInt.asUintN(64, message.newestEpoch) !== message.newestEpoch) {
+        throw new globalThis.Error("value provided for field message.newestEpoch of type uint64 too large");
+      }
+      writer.uint32(152).uint64(message.newestEpoch);
     }
     return writer;
   },
@@ -669,6 +938,38 @@ export const Hello: MessageFns<Hello> = {
             message.instanceId = reader.bytes();
             continue;
           }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.receivedEpoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.receivedSequence = reader.uint64() as bigint;
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.storeId = reader.bytes();
+            continue;
+          }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.newestEpoch = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -709,6 +1010,16 @@ export const Hello: MessageFns<Hello> = {
       : 0n;
     message.software = object.software ?? "";
     message.instanceId = object.instanceId ?? new Uint8Array(0);
+    message.receivedEpoch = (object.receivedEpoch !== undefined && object.receivedEpoch !== null)
+      ? BigInt(object.receivedEpoch)
+      : 0n;
+    message.receivedSequence = (object.receivedSequence !== undefined && object.receivedSequence !== null)
+      ? BigInt(object.receivedSequence)
+      : 0n;
+    message.storeId = object.storeId ?? new Uint8Array(0);
+    message.newestEpoch = (object.newestEpoch !== undefined && object.newestEpoch !== null)
+      ? BigInt(object.newestEpoch)
+      : 0n;
     return message;
   },
 };
@@ -976,7 +1287,7 @@ export const Drain: MessageFns<Drain> = {
 };
 
 function createBaseBatch(): Batch {
-  return { header: new Uint8Array(0), signature: new Uint8Array(0), records: [] };
+  return { header: new Uint8Array(0), signature: new Uint8Array(0), withheld: 0, records: [] };
 }
 
 export const Batch: MessageFns<Batch> = {
@@ -986,6 +1297,9 @@ export const Batch: MessageFns<Batch> = {
     }
     if (message.signature.length !== 0) {
       writer.uint32(18).bytes(message.signature);
+    }
+    if (message.withheld !== 0) {
+      writer.uint32(24).int32(message.withheld);
     }
     for (const v of message.records) {
       Record.encode(v!, writer.uint32(122).fork()).join();
@@ -1022,6 +1336,14 @@ export const Batch: MessageFns<Batch> = {
             message.signature = reader.bytes();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.withheld = reader.int32() as any;
+            continue;
+          }
           case 15: {
             if (tag !== 122) {
               break;
@@ -1049,6 +1371,7 @@ export const Batch: MessageFns<Batch> = {
     const message = createBaseBatch() as any;
     message.header = object.header ?? new Uint8Array(0);
     message.signature = object.signature ?? new Uint8Array(0);
+    message.withheld = object.withheld ?? 0;
     message.records = object.records?.map((e) => Record.fromPartial(e)) || [];
     return message;
   },
@@ -1068,6 +1391,9 @@ function createBaseBatchHeader(): BatchHeader {
     contentSha256: new Uint8Array(0),
     timeMs: 0n,
     patienceMs: 0,
+    durable: false,
+    expireTimeMs: 0n,
+    notifyConsumed: false,
   };
 }
 
@@ -1117,6 +1443,18 @@ export const BatchHeader: MessageFns<BatchHeader> = {
     }
     if (message.patienceMs !== 0) {
       writer.uint32(96).uint32(message.patienceMs);
+    }
+    if (message.durable !== false) {
+      writer.uint32(104).bool(message.durable);
+    }
+    if (message.expireTimeMs !== 0n) {
+      if (BigInt.asIntN(64, message.expireTimeMs) !== message.expireTimeMs) {
+        throw new globalThis.Error("value provided for field message.expireTimeMs of type int64 too large");
+      }
+      writer.uint32(112).int64(message.expireTimeMs);
+    }
+    if (message.notifyConsumed !== false) {
+      writer.uint32(120).bool(message.notifyConsumed);
     }
     return writer;
   },
@@ -1230,6 +1568,30 @@ export const BatchHeader: MessageFns<BatchHeader> = {
             message.patienceMs = reader.uint32();
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.durable = reader.bool();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.expireTimeMs = reader.int64() as bigint;
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.notifyConsumed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1261,6 +1623,11 @@ export const BatchHeader: MessageFns<BatchHeader> = {
     message.contentSha256 = object.contentSha256 ?? new Uint8Array(0);
     message.timeMs = (object.timeMs !== undefined && object.timeMs !== null) ? BigInt(object.timeMs) : 0n;
     message.patienceMs = object.patienceMs ?? 0;
+    message.durable = object.durable ?? false;
+    message.expireTimeMs = (object.expireTimeMs !== undefined && object.expireTimeMs !== null)
+      ? BigInt(object.expireTimeMs)
+      : 0n;
+    message.notifyConsumed = object.notifyConsumed ?? false;
     return message;
   },
 };
@@ -1357,6 +1724,894 @@ export const BatchOutcome: MessageFns<BatchOutcome> = {
     message.error = (object.error !== undefined && object.error !== null)
       ? Status.fromPartial(object.error)
       : undefined;
+    return message;
+  },
+};
+
+function createBaseReceipt(): Receipt {
+  return { body: new Uint8Array(0), signature: new Uint8Array(0) };
+}
+
+export const Receipt: MessageFns<Receipt> = {
+  encode(message: Receipt, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.body.length !== 0) {
+      writer.uint32(10).bytes(message.body);
+    }
+    if (message.signature.length !== 0) {
+      writer.uint32(18).bytes(message.signature);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Receipt {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReceipt() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.body = reader.bytes();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.signature = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Receipt>): Receipt {
+    return Receipt.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Receipt>): Receipt {
+    const message = createBaseReceipt() as any;
+    message.body = object.body ?? new Uint8Array(0);
+    message.signature = object.signature ?? new Uint8Array(0);
+    return message;
+  },
+};
+
+function createBaseReceiptBody(): ReceiptBody {
+  return {
+    federation: "",
+    recipientOrg: "",
+    recipientGateway: "",
+    originOrg: "",
+    originGateway: "",
+    streamEpoch: 0n,
+    firstSequence: 0n,
+    lastSequence: 0n,
+    headerSha256: [],
+    refusals: [],
+    timeMs: 0n,
+  };
+}
+
+export const ReceiptBody: MessageFns<ReceiptBody> = {
+  encode(message: ReceiptBody, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.federation !== "") {
+      writer.uint32(10).string(message.federation);
+    }
+    if (message.recipientOrg !== "") {
+      writer.uint32(18).string(message.recipientOrg);
+    }
+    if (message.recipientGateway !== "") {
+      writer.uint32(26).string(message.recipientGateway);
+    }
+    if (message.originOrg !== "") {
+      writer.uint32(34).string(message.originOrg);
+    }
+    if (message.originGateway !== "") {
+      writer.uint32(42).string(message.originGateway);
+    }
+    if (message.streamEpoch !== 0n) {
+      if (BigInt.asUintN(64, message.streamEpoch) !== message.streamEpoch) {
+        throw new globalThis.Error("value provided for field message.streamEpoch of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.streamEpoch);
+    }
+    if (message.firstSequence !== 0n) {
+      if (BigInt.asUintN(64, message.firstSequence) !== message.firstSequence) {
+        throw new globalThis.Error("value provided for field message.firstSequence of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.firstSequence);
+    }
+    if (message.lastSequence !== 0n) {
+      if (BigInt.asUintN(64, message.lastSequence) !== message.lastSequence) {
+        throw new globalThis.Error("value provided for field message.lastSequence of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.lastSequence);
+    }
+    for (const v of message.headerSha256) {
+      writer.uint32(74).bytes(v!);
+    }
+    for (const v of message.refusals) {
+      Refusal.encode(v!, writer.uint32(82).fork()).join();
+    }
+    if (message.timeMs !== 0n) {
+      if (BigInt.asIntN(64, message.timeMs) !== message.timeMs) {
+        throw new globalThis.Error("value provided for field message.timeMs of type int64 too large");
+      }
+      writer.uint32(88).int64(message.timeMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReceiptBody {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReceiptBody() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.federation = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.recipientOrg = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.recipientGateway = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.originOrg = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.originGateway = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.streamEpoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.firstSequence = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.lastSequence = reader.uint64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.headerSha256.push(reader.bytes());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.refusals.push(Refusal.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.timeMs = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReceiptBody>): ReceiptBody {
+    return ReceiptBody.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReceiptBody>): ReceiptBody {
+    const message = createBaseReceiptBody() as any;
+    message.federation = object.federation ?? "";
+    message.recipientOrg = object.recipientOrg ?? "";
+    message.recipientGateway = object.recipientGateway ?? "";
+    message.originOrg = object.originOrg ?? "";
+    message.originGateway = object.originGateway ?? "";
+    message.streamEpoch = (object.streamEpoch !== undefined && object.streamEpoch !== null)
+      ? BigInt(object.streamEpoch)
+      : 0n;
+    message.firstSequence = (object.firstSequence !== undefined && object.firstSequence !== null)
+      ? BigInt(object.firstSequence)
+      : 0n;
+    message.lastSequence = (object.lastSequence !== undefined && object.lastSequence !== null)
+      ? BigInt(object.lastSequence)
+      : 0n;
+    message.headerSha256 = object.headerSha256?.map((e) => e) || [];
+    message.refusals = object.refusals?.map((e) => Refusal.fromPartial(e)) || [];
+    message.timeMs = (object.timeMs !== undefined && object.timeMs !== null) ? BigInt(object.timeMs) : 0n;
+    return message;
+  },
+};
+
+function createBaseRefusal(): Refusal {
+  return { sequence: 0n, error: undefined };
+}
+
+export const Refusal: MessageFns<Refusal> = {
+  encode(message: Refusal, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sequence !== 0n) {
+      if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
+        throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.sequence);
+    }
+    if (message.error !== undefined) {
+      Status.encode(message.error, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Refusal {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRefusal() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sequence = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.error = Status.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Refusal>): Refusal {
+    return Refusal.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Refusal>): Refusal {
+    const message = createBaseRefusal() as any;
+    message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
+    message.error = (object.error !== undefined && object.error !== null)
+      ? Status.fromPartial(object.error)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCredit(): Credit {
+  return { bytes: 0n };
+}
+
+export const Credit: MessageFns<Credit> = {
+  encode(message: Credit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bytes !== 0n) {
+      if (BigInt.asUintN(64, message.bytes) !== message.bytes) {
+        throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.bytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Credit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCredit() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.bytes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Credit>): Credit {
+    return Credit.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Credit>): Credit {
+    const message = createBaseCredit() as any;
+    message.bytes = (object.bytes !== undefined && object.bytes !== null) ? BigInt(object.bytes) : 0n;
+    return message;
+  },
+};
+
+function createBaseRefetch(): Refetch {
+  return { streamEpoch: 0n, sequence: 0n };
+}
+
+export const Refetch: MessageFns<Refetch> = {
+  encode(message: Refetch, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.streamEpoch !== 0n) {
+      if (BigInt.asUintN(64, message.streamEpoch) !== message.streamEpoch) {
+        throw new globalThis.Error("value provided for field message.streamEpoch of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.streamEpoch);
+    }
+    if (message.sequence !== 0n) {
+      if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
+        throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.sequence);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Refetch {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRefetch() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.streamEpoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sequence = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Refetch>): Refetch {
+    return Refetch.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Refetch>): Refetch {
+    const message = createBaseRefetch() as any;
+    message.streamEpoch = (object.streamEpoch !== undefined && object.streamEpoch !== null)
+      ? BigInt(object.streamEpoch)
+      : 0n;
+    message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
+    return message;
+  },
+};
+
+function createBaseRefetched(): Refetched {
+  return { streamEpoch: 0n, sequence: 0n, records: new Uint8Array(0) };
+}
+
+export const Refetched: MessageFns<Refetched> = {
+  encode(message: Refetched, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.streamEpoch !== 0n) {
+      if (BigInt.asUintN(64, message.streamEpoch) !== message.streamEpoch) {
+        throw new globalThis.Error("value provided for field message.streamEpoch of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.streamEpoch);
+    }
+    if (message.sequence !== 0n) {
+      if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
+        throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.sequence);
+    }
+    if (message.records.length !== 0) {
+      writer.uint32(26).bytes(message.records);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Refetched {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRefetched() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.streamEpoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sequence = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.records = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Refetched>): Refetched {
+    return Refetched.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Refetched>): Refetched {
+    const message = createBaseRefetched() as any;
+    message.streamEpoch = (object.streamEpoch !== undefined && object.streamEpoch !== null)
+      ? BigInt(object.streamEpoch)
+      : 0n;
+    message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
+    message.records = object.records ?? new Uint8Array(0);
+    return message;
+  },
+};
+
+function createBaseStreamNotice(): StreamNotice {
+  return { event: undefined };
+}
+
+export const StreamNotice: MessageFns<StreamNotice> = {
+  encode(message: StreamNotice, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.event?.$case) {
+      case "consumed":
+        StreamNotice_Consumed.encode(message.event.value, writer.uint32(10).fork()).join();
+        break;
+      case "deadLettered":
+        StreamNotice_DeadLettered.encode(message.event.value, writer.uint32(18).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StreamNotice {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStreamNotice() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.event = { $case: "consumed", value: StreamNotice_Consumed.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.event = { $case: "deadLettered", value: StreamNotice_DeadLettered.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StreamNotice>): StreamNotice {
+    return StreamNotice.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StreamNotice>): StreamNotice {
+    const message = createBaseStreamNotice() as any;
+    switch (object.event?.$case) {
+      case "consumed": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "consumed", value: StreamNotice_Consumed.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "deadLettered": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "deadLettered", value: StreamNotice_DeadLettered.fromPartial(object.event.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseStreamNotice_Consumed(): StreamNotice_Consumed {
+  return { streamEpoch: 0n, sequence: 0n, subscription: "" };
+}
+
+export const StreamNotice_Consumed: MessageFns<StreamNotice_Consumed> = {
+  encode(message: StreamNotice_Consumed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.streamEpoch !== 0n) {
+      if (BigInt.asUintN(64, message.streamEpoch) !== message.streamEpoch) {
+        throw new globalThis.Error("value provided for field message.streamEpoch of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.streamEpoch);
+    }
+    if (message.sequence !== 0n) {
+      if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
+        throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.sequence);
+    }
+    if (message.subscription !== "") {
+      writer.uint32(26).string(message.subscription);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StreamNotice_Consumed {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStreamNotice_Consumed() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.streamEpoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sequence = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.subscription = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StreamNotice_Consumed>): StreamNotice_Consumed {
+    return StreamNotice_Consumed.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StreamNotice_Consumed>): StreamNotice_Consumed {
+    const message = createBaseStreamNotice_Consumed() as any;
+    message.streamEpoch = (object.streamEpoch !== undefined && object.streamEpoch !== null)
+      ? BigInt(object.streamEpoch)
+      : 0n;
+    message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
+    message.subscription = object.subscription ?? "";
+    return message;
+  },
+};
+
+function createBaseStreamNotice_DeadLettered(): StreamNotice_DeadLettered {
+  return {
+    streamEpoch: 0n,
+    sequence: 0n,
+    record: 0,
+    subscription: "",
+    reason: "",
+    deliveries: 0,
+    channel: "",
+    senderNode: "",
+  };
+}
+
+export const StreamNotice_DeadLettered: MessageFns<StreamNotice_DeadLettered> = {
+  encode(message: StreamNotice_DeadLettered, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.streamEpoch !== 0n) {
+      if (BigInt.asUintN(64, message.streamEpoch) !== message.streamEpoch) {
+        throw new globalThis.Error("value provided for field message.streamEpoch of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.streamEpoch);
+    }
+    if (message.sequence !== 0n) {
+      if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
+        throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.sequence);
+    }
+    if (message.record !== 0) {
+      writer.uint32(24).uint32(message.record);
+    }
+    if (message.subscription !== "") {
+      writer.uint32(34).string(message.subscription);
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    if (message.deliveries !== 0) {
+      writer.uint32(48).uint32(message.deliveries);
+    }
+    if (message.channel !== "") {
+      writer.uint32(58).string(message.channel);
+    }
+    if (message.senderNode !== "") {
+      writer.uint32(66).string(message.senderNode);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StreamNotice_DeadLettered {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStreamNotice_DeadLettered() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.streamEpoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sequence = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.record = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.subscription = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.deliveries = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.channel = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.senderNode = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StreamNotice_DeadLettered>): StreamNotice_DeadLettered {
+    return StreamNotice_DeadLettered.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StreamNotice_DeadLettered>): StreamNotice_DeadLettered {
+    const message = createBaseStreamNotice_DeadLettered() as any;
+    message.streamEpoch = (object.streamEpoch !== undefined && object.streamEpoch !== null)
+      ? BigInt(object.streamEpoch)
+      : 0n;
+    message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
+    message.record = object.record ?? 0;
+    message.subscription = object.subscription ?? "";
+    message.reason = object.reason ?? "";
+    message.deliveries = object.deliveries ?? 0;
+    message.channel = object.channel ?? "";
+    message.senderNode = object.senderNode ?? "";
     return message;
   },
 };

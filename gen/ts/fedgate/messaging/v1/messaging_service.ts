@@ -22,6 +22,45 @@ import {
 import { Status } from "../../../google/rpc/status.js";
 import { Record } from "./record.js";
 
+/** Whether records are stored on their way. Values may be added. */
+export const Delivery = {
+  /** DELIVERY_UNSPECIFIED - Durable to another organisation. In the own one: live, and also stored when a durable subscription's pattern matches. */
+  DELIVERY_UNSPECIFIED: 0,
+  /** DELIVERY_LIVE - Not stored. */
+  DELIVERY_LIVE: 1,
+  /** DELIVERY_DURABLE - Stored. */
+  DELIVERY_DURABLE: 2,
+} as const;
+
+export type Delivery = typeof Delivery[keyof typeof Delivery];
+
+export namespace Delivery {
+  export type DELIVERY_UNSPECIFIED = typeof Delivery.DELIVERY_UNSPECIFIED;
+  export type DELIVERY_LIVE = typeof Delivery.DELIVERY_LIVE;
+  export type DELIVERY_DURABLE = typeof Delivery.DELIVERY_DURABLE;
+}
+
+/** What must have happened to durable records before the answer. Each includes those before it. Values may be added. */
+export const AckLevel = {
+  /** ACK_LEVEL_UNSPECIFIED - STORED. */
+  ACK_LEVEL_UNSPECIFIED: 0,
+  /** ACK_LEVEL_STORED - On stable storage of the own gateway. In the own organisation: of the log that durable subscriptions read. */
+  ACK_LEVEL_STORED: 1,
+  /** ACK_LEVEL_RECEIVED - On stable storage of the other organisation's gateway. In the own organisation the same as STORED. */
+  ACK_LEVEL_RECEIVED: 2,
+  /** ACK_LEVEL_CONSUMED - Acknowledged by a durable subscription there. */
+  ACK_LEVEL_CONSUMED: 3,
+} as const;
+
+export type AckLevel = typeof AckLevel[keyof typeof AckLevel];
+
+export namespace AckLevel {
+  export type ACK_LEVEL_UNSPECIFIED = typeof AckLevel.ACK_LEVEL_UNSPECIFIED;
+  export type ACK_LEVEL_STORED = typeof AckLevel.ACK_LEVEL_STORED;
+  export type ACK_LEVEL_RECEIVED = typeof AckLevel.ACK_LEVEL_RECEIVED;
+  export type ACK_LEVEL_CONSUMED = typeof AckLevel.ACK_LEVEL_CONSUMED;
+}
+
 /** Records for one address. */
 export interface PublishRequest {
   /** Where to: `channel` or `pubsub://ORG/channel`. At most 512 bytes. */
@@ -31,6 +70,35 @@ export interface PublishRequest {
    * for that subscriber. 0: not at all. At most 60000. This is how a publisher lets itself be slowed to a subscriber's pace.
    */
   readonly patienceMs: number;
+  /** The delivery class. */
+  readonly delivery: Delivery;
+  /** Durable: when to answer. */
+  readonly ack: AckLevel;
+  /**
+   * Durable: how long to wait for that level, milliseconds. When it is over the call fails with DEADLINE_EXCEEDED, reason ACK_TIMEOUT, whose
+   * metadata `level` names the level that was reached; the records stay stored and are sent. 0: 30000. At most 86400000.
+   */
+  readonly ackTimeoutMs: number;
+  /**
+   * Durable: how long the records are of use, milliseconds. What was not sent or not delivered then is dropped with a notice. 0: for ever.
+   * At most 2592000000 (30 days).
+   */
+  readonly ttlMs: bigint;
+  /**
+   * Durable: makes the call idempotent. The same id from the same node to the same address within 7 days, and among the last million of
+   * its ids, is answered as a duplicate and not stored again. At most 128 bytes. Not with `producer_id`.
+   */
+  readonly dedupeId: string;
+  /**
+   * Durable: makes calls idempotent without limit of time. Names a producer of this node, at most 64 bytes. Per producer and address,
+   * `producer_sequence` rises by one with each call, from 1; one that was stored is answered as a duplicate, one too high is refused
+   * with FAILED_PRECONDITION, reason SEQUENCE_GAP, metadata `expected`.
+   */
+  readonly producerId: string;
+  /** A higher epoch begins anew with sequence 1; a lower one is refused with ABORTED, reason PRODUCER_FENCED. */
+  readonly producerEpoch: bigint;
+  /** The number of this call. */
+  readonly producerSequence: bigint;
   /** One to 65536 records; the encoded request may hold at most 2 MiB. */
   readonly records: readonly Record[];
 }
@@ -49,6 +117,22 @@ export interface PublishStreamRequest {
   readonly address: string;
   /** As in PublishRequest. */
   readonly patienceMs: number;
+  /** As in PublishRequest. */
+  readonly delivery: Delivery;
+  /** As in PublishRequest. */
+  readonly ack: AckLevel;
+  /** As in PublishRequest. */
+  readonly ackTimeoutMs: number;
+  /** As in PublishRequest. */
+  readonly ttlMs: bigint;
+  /** As in PublishRequest. */
+  readonly dedupeId: string;
+  /** As in PublishRequest. */
+  readonly producerId: string;
+  /** As in PublishRequest. */
+  readonly producerEpoch: bigint;
+  /** As in PublishRequest. */
+  readonly producerSequence: bigint;
   /** As in PublishRequest. */
   readonly records: readonly Record[];
 }
@@ -78,6 +162,17 @@ export interface PublishResult {
   readonly dropped: number;
   /** The organisation of the subscribers. */
   readonly org: string;
+  /**
+   * Durable: the level that was reached, at least the one asked for. Unspecified: they were published live; only then do `subscribers`
+   * and `dropped` say anything.
+   */
+  readonly level: AckLevel;
+  /** Durable: whether these records had been stored by an earlier call and were not stored again. */
+  readonly duplicate: boolean;
+  /** Durable, another organisation: the epoch of the stream to it. */
+  readonly streamEpoch: bigint;
+  /** Durable: the number of the batch that carries them in that stream. Own organisation: the offset of the first of them in the log. */
+  readonly sequence: bigint;
 }
 
 /** Which side the subscribers are on. Values may be added. */
@@ -145,8 +240,260 @@ export interface SubscriptionNotice_Dropped {
   readonly records: bigint;
 }
 
+/** A place in the log of what the own organisation has stored. Offsets count records, over all channels, and only rise. */
+export interface Position {
+  /** Where. Values may be added. */
+  readonly at:
+    | //
+    /** The oldest record that is still held. */
+    { readonly $case: "earliest"; readonly value: boolean }
+    | //
+    /** Behind the newest. */
+    { readonly $case: "latest"; readonly value: boolean }
+    | //
+    /** An offset. */
+    { readonly $case: "offset"; readonly value: bigint }
+    | //
+    /** The first record that was stored at or after this time, milliseconds since 1970-01-01T00:00:00Z. */
+    { readonly $case: "timeMs"; readonly value: bigint }
+    | undefined;
+}
+
+/**
+ * What a durable subscription is. What stands here counts when the first Consume makes it; later ones may leave it out, and must not
+ * contradict it, but for `ack_wait_ms` and `max_deliveries`, which a later one changes.
+ */
+export interface SubscriptionSpec {
+  /** Its name in the organisation: 1 to 64 of `a-z 0-9 . _ -`, beginning with a letter or a digit. */
+  readonly name: string;
+  /** Which channels. Needed when it is made. */
+  readonly pattern: string;
+  /** Where it begins. Unset: latest. */
+  readonly from:
+    | Position
+    | undefined;
+  /** Whether several nodes may consume it at once, each record going to one of them; records with the same key stay in order. */
+  readonly group: boolean;
+  /** How long a record may be unacknowledged before it is delivered again, milliseconds. 0: 30000. At most 86400000. */
+  readonly ackWaitMs: number;
+  /** After how many deliveries a record becomes a dead letter. 0: 10. At most 1000. */
+  readonly maxDeliveries: number;
+}
+
+/** A frame of a consumer. */
+export interface ConsumeRequest {
+  /** What it is. */
+  readonly frame:
+    | //
+    /** The first frame, and only that. */
+    { readonly $case: "start"; readonly value: SubscriptionSpec }
+    | //
+    /** More may be delivered. */
+    { readonly $case: "credit"; readonly value: ConsumeCredit }
+    | //
+    /** Records are done with. */
+    { readonly $case: "ack"; readonly value: Ack }
+    | //
+    /** Records are to be delivered again. */
+    { readonly $case: "nack"; readonly value: Nack }
+    | //
+    /** Records are being worked on: their ack wait begins anew. */
+    { readonly $case: "inProgress"; readonly value: InProgress }
+    | undefined;
+}
+
+/** More may be delivered. */
+export interface ConsumeCredit {
+  /** How many records beyond those allowed before. What is not used adds up, to at most 1000000. */
+  readonly records: number;
+}
+
+/** Records from one offset to another, both included. */
+export interface OffsetRange {
+  /** The first. */
+  readonly first: bigint;
+  /** The last. */
+  readonly last: bigint;
+}
+
+/** Records are done with. */
+export interface Ack {
+  /** Which. Those that are not out to this consumer are ignored. At most 10000 ranges. */
+  readonly ranges: readonly OffsetRange[];
+  /** Given back in a notice `settled` once this is on stable storage. 0: none is wanted. */
+  readonly ackId: bigint;
+}
+
+/** Records are given back. */
+export interface Nack {
+  /** Which. At most 10000 ranges. */
+  readonly ranges: readonly OffsetRange[];
+  /** How long to wait before they are delivered again, milliseconds. At most 86400000. */
+  readonly delayMs: number;
+  /** Why, for people; stands in the dead letter. At most 500 bytes. */
+  readonly reason: string;
+  /** Whether to make them dead letters at once. */
+  readonly deadLetter: boolean;
+  /** As in Ack. */
+  readonly ackId: bigint;
+}
+
+/** Records are being worked on. */
+export interface InProgress {
+  /** Which. At most 10000 ranges. */
+  readonly ranges: readonly OffsetRange[];
+}
+
+/** Records of one channel from one publisher, or a notice. */
+export interface ConsumeResponse {
+  /** The channel the records arrived on. */
+  readonly channel: string;
+  /** The organisation of the publisher, as verified by this gateway. */
+  readonly senderOrg: string;
+  /** The node that published, as verified by its own organisation's gateway. */
+  readonly senderNode: string;
+  /** Set when this response is about the subscription and carries no records. */
+  readonly notice:
+    | ConsumeNotice
+    | undefined;
+  /** The offset of the first record; that of each further one is one higher. */
+  readonly offset: bigint;
+  /** How often these records were delivered, this time included. */
+  readonly deliveryCount: number;
+  /** When they were stored here, milliseconds since 1970-01-01T00:00:00Z. */
+  readonly storedTimeMs: bigint;
+  /** The records, in the publisher's order. */
+  readonly records: readonly Record[];
+}
+
+/** Something that a consumer must know and that is not a record. */
+export interface ConsumeNotice {
+  /** What happened. Values may be added. */
+  readonly event:
+    | //
+    /** The subscription is open. Always the first response. */
+    { readonly $case: "opened"; readonly value: ConsumeOpened }
+    | //
+    /** Records are missing here, and will not come. */
+    { readonly $case: "gap"; readonly value: ConsumeGap }
+    | //
+    /** Records were not delivered because their time to live was over. */
+    { readonly $case: "expired"; readonly value: ConsumeExpired }
+    | //
+    /** Records were given up. */
+    { readonly $case: "deadLettered"; readonly value: ConsumeDeadLettered }
+    | //
+    /** An acknowledgement is on stable storage. */
+    { readonly $case: "settled"; readonly value: ConsumeSettled }
+    | undefined;
+}
+
+/** The subscription is open. */
+export interface ConsumeOpened {
+  /** The gateway that serves it. */
+  readonly gateway: string;
+  /** The lowest offset that it has not acknowledged. */
+  readonly offset: bigint;
+  /** Whether this call made it. */
+  readonly created: boolean;
+}
+
+/** Records are missing. */
+export interface ConsumeGap {
+  /** Where in the log. */
+  readonly range:
+    | OffsetRange
+    | undefined;
+  /** The channel; empty when it is not known. */
+  readonly channel: string;
+  /** The organisation they came from; empty when it is not known. */
+  readonly senderOrg: string;
+  /** How many. 0: not known. */
+  readonly records: bigint;
+  /** Why, for people. */
+  readonly reason: string;
+}
+
+/** Records were too old. */
+export interface ConsumeExpired {
+  /** Where in the log. */
+  readonly range:
+    | OffsetRange
+    | undefined;
+  /** The channel. */
+  readonly channel: string;
+  /** The organisation they came from. */
+  readonly senderOrg: string;
+  /** How many. */
+  readonly records: bigint;
+}
+
+/** Records were given up. */
+export interface ConsumeDeadLettered {
+  /** Which. */
+  readonly range:
+    | OffsetRange
+    | undefined;
+  /** The channel. */
+  readonly channel: string;
+  /** Why, for people. */
+  readonly reason: string;
+}
+
+/** An acknowledgement counts. */
+export interface ConsumeSettled {
+  /** The one of the Ack or Nack. */
+  readonly ackId: bigint;
+}
+
+/** Asks for records. */
+export interface PullRequest {
+  /** The subscription; made if it is not there and `pattern` is given. */
+  readonly subscription:
+    | SubscriptionSpec
+    | undefined;
+  /** How many at most. 0: 1. At most 1000. */
+  readonly maxRecords: number;
+  /** How long to wait for the first, milliseconds. At most 60000. */
+  readonly waitMs: number;
+}
+
+/** What Pull delivers. */
+export interface PullResponse {
+  /** Records, or a notice, as Consume would send it. */
+  readonly delivery: ConsumeResponse | undefined;
+}
+
+/** Settles records. */
+export interface AcknowledgeRequest {
+  /** The subscription's name. */
+  readonly subscription: string;
+  /** Records that are done with. */
+  readonly ack: readonly OffsetRange[];
+  /** Records that are given back. */
+  readonly nack: Nack | undefined;
+}
+
+/** They are settled. */
+export interface AcknowledgeResponse {
+  /** How many records of those named were out and are settled now. */
+  readonly records: bigint;
+}
+
 function createBasePublishRequest(): PublishRequest {
-  return { address: "", patienceMs: 0, records: [] };
+  return {
+    address: "",
+    patienceMs: 0,
+    delivery: 0,
+    ack: 0,
+    ackTimeoutMs: 0,
+    ttlMs: 0n,
+    dedupeId: "",
+    producerId: "",
+    producerEpoch: 0n,
+    producerSequence: 0n,
+    records: [],
+  };
 }
 
 export const PublishRequest: MessageFns<PublishRequest> = {
@@ -156,6 +503,39 @@ export const PublishRequest: MessageFns<PublishRequest> = {
     }
     if (message.patienceMs !== 0) {
       writer.uint32(16).uint32(message.patienceMs);
+    }
+    if (message.delivery !== 0) {
+      writer.uint32(24).int32(message.delivery);
+    }
+    if (message.ack !== 0) {
+      writer.uint32(32).int32(message.ack);
+    }
+    if (message.ackTimeoutMs !== 0) {
+      writer.uint32(40).uint32(message.ackTimeoutMs);
+    }
+    if (message.ttlMs !== 0n) {
+      if (BigInt.asUintN(64, message.ttlMs) !== message.ttlMs) {
+        throw new globalThis.Error("value provided for field message.ttlMs of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.ttlMs);
+    }
+    if (message.dedupeId !== "") {
+      writer.uint32(58).string(message.dedupeId);
+    }
+    if (message.producerId !== "") {
+      writer.uint32(66).string(message.producerId);
+    }
+    if (message.producerEpoch !== 0n) {
+      if (BigInt.asUintN(64, message.producerEpoch) !== message.producerEpoch) {
+        throw new globalThis.Error("value provided for field message.producerEpoch of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.producerEpoch);
+    }
+    if (message.producerSequence !== 0n) {
+      if (BigInt.asUintN(64, message.producerSequence) !== message.producerSequence) {
+        throw new globalThis.Error("value provided for field message.producerSequence of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.producerSequence);
     }
     for (const v of message.records) {
       Record.encode(v!, writer.uint32(122).fork()).join();
@@ -192,6 +572,70 @@ export const PublishRequest: MessageFns<PublishRequest> = {
             message.patienceMs = reader.uint32();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.delivery = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.ack = reader.int32() as any;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.ackTimeoutMs = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.ttlMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.dedupeId = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.producerId = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.producerEpoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.producerSequence = reader.uint64() as bigint;
+            continue;
+          }
           case 15: {
             if (tag !== 122) {
               break;
@@ -219,6 +663,18 @@ export const PublishRequest: MessageFns<PublishRequest> = {
     const message = createBasePublishRequest() as any;
     message.address = object.address ?? "";
     message.patienceMs = object.patienceMs ?? 0;
+    message.delivery = object.delivery ?? 0;
+    message.ack = object.ack ?? 0;
+    message.ackTimeoutMs = object.ackTimeoutMs ?? 0;
+    message.ttlMs = (object.ttlMs !== undefined && object.ttlMs !== null) ? BigInt(object.ttlMs) : 0n;
+    message.dedupeId = object.dedupeId ?? "";
+    message.producerId = object.producerId ?? "";
+    message.producerEpoch = (object.producerEpoch !== undefined && object.producerEpoch !== null)
+      ? BigInt(object.producerEpoch)
+      : 0n;
+    message.producerSequence = (object.producerSequence !== undefined && object.producerSequence !== null)
+      ? BigInt(object.producerSequence)
+      : 0n;
     message.records = object.records?.map((e) => Record.fromPartial(e)) || [];
     return message;
   },
@@ -282,7 +738,20 @@ export const PublishResponse: MessageFns<PublishResponse> = {
 };
 
 function createBasePublishStreamRequest(): PublishStreamRequest {
-  return { frameId: 0n, address: "", patienceMs: 0, records: [] };
+  return {
+    frameId: 0n,
+    address: "",
+    patienceMs: 0,
+    delivery: 0,
+    ack: 0,
+    ackTimeoutMs: 0,
+    ttlMs: 0n,
+    dedupeId: "",
+    producerId: "",
+    producerEpoch: 0n,
+    producerSequence: 0n,
+    records: [],
+  };
 }
 
 export const PublishStreamRequest: MessageFns<PublishStreamRequest> = {
@@ -298,6 +767,39 @@ export const PublishStreamRequest: MessageFns<PublishStreamRequest> = {
     }
     if (message.patienceMs !== 0) {
       writer.uint32(24).uint32(message.patienceMs);
+    }
+    if (message.delivery !== 0) {
+      writer.uint32(32).int32(message.delivery);
+    }
+    if (message.ack !== 0) {
+      writer.uint32(40).int32(message.ack);
+    }
+    if (message.ackTimeoutMs !== 0) {
+      writer.uint32(48).uint32(message.ackTimeoutMs);
+    }
+    if (message.ttlMs !== 0n) {
+      if (BigInt.asUintN(64, message.ttlMs) !== message.ttlMs) {
+        throw new globalThis.Error("value provided for field message.ttlMs of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.ttlMs);
+    }
+    if (message.dedupeId !== "") {
+      writer.uint32(66).string(message.dedupeId);
+    }
+    if (message.producerId !== "") {
+      writer.uint32(74).string(message.producerId);
+    }
+    if (message.producerEpoch !== 0n) {
+      if (BigInt.asUintN(64, message.producerEpoch) !== message.producerEpoch) {
+        throw new globalThis.Error("value provided for field message.producerEpoch of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.producerEpoch);
+    }
+    if (message.producerSequence !== 0n) {
+      if (BigInt.asUintN(64, message.producerSequence) !== message.producerSequence) {
+        throw new globalThis.Error("value provided for field message.producerSequence of type uint64 too large");
+      }
+      writer.uint32(88).uint64(message.producerSequence);
     }
     for (const v of message.records) {
       Record.encode(v!, writer.uint32(122).fork()).join();
@@ -342,6 +844,70 @@ export const PublishStreamRequest: MessageFns<PublishStreamRequest> = {
             message.patienceMs = reader.uint32();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.delivery = reader.int32() as any;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.ack = reader.int32() as any;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.ackTimeoutMs = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.ttlMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.dedupeId = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.producerId = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.producerEpoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.producerSequence = reader.uint64() as bigint;
+            continue;
+          }
           case 15: {
             if (tag !== 122) {
               break;
@@ -370,6 +936,18 @@ export const PublishStreamRequest: MessageFns<PublishStreamRequest> = {
     message.frameId = (object.frameId !== undefined && object.frameId !== null) ? BigInt(object.frameId) : 0n;
     message.address = object.address ?? "";
     message.patienceMs = object.patienceMs ?? 0;
+    message.delivery = object.delivery ?? 0;
+    message.ack = object.ack ?? 0;
+    message.ackTimeoutMs = object.ackTimeoutMs ?? 0;
+    message.ttlMs = (object.ttlMs !== undefined && object.ttlMs !== null) ? BigInt(object.ttlMs) : 0n;
+    message.dedupeId = object.dedupeId ?? "";
+    message.producerId = object.producerId ?? "";
+    message.producerEpoch = (object.producerEpoch !== undefined && object.producerEpoch !== null)
+      ? BigInt(object.producerEpoch)
+      : 0n;
+    message.producerSequence = (object.producerSequence !== undefined && object.producerSequence !== null)
+      ? BigInt(object.producerSequence)
+      : 0n;
     message.records = object.records?.map((e) => Record.fromPartial(e)) || [];
     return message;
   },
@@ -472,7 +1050,7 @@ export const PublishStreamResponse: MessageFns<PublishStreamResponse> = {
 };
 
 function createBasePublishResult(): PublishResult {
-  return { side: 0, subscribers: 0, dropped: 0, org: "" };
+  return { side: 0, subscribers: 0, dropped: 0, org: "", level: 0, duplicate: false, streamEpoch: 0n, sequence: 0n };
 }
 
 export const PublishResult: MessageFns<PublishResult> = {
@@ -488,6 +1066,24 @@ export const PublishResult: MessageFns<PublishResult> = {
     }
     if (message.org !== "") {
       writer.uint32(34).string(message.org);
+    }
+    if (message.level !== 0) {
+      writer.uint32(40).int32(message.level);
+    }
+    if (message.duplicate !== false) {
+      writer.uint32(48).bool(message.duplicate);
+    }
+    if (message.streamEpoch !== 0n) {
+      if (BigInt.asUintN(64, message.streamEpoch) !== message.streamEpoch) {
+        throw new globalThis.Error("value provided for field message.streamEpoch of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.streamEpoch);
+    }
+    if (message.sequence !== 0n) {
+      if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
+        throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.sequence);
     }
     return writer;
   },
@@ -537,6 +1133,38 @@ export const PublishResult: MessageFns<PublishResult> = {
             message.org = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.level = reader.int32() as any;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.duplicate = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.streamEpoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.sequence = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -558,6 +1186,12 @@ export const PublishResult: MessageFns<PublishResult> = {
     message.subscribers = object.subscribers ?? 0;
     message.dropped = object.dropped ?? 0;
     message.org = object.org ?? "";
+    message.level = object.level ?? 0;
+    message.duplicate = object.duplicate ?? false;
+    message.streamEpoch = (object.streamEpoch !== undefined && object.streamEpoch !== null)
+      ? BigInt(object.streamEpoch)
+      : 0n;
+    message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
     return message;
   },
 };
@@ -916,6 +1550,1723 @@ export const SubscriptionNotice_Dropped: MessageFns<SubscriptionNotice_Dropped> 
   },
 };
 
+function createBasePosition(): Position {
+  return { at: undefined };
+}
+
+export const Position: MessageFns<Position> = {
+  encode(message: Position, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.at?.$case) {
+      case "earliest":
+        writer.uint32(8).bool(message.at.value);
+        break;
+      case "latest":
+        writer.uint32(16).bool(message.at.value);
+        break;
+      case "offset":
+        if (BigInt.asUintN(64, message.at.value) !== message.at.value) {
+          throw new globalThis.Error("value provided for field message.at.value of type uint64 too large");
+        }
+        writer.uint32(24).uint64(message.at.value);
+        break;
+      case "timeMs":
+        if (BigInt.asIntN(64, message.at.value) !== message.at.value) {
+          throw new globalThis.Error("value provided for field message.at.value of type int64 too large");
+        }
+        writer.uint32(32).int64(message.at.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Position {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePosition() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.at = { $case: "earliest", value: reader.bool() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.at = { $case: "latest", value: reader.bool() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.at = { $case: "offset", value: reader.uint64() as bigint };
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.at = { $case: "timeMs", value: reader.int64() as bigint };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Position>): Position {
+    return Position.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Position>): Position {
+    const message = createBasePosition() as any;
+    switch (object.at?.$case) {
+      case "earliest": {
+        if (object.at?.value !== undefined && object.at?.value !== null) {
+          message.at = { $case: "earliest", value: object.at.value };
+        }
+        break;
+      }
+      case "latest": {
+        if (object.at?.value !== undefined && object.at?.value !== null) {
+          message.at = { $case: "latest", value: object.at.value };
+        }
+        break;
+      }
+      case "offset": {
+        if (object.at?.value !== undefined && object.at?.value !== null) {
+          message.at = { $case: "offset", value: BigInt(object.at.value) };
+        }
+        break;
+      }
+      case "timeMs": {
+        if (object.at?.value !== undefined && object.at?.value !== null) {
+          message.at = { $case: "timeMs", value: BigInt(object.at.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseSubscriptionSpec(): SubscriptionSpec {
+  return { name: "", pattern: "", from: undefined, group: false, ackWaitMs: 0, maxDeliveries: 0 };
+}
+
+export const SubscriptionSpec: MessageFns<SubscriptionSpec> = {
+  encode(message: SubscriptionSpec, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.pattern !== "") {
+      writer.uint32(18).string(message.pattern);
+    }
+    if (message.from !== undefined) {
+      Position.encode(message.from, writer.uint32(26).fork()).join();
+    }
+    if (message.group !== false) {
+      writer.uint32(32).bool(message.group);
+    }
+    if (message.ackWaitMs !== 0) {
+      writer.uint32(40).uint32(message.ackWaitMs);
+    }
+    if (message.maxDeliveries !== 0) {
+      writer.uint32(48).uint32(message.maxDeliveries);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubscriptionSpec {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubscriptionSpec() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pattern = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.from = Position.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.group = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.ackWaitMs = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.maxDeliveries = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SubscriptionSpec>): SubscriptionSpec {
+    return SubscriptionSpec.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SubscriptionSpec>): SubscriptionSpec {
+    const message = createBaseSubscriptionSpec() as any;
+    message.name = object.name ?? "";
+    message.pattern = object.pattern ?? "";
+    message.from = (object.from !== undefined && object.from !== null) ? Position.fromPartial(object.from) : undefined;
+    message.group = object.group ?? false;
+    message.ackWaitMs = object.ackWaitMs ?? 0;
+    message.maxDeliveries = object.maxDeliveries ?? 0;
+    return message;
+  },
+};
+
+function createBaseConsumeRequest(): ConsumeRequest {
+  return { frame: undefined };
+}
+
+export const ConsumeRequest: MessageFns<ConsumeRequest> = {
+  encode(message: ConsumeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.frame?.$case) {
+      case "start":
+        SubscriptionSpec.encode(message.frame.value, writer.uint32(10).fork()).join();
+        break;
+      case "credit":
+        ConsumeCredit.encode(message.frame.value, writer.uint32(18).fork()).join();
+        break;
+      case "ack":
+        Ack.encode(message.frame.value, writer.uint32(26).fork()).join();
+        break;
+      case "nack":
+        Nack.encode(message.frame.value, writer.uint32(34).fork()).join();
+        break;
+      case "inProgress":
+        InProgress.encode(message.frame.value, writer.uint32(42).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConsumeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConsumeRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.frame = { $case: "start", value: SubscriptionSpec.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.frame = { $case: "credit", value: ConsumeCredit.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.frame = { $case: "ack", value: Ack.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.frame = { $case: "nack", value: Nack.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.frame = { $case: "inProgress", value: InProgress.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ConsumeRequest>): ConsumeRequest {
+    return ConsumeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConsumeRequest>): ConsumeRequest {
+    const message = createBaseConsumeRequest() as any;
+    switch (object.frame?.$case) {
+      case "start": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "start", value: SubscriptionSpec.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "credit": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "credit", value: ConsumeCredit.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "ack": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "ack", value: Ack.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "nack": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "nack", value: Nack.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "inProgress": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "inProgress", value: InProgress.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseConsumeCredit(): ConsumeCredit {
+  return { records: 0 };
+}
+
+export const ConsumeCredit: MessageFns<ConsumeCredit> = {
+  encode(message: ConsumeCredit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.records !== 0) {
+      writer.uint32(8).uint32(message.records);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConsumeCredit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConsumeCredit() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.records = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ConsumeCredit>): ConsumeCredit {
+    return ConsumeCredit.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConsumeCredit>): ConsumeCredit {
+    const message = createBaseConsumeCredit() as any;
+    message.records = object.records ?? 0;
+    return message;
+  },
+};
+
+function createBaseOffsetRange(): OffsetRange {
+  return { first: 0n, last: 0n };
+}
+
+export const OffsetRange: MessageFns<OffsetRange> = {
+  encode(message: OffsetRange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.first !== 0n) {
+      if (BigInt.asUintN(64, message.first) !== message.first) {
+        throw new globalThis.Error("value provided for field message.first of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.first);
+    }
+    if (message.last !== 0n) {
+      if (BigInt.asUintN(64, message.last) !== message.last) {
+        throw new globalThis.Error("value provided for field message.last of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.last);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OffsetRange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOffsetRange() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.first = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.last = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OffsetRange>): OffsetRange {
+    return OffsetRange.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OffsetRange>): OffsetRange {
+    const message = createBaseOffsetRange() as any;
+    message.first = (object.first !== undefined && object.first !== null) ? BigInt(object.first) : 0n;
+    message.last = (object.last !== undefined && object.last !== null) ? BigInt(object.last) : 0n;
+    return message;
+  },
+};
+
+function createBaseAck(): Ack {
+  return { ranges: [], ackId: 0n };
+}
+
+export const Ack: MessageFns<Ack> = {
+  encode(message: Ack, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.ranges) {
+      OffsetRange.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.ackId !== 0n) {
+      if (BigInt.asUintN(64, message.ackId) !== message.ackId) {
+        throw new globalThis.Error("value provided for field message.ackId of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.ackId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Ack {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAck() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ranges.push(OffsetRange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.ackId = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Ack>): Ack {
+    return Ack.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Ack>): Ack {
+    const message = createBaseAck() as any;
+    message.ranges = object.ranges?.map((e) => OffsetRange.fromPartial(e)) || [];
+    message.ackId = (object.ackId !== undefined && object.ackId !== null) ? BigInt(object.ackId) : 0n;
+    return message;
+  },
+};
+
+function createBaseNack(): Nack {
+  return { ranges: [], delayMs: 0, reason: "", deadLetter: false, ackId: 0n };
+}
+
+export const Nack: MessageFns<Nack> = {
+  encode(message: Nack, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.ranges) {
+      OffsetRange.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.delayMs !== 0) {
+      writer.uint32(16).uint32(message.delayMs);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    if (message.deadLetter !== false) {
+      writer.uint32(32).bool(message.deadLetter);
+    }
+    if (message.ackId !== 0n) {
+      if (BigInt.asUintN(64, message.ackId) !== message.ackId) {
+        throw new globalThis.Error("value provided for field message.ackId of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.ackId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Nack {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNack() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ranges.push(OffsetRange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.delayMs = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.deadLetter = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.ackId = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Nack>): Nack {
+    return Nack.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Nack>): Nack {
+    const message = createBaseNack() as any;
+    message.ranges = object.ranges?.map((e) => OffsetRange.fromPartial(e)) || [];
+    message.delayMs = object.delayMs ?? 0;
+    message.reason = object.reason ?? "";
+    message.deadLetter = object.deadLetter ?? false;
+    message.ackId = (object.ackId !== undefined && object.ackId !== null) ? BigInt(object.ackId) : 0n;
+    return message;
+  },
+};
+
+function createBaseInProgress(): InProgress {
+  return { ranges: [] };
+}
+
+export const InProgress: MessageFns<InProgress> = {
+  encode(message: InProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.ranges) {
+      OffsetRange.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInProgress() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ranges.push(OffsetRange.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<InProgress>): InProgress {
+    return InProgress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<InProgress>): InProgress {
+    const message = createBaseInProgress() as any;
+    message.ranges = object.ranges?.map((e) => OffsetRange.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseConsumeResponse(): ConsumeResponse {
+  return {
+    channel: "",
+    senderOrg: "",
+    senderNode: "",
+    notice: undefined,
+    offset: 0n,
+    deliveryCount: 0,
+    storedTimeMs: 0n,
+    records: [],
+  };
+}
+
+export const ConsumeResponse: MessageFns<ConsumeResponse> = {
+  encode(message: ConsumeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.channel !== "") {
+      writer.uint32(10).string(message.channel);
+    }
+    if (message.senderOrg !== "") {
+      writer.uint32(18).string(message.senderOrg);
+    }
+    if (message.senderNode !== "") {
+      writer.uint32(26).string(message.senderNode);
+    }
+    if (message.notice !== undefined) {
+      ConsumeNotice.encode(message.notice, writer.uint32(34).fork()).join();
+    }
+    if (message.offset !== 0n) {
+      if (BigInt.asUintN(64, message.offset) !== message.offset) {
+        throw new globalThis.Error("value provided for field message.offset of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.offset);
+    }
+    if (message.deliveryCount !== 0) {
+      writer.uint32(48).uint32(message.deliveryCount);
+    }
+    if (message.storedTimeMs !== 0n) {
+      if (BigInt.asIntN(64, message.storedTimeMs) !== message.storedTimeMs) {
+        throw new globalThis.Error("value provided for field message.storedTimeMs of type int64 too large");
+      }
+      writer.uint32(56).int64(message.storedTimeMs);
+    }
+    for (const v of message.records) {
+      Record.encode(v!, writer.uint32(122).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConsumeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConsumeResponse() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.channel = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.senderOrg = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.senderNode = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.notice = ConsumeNotice.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.offset = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.deliveryCount = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.storedTimeMs = reader.int64() as bigint;
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.records.push(Record.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ConsumeResponse>): ConsumeResponse {
+    return ConsumeResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConsumeResponse>): ConsumeResponse {
+    const message = createBaseConsumeResponse() as any;
+    message.channel = object.channel ?? "";
+    message.senderOrg = object.senderOrg ?? "";
+    message.senderNode = object.senderNode ?? "";
+    message.notice = (object.notice !== undefined && object.notice !== null)
+      ? ConsumeNotice.fromPartial(object.notice)
+      : undefined;
+    message.offset = (object.offset !== undefined && object.offset !== null) ? BigInt(object.offset) : 0n;
+    message.deliveryCount = object.deliveryCount ?? 0;
+    message.storedTimeMs = (object.storedTimeMs !== undefined && object.storedTimeMs !== null)
+      ? BigInt(object.storedTimeMs)
+      : 0n;
+    message.records = object.records?.map((e) => Record.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseConsumeNotice(): ConsumeNotice {
+  return { event: undefined };
+}
+
+export const ConsumeNotice: MessageFns<ConsumeNotice> = {
+  encode(message: ConsumeNotice, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.event?.$case) {
+      case "opened":
+        ConsumeOpened.encode(message.event.value, writer.uint32(10).fork()).join();
+        break;
+      case "gap":
+        ConsumeGap.encode(message.event.value, writer.uint32(18).fork()).join();
+        break;
+      case "expired":
+        ConsumeExpired.encode(message.event.value, writer.uint32(26).fork()).join();
+        break;
+      case "deadLettered":
+        ConsumeDeadLettered.encode(message.event.value, writer.uint32(34).fork()).join();
+        break;
+      case "settled":
+        ConsumeSettled.encode(message.event.value, writer.uint32(42).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConsumeNotice {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConsumeNotice() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.event = { $case: "opened", value: ConsumeOpened.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.event = { $case: "gap", value: ConsumeGap.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.event = { $case: "expired", value: ConsumeExpired.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.event = { $case: "deadLettered", value: ConsumeDeadLettered.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.event = { $case: "settled", value: ConsumeSettled.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ConsumeNotice>): ConsumeNotice {
+    return ConsumeNotice.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConsumeNotice>): ConsumeNotice {
+    const message = createBaseConsumeNotice() as any;
+    switch (object.event?.$case) {
+      case "opened": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "opened", value: ConsumeOpened.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "gap": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "gap", value: ConsumeGap.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "expired": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "expired", value: ConsumeExpired.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "deadLettered": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "deadLettered", value: ConsumeDeadLettered.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "settled": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "settled", value: ConsumeSettled.fromPartial(object.event.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseConsumeOpened(): ConsumeOpened {
+  return { gateway: "", offset: 0n, created: false };
+}
+
+export const ConsumeOpened: MessageFns<ConsumeOpened> = {
+  encode(message: ConsumeOpened, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.gateway !== "") {
+      writer.uint32(10).string(message.gateway);
+    }
+    if (message.offset !== 0n) {
+      if (BigInt.asUintN(64, message.offset) !== message.offset) {
+        throw new globalThis.Error("value provided for field message.offset of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.offset);
+    }
+    if (message.created !== false) {
+      writer.uint32(24).bool(message.created);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConsumeOpened {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConsumeOpened() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.gateway = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.offset = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.created = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ConsumeOpened>): ConsumeOpened {
+    return ConsumeOpened.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConsumeOpened>): ConsumeOpened {
+    const message = createBaseConsumeOpened() as any;
+    message.gateway = object.gateway ?? "";
+    message.offset = (object.offset !== undefined && object.offset !== null) ? BigInt(object.offset) : 0n;
+    message.created = object.created ?? false;
+    return message;
+  },
+};
+
+function createBaseConsumeGap(): ConsumeGap {
+  return { range: undefined, channel: "", senderOrg: "", records: 0n, reason: "" };
+}
+
+export const ConsumeGap: MessageFns<ConsumeGap> = {
+  encode(message: ConsumeGap, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.range !== undefined) {
+      OffsetRange.encode(message.range, writer.uint32(10).fork()).join();
+    }
+    if (message.channel !== "") {
+      writer.uint32(18).string(message.channel);
+    }
+    if (message.senderOrg !== "") {
+      writer.uint32(26).string(message.senderOrg);
+    }
+    if (message.records !== 0n) {
+      if (BigInt.asUintN(64, message.records) !== message.records) {
+        throw new globalThis.Error("value provided for field message.records of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.records);
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConsumeGap {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConsumeGap() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.range = OffsetRange.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.channel = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.senderOrg = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.records = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ConsumeGap>): ConsumeGap {
+    return ConsumeGap.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConsumeGap>): ConsumeGap {
+    const message = createBaseConsumeGap() as any;
+    message.range = (object.range !== undefined && object.range !== null)
+      ? OffsetRange.fromPartial(object.range)
+      : undefined;
+    message.channel = object.channel ?? "";
+    message.senderOrg = object.senderOrg ?? "";
+    message.records = (object.records !== undefined && object.records !== null) ? BigInt(object.records) : 0n;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseConsumeExpired(): ConsumeExpired {
+  return { range: undefined, channel: "", senderOrg: "", records: 0n };
+}
+
+export const ConsumeExpired: MessageFns<ConsumeExpired> = {
+  encode(message: ConsumeExpired, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.range !== undefined) {
+      OffsetRange.encode(message.range, writer.uint32(10).fork()).join();
+    }
+    if (message.channel !== "") {
+      writer.uint32(18).string(message.channel);
+    }
+    if (message.senderOrg !== "") {
+      writer.uint32(26).string(message.senderOrg);
+    }
+    if (message.records !== 0n) {
+      if (BigInt.asUintN(64, message.records) !== message.records) {
+        throw new globalThis.Error("value provided for field message.records of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.records);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConsumeExpired {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConsumeExpired() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.range = OffsetRange.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.channel = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.senderOrg = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.records = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ConsumeExpired>): ConsumeExpired {
+    return ConsumeExpired.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConsumeExpired>): ConsumeExpired {
+    const message = createBaseConsumeExpired() as any;
+    message.range = (object.range !== undefined && object.range !== null)
+      ? OffsetRange.fromPartial(object.range)
+      : undefined;
+    message.channel = object.channel ?? "";
+    message.senderOrg = object.senderOrg ?? "";
+    message.records = (object.records !== undefined && object.records !== null) ? BigInt(object.records) : 0n;
+    return message;
+  },
+};
+
+function createBaseConsumeDeadLettered(): ConsumeDeadLettered {
+  return { range: undefined, channel: "", reason: "" };
+}
+
+export const ConsumeDeadLettered: MessageFns<ConsumeDeadLettered> = {
+  encode(message: ConsumeDeadLettered, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.range !== undefined) {
+      OffsetRange.encode(message.range, writer.uint32(10).fork()).join();
+    }
+    if (message.channel !== "") {
+      writer.uint32(18).string(message.channel);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConsumeDeadLettered {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConsumeDeadLettered() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.range = OffsetRange.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.channel = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ConsumeDeadLettered>): ConsumeDeadLettered {
+    return ConsumeDeadLettered.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConsumeDeadLettered>): ConsumeDeadLettered {
+    const message = createBaseConsumeDeadLettered() as any;
+    message.range = (object.range !== undefined && object.range !== null)
+      ? OffsetRange.fromPartial(object.range)
+      : undefined;
+    message.channel = object.channel ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseConsumeSettled(): ConsumeSettled {
+  return { ackId: 0n };
+}
+
+export const ConsumeSettled: MessageFns<ConsumeSettled> = {
+  encode(message: ConsumeSettled, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ackId !== 0n) {
+      if (BigInt.asUintN(64, message.ackId) !== message.ackId) {
+        throw new globalThis.Error("value provided for field message.ackId of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.ackId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConsumeSettled {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConsumeSettled() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ackId = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ConsumeSettled>): ConsumeSettled {
+    return ConsumeSettled.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConsumeSettled>): ConsumeSettled {
+    const message = createBaseConsumeSettled() as any;
+    message.ackId = (object.ackId !== undefined && object.ackId !== null) ? BigInt(object.ackId) : 0n;
+    return message;
+  },
+};
+
+function createBasePullRequest(): PullRequest {
+  return { subscription: undefined, maxRecords: 0, waitMs: 0 };
+}
+
+export const PullRequest: MessageFns<PullRequest> = {
+  encode(message: PullRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.subscription !== undefined) {
+      SubscriptionSpec.encode(message.subscription, writer.uint32(10).fork()).join();
+    }
+    if (message.maxRecords !== 0) {
+      writer.uint32(16).uint32(message.maxRecords);
+    }
+    if (message.waitMs !== 0) {
+      writer.uint32(24).uint32(message.waitMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PullRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePullRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.subscription = SubscriptionSpec.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.maxRecords = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.waitMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PullRequest>): PullRequest {
+    return PullRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PullRequest>): PullRequest {
+    const message = createBasePullRequest() as any;
+    message.subscription = (object.subscription !== undefined && object.subscription !== null)
+      ? SubscriptionSpec.fromPartial(object.subscription)
+      : undefined;
+    message.maxRecords = object.maxRecords ?? 0;
+    message.waitMs = object.waitMs ?? 0;
+    return message;
+  },
+};
+
+function createBasePullResponse(): PullResponse {
+  return { delivery: undefined };
+}
+
+export const PullResponse: MessageFns<PullResponse> = {
+  encode(message: PullResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.delivery !== undefined) {
+      ConsumeResponse.encode(message.delivery, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PullResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePullResponse() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.delivery = ConsumeResponse.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PullResponse>): PullResponse {
+    return PullResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PullResponse>): PullResponse {
+    const message = createBasePullResponse() as any;
+    message.delivery = (object.delivery !== undefined && object.delivery !== null)
+      ? ConsumeResponse.fromPartial(object.delivery)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseAcknowledgeRequest(): AcknowledgeRequest {
+  return { subscription: "", ack: [], nack: undefined };
+}
+
+export const AcknowledgeRequest: MessageFns<AcknowledgeRequest> = {
+  encode(message: AcknowledgeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.subscription !== "") {
+      writer.uint32(10).string(message.subscription);
+    }
+    for (const v of message.ack) {
+      OffsetRange.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.nack !== undefined) {
+      Nack.encode(message.nack, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AcknowledgeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAcknowledgeRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.subscription = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ack.push(OffsetRange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.nack = Nack.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AcknowledgeRequest>): AcknowledgeRequest {
+    return AcknowledgeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AcknowledgeRequest>): AcknowledgeRequest {
+    const message = createBaseAcknowledgeRequest() as any;
+    message.subscription = object.subscription ?? "";
+    message.ack = object.ack?.map((e) => OffsetRange.fromPartial(e)) || [];
+    message.nack = (object.nack !== undefined && object.nack !== null) ? Nack.fromPartial(object.nack) : undefined;
+    return message;
+  },
+};
+
+function createBaseAcknowledgeResponse(): AcknowledgeResponse {
+  return { records: 0n };
+}
+
+export const AcknowledgeResponse: MessageFns<AcknowledgeResponse> = {
+  encode(message: AcknowledgeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.records !== 0n) {
+      if (BigInt.asUintN(64, message.records) !== message.records) {
+        throw new globalThis.Error("value provided for field message.records of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.records);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AcknowledgeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAcknowledgeResponse() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.records = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AcknowledgeResponse>): AcknowledgeResponse {
+    return AcknowledgeResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AcknowledgeResponse>): AcknowledgeResponse {
+    const message = createBaseAcknowledgeResponse() as any;
+    message.records = (object.records !== undefined && object.records !== null) ? BigInt(object.records) : 0n;
+    return message;
+  },
+};
+
 /**
  * Publish and subscribe, for the programs ("nodes") of one organisation. Served on the node listener only.
  *
@@ -923,9 +3274,10 @@ export const SubscriptionNotice_Dropped: MessageFns<SubscriptionNotice_Dropped> 
  * `channel` (one's own organisation) or `pubsub://ORG/channel`. A channel is one to sixteen segments split by `/`; a segment
  * is 1 to 64 of `A-Z a-z 0-9 . _ -` and begins with a letter or a digit.
  *
- * Delivery class: live. Records reach the subscriptions that are open at that moment. Order holds per publisher and channel.
- * Nothing is stored: a record for a peer that is away, or for a subscriber whose queue is full, is not delivered, and the
- * answer or a notice says so.
+ * Delivery classes. Live: records reach the subscriptions that are open at that moment; nothing is stored, and what is not delivered
+ * is reported by the answer or by a notice. Durable: the answer comes when the records are on stable storage at the level asked for;
+ * they reach the other organisation once and in order across any outage, and stay for durable subscriptions (Consume), which get
+ * each record until they acknowledge it. Order holds per publisher and channel in both. Durable is the default across organisations.
  *
  * Errors carry `google.rpc.ErrorInfo` with domain `fedgate` and a reason from docs/errors.md.
  */
@@ -983,6 +3335,51 @@ export const MessagingServiceService = {
     responseSerialize: (value: SubscribeResponse): Buffer => Buffer.from(SubscribeResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SubscribeResponse => SubscribeResponse.decode(value),
   },
+  /**
+   * Consumes a durable subscription: a named position in what the own organisation has stored. The first Consume of a name makes it.
+   *
+   * The client speaks first, with `start`; the first response is a notice `opened`. Then records flow as far as the client's `credit`
+   * goes, each until it is acknowledged: what is not acknowledged within the subscription's ack wait, or when the stream ends, is
+   * delivered again, with its count, to whoever consumes then. After `max_deliveries` it becomes a dead letter and its sender is told.
+   * Gaps, expiries and dead letters are notices at the place where the records are missing. An acknowledgement counts once the notice
+   * `settled` with its `ack_id` came; after another end of the stream it may or may not have counted. Ended by the client's half-close:
+   * what it acknowledged before is settled first. The gateway ends it with UNAVAILABLE (draining: consume again), ABORTED
+   * (SUBSCRIPTION_TAKEN: another stream of the same node took its place), FAILED_PRECONDITION (SUBSCRIPTION_BUSY: another node consumes it
+   * and it is no group; SUBSCRIPTION_MISMATCH: it exists with another pattern), INVALID_ARGUMENT (a frame that breaks the rules).
+   * To resume: consume again; the position is kept by the gateway.
+   */
+  consume: {
+    path: "/fedgate.messaging.v1.MessagingService/Consume" as const,
+    requestStream: true as const,
+    responseStream: true as const,
+    requestSerialize: (value: ConsumeRequest): Buffer => Buffer.from(ConsumeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ConsumeRequest => ConsumeRequest.decode(value),
+    responseSerialize: (value: ConsumeResponse): Buffer => Buffer.from(ConsumeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ConsumeResponse => ConsumeResponse.decode(value),
+  },
+  /**
+   * Takes up to so many records of a durable subscription, as Consume would deliver them, and ends. Made to be typed by a person. What
+   * it delivers is to be acknowledged with Acknowledge within the ack wait.
+   */
+  pull: {
+    path: "/fedgate.messaging.v1.MessagingService/Pull" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: PullRequest): Buffer => Buffer.from(PullRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PullRequest => PullRequest.decode(value),
+    responseSerialize: (value: PullResponse): Buffer => Buffer.from(PullResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PullResponse => PullResponse.decode(value),
+  },
+  /** Acknowledges or gives back records that Pull delivered. Answers when that is on stable storage. */
+  acknowledge: {
+    path: "/fedgate.messaging.v1.MessagingService/Acknowledge" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AcknowledgeRequest): Buffer => Buffer.from(AcknowledgeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AcknowledgeRequest => AcknowledgeRequest.decode(value),
+    responseSerialize: (value: AcknowledgeResponse): Buffer => Buffer.from(AcknowledgeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AcknowledgeResponse => AcknowledgeResponse.decode(value),
+  },
 } as const;
 
 export interface MessagingServiceServer extends UntypedServiceImplementation {
@@ -1013,6 +3410,27 @@ export interface MessagingServiceServer extends UntypedServiceImplementation {
    * client's cancel, or by the gateway with UNAVAILABLE (draining: subscribe again) or PERMISSION_DENIED (right withdrawn).
    */
   subscribe: handleServerStreamingCall<SubscribeRequest, SubscribeResponse>;
+  /**
+   * Consumes a durable subscription: a named position in what the own organisation has stored. The first Consume of a name makes it.
+   *
+   * The client speaks first, with `start`; the first response is a notice `opened`. Then records flow as far as the client's `credit`
+   * goes, each until it is acknowledged: what is not acknowledged within the subscription's ack wait, or when the stream ends, is
+   * delivered again, with its count, to whoever consumes then. After `max_deliveries` it becomes a dead letter and its sender is told.
+   * Gaps, expiries and dead letters are notices at the place where the records are missing. An acknowledgement counts once the notice
+   * `settled` with its `ack_id` came; after another end of the stream it may or may not have counted. Ended by the client's half-close:
+   * what it acknowledged before is settled first. The gateway ends it with UNAVAILABLE (draining: consume again), ABORTED
+   * (SUBSCRIPTION_TAKEN: another stream of the same node took its place), FAILED_PRECONDITION (SUBSCRIPTION_BUSY: another node consumes it
+   * and it is no group; SUBSCRIPTION_MISMATCH: it exists with another pattern), INVALID_ARGUMENT (a frame that breaks the rules).
+   * To resume: consume again; the position is kept by the gateway.
+   */
+  consume: handleBidiStreamingCall<ConsumeRequest, ConsumeResponse>;
+  /**
+   * Takes up to so many records of a durable subscription, as Consume would deliver them, and ends. Made to be typed by a person. What
+   * it delivers is to be acknowledged with Acknowledge within the ack wait.
+   */
+  pull: handleServerStreamingCall<PullRequest, PullResponse>;
+  /** Acknowledges or gives back records that Pull delivered. Answers when that is on stable storage. */
+  acknowledge: handleUnaryCall<AcknowledgeRequest, AcknowledgeResponse>;
 }
 
 export interface MessagingServiceClient extends Client {
@@ -1067,6 +3485,44 @@ export interface MessagingServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<SubscribeResponse>;
+  /**
+   * Consumes a durable subscription: a named position in what the own organisation has stored. The first Consume of a name makes it.
+   *
+   * The client speaks first, with `start`; the first response is a notice `opened`. Then records flow as far as the client's `credit`
+   * goes, each until it is acknowledged: what is not acknowledged within the subscription's ack wait, or when the stream ends, is
+   * delivered again, with its count, to whoever consumes then. After `max_deliveries` it becomes a dead letter and its sender is told.
+   * Gaps, expiries and dead letters are notices at the place where the records are missing. An acknowledgement counts once the notice
+   * `settled` with its `ack_id` came; after another end of the stream it may or may not have counted. Ended by the client's half-close:
+   * what it acknowledged before is settled first. The gateway ends it with UNAVAILABLE (draining: consume again), ABORTED
+   * (SUBSCRIPTION_TAKEN: another stream of the same node took its place), FAILED_PRECONDITION (SUBSCRIPTION_BUSY: another node consumes it
+   * and it is no group; SUBSCRIPTION_MISMATCH: it exists with another pattern), INVALID_ARGUMENT (a frame that breaks the rules).
+   * To resume: consume again; the position is kept by the gateway.
+   */
+  consume(): ClientDuplexStream<ConsumeRequest, ConsumeResponse>;
+  consume(options: Partial<CallOptions>): ClientDuplexStream<ConsumeRequest, ConsumeResponse>;
+  consume(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<ConsumeRequest, ConsumeResponse>;
+  /**
+   * Takes up to so many records of a durable subscription, as Consume would deliver them, and ends. Made to be typed by a person. What
+   * it delivers is to be acknowledged with Acknowledge within the ack wait.
+   */
+  pull(request: PullRequest, options?: Partial<CallOptions>): ClientReadableStream<PullResponse>;
+  pull(request: PullRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<PullResponse>;
+  /** Acknowledges or gives back records that Pull delivered. Answers when that is on stable storage. */
+  acknowledge(
+    request: AcknowledgeRequest,
+    callback: (error: ServiceError | null, response: AcknowledgeResponse) => void,
+  ): ClientUnaryCall;
+  acknowledge(
+    request: AcknowledgeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AcknowledgeResponse) => void,
+  ): ClientUnaryCall;
+  acknowledge(
+    request: AcknowledgeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AcknowledgeResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const MessagingServiceClient = makeGenericClientConstructor(
