@@ -32,7 +32,8 @@ export async function takeLock(folder: string): Promise<Lock> {
   } finally {
     await unlink(draft);
   }
-  return { release: () => unlink(path).catch(ignoreMissing) };
+  // A file that cannot be removed names an owner that will be dead.
+  return { release: () => unlink(path).catch(() => undefined) };
 }
 
 /** Whether a living process has the store. */
