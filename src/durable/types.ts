@@ -118,8 +118,11 @@ export interface ReceivedDurable extends StreamPosition {
 export interface Inbox {
   /** What is on stable storage of a stream; undefined: nothing ever came. */
   watermark(from: StreamId): StreamPosition | undefined;
-  /** Stores a batch and moves the watermark in one commit. Resolves when both are on stable storage. Order: that of the calls. */
-  receive(batch: ReceivedDurable): Promise<void>;
+  /**
+   * Stores a batch and moves the watermark in one commit. Resolves when both are on stable storage. Order: that of the calls. With `extra`
+   * the batch does not become part of the log: it speaks to this gateway, and `extra` puts what it says into the same change.
+   */
+  receive(batch: ReceivedDurable, extra?: (change: Change) => void): Promise<void>;
   /** The store was restored and the peer goes on further ahead: what lies between is reported as lost, and the watermark moves. */
   skip(from: StreamId, to: StreamPosition): Promise<void>;
   /** For receipts that got lost: SHA-256 of the header and the refusal of batches received earlier; undefined where no longer known. */
@@ -165,14 +168,20 @@ export interface Log {
   /** The oldest offset that is held, and the one that the next record gets. */
   readonly first: number;
   readonly end: number;
-  /** Entries that match from an offset on, in order, at most so many, and the offset to go on from. Never waits for new ones. */
+  /**
+   * Entries that match from an offset on, in order, at most so many, and the offset to go on from. Never waits for new ones. There may be
+   * none although `next` is before `end`: a bounded piece of the log was gone through. A gap without a channel matches every pattern.
+   */
   read(
     from: number,
     pattern: Pattern,
     limit: number,
   ): Promise<{ readonly entries: readonly LogEntry[]; readonly next: number }>;
-  /** The records of an entry, digest checked; undefined when they are lost for good (the entry then has become a gap). */
-  records(entry: LogEntry): Promise<RecordBlock | undefined>;
+  /**
+   * The records of an entry, digest checked; undefined when they are lost for good (the entry then has become a gap) or were trimmed. When
+   * they went bad on the disk and their origin cannot be reached, this waits for it; the signal ends that, with CANCELLED.
+   */
+  records(entry: LogEntry, signal?: AbortSignal): Promise<RecordBlock | undefined>;
   /** The first offset that was stored at or after a time. */
   offsetAt(timeMs: number): Promise<number>;
   /** Hears of each entry once it is on stable storage, in order. Returns the way to stop that. */
