@@ -106,6 +106,7 @@ export class Holds {
   settle(channel: Channel, entry: HeldEntry, counted: boolean, stored: boolean): void {
     // Subscriptions may have come and gone meanwhile.
     const held = stored && this.#isHeld(channel, endOf(entry), undefined);
+    if (held) this.#walk();
     if (held === counted) return;
     this.#add(channel, entry.senderOrg, held ? entry.bytes : -entry.bytes);
     if (!held) this.#changed();
@@ -154,8 +155,7 @@ export class Holds {
   }
 
   #walk(): void {
-    if (this.#walking || this.#closed) return;
-    if (!this.#next()) return;
+    if (this.#walking || this.#closed || !this.#next()) return;
     this.#walking = this.#walkAll()
       .catch(error => this.#problem(error))
       .finally(() => {

@@ -121,8 +121,9 @@ export class InboxLog implements Inbox, Log {
       reset: () => streams.reset(),
     });
     const writer = this.#writer;
-    this.#quarantine = new Quarantine({ store, channels, recent, refetch, onEvent });
-    this.#retention = new Retention({ store, channels, holds, writer, quarantine: this.#quarantine, bounds, now });
+    const quarantine = new Quarantine({ store, channels, recent, refetch, onEvent });
+    this.#quarantine = quarantine;
+    this.#retention = new Retention({ store, channels, holds, writer, quarantine, recent, bounds, now });
     this.#publishes = new LocalPublishes({ ownOrg: options.ownOrg, writer, holds, channels, idempotency, now });
     this.#offHealth = store.onHealth(() => this.#roomChanged());
     this.#timer = setInterval(() => this.#tick(), TICK_MS).unref();
@@ -210,6 +211,11 @@ export class InboxLog implements Inbox, Log {
 
   room(from: StreamId): number {
     return this.#store.health.state === 'ok' ? this.#holds.room(from.org) : 0;
+  }
+
+  /** Bytes of an organisation that durable subscriptions have not passed. */
+  heldBytes(org: string): number {
+    return this.#holds.heldOf(org);
   }
 
   onRoom(listener: () => void): () => void {
