@@ -3,7 +3,7 @@ import type { Hello } from '../../gen/ts/fedgate/federation/v1/federation_servic
 import { judgeStart } from '../durable/resume.js';
 import type { Inbox, Outbox, StreamId, StreamPosition } from '../durable/types.js';
 import { FedgateError, type Reason } from '../errors.js';
-import { type OrgName, parseOrgName } from '../identity/names.js';
+import type { OrgName } from '../identity/names.js';
 import type { Identity } from '../identity/verify.js';
 import { DurableReceiver } from './durable-receiver.js';
 import { DurableSender } from './durable-sender.js';
@@ -49,7 +49,7 @@ const ALARMING: ReadonlySet<Reason> = new Set<Reason>([
   'CREDIT_EXCEEDED',
 ]);
 
-const peerOf = ({ org, name }: Identity): StreamId => ({ org: parseOrgName(org, 'org'), gateway: name });
+const peerOf = ({ org, name }: Identity): StreamId => ({ org, gateway: name });
 
 /** What our hello says: where our stream goes on, and how much of the peer's we have. */
 export function durableHello({ store, inbox, outbox }: DurableHost, peer: StreamId): DurableHello {
