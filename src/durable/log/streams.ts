@@ -3,6 +3,7 @@ import { FedgateError, isReason } from '../../errors.js';
 import type { OrgName } from '../../identity/names.js';
 import { key, numberAt, prefixed } from '../../store/keys.js';
 import type { Change, Store } from '../../store/store.js';
+import { compare } from '../position.js';
 import type { RememberedBatch, StreamId, StreamPosition } from '../types.js';
 import { REMEMBERED, WATERMARK } from './tables.js';
 
@@ -23,9 +24,6 @@ interface Stream {
 const MAX_STREAMS = 65_536;
 const streamKey = ({ org, gateway }: StreamId): Buffer => key(org, gateway);
 const nameOf = ({ org, gateway }: StreamId): string => `${org}/${gateway}`;
-
-export const isAfter = (a: StreamPosition, b: StreamPosition): boolean =>
-  a.epoch === b.epoch ? a.sequence > b.sequence : a.epoch > b.epoch;
 
 /** How far each stream has come, and what was answered to its batches. */
 export class Streams {
@@ -121,14 +119,14 @@ export class Streams {
 
   confirmed(from: StreamId, position: StreamPosition): void {
     const stream = this.#of(from);
-    if (!stream.confirmed || isAfter(position, stream.confirmed)) stream.confirmed = position;
+    if (!stream.confirmed || compare(position, stream.confirmed) > 0) stream.confirmed = position;
   }
 
   #forget(change: Change, from: StreamId, { epoch, sequence }: StreamPosition): void {
     const stream = this.#of(from);
     const { confirmed, forgotten } = stream;
     const capped = { epoch, sequence: sequence - MAX_REMEMBERED };
-    const upTo = confirmed && isAfter(confirmed, capped) ? confirmed : capped;
+    const upTo = confirmed && compare(confirmed, capped) > 0 ? confirmed : capped;
     if (upTo.sequence <= 0) return;
     if (forgotten?.epoch === upTo.epoch && upTo.sequence - forgotten.sequence < FORGET_EVERY) return;
     stream.forgotten = upTo;
