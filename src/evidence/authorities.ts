@@ -7,8 +7,8 @@ import { CertificateVerifier, type MemberTrust, type TrustDirectory } from '../i
 export interface TrustedAuthority {
   /** Whose it is. Undefined: that of which its subject speaks, as every CA that fedgate makes does. */
   readonly org?: OrgName | undefined;
-  /** PEM or DER. */
-  readonly certificate: string | Buffer;
+  /** PEM, DER, or read already. */
+  readonly certificate: string | Buffer | X509Certificate;
 }
 
 const CLOCK_SKEW_MS = 5 * 60_000;
@@ -58,10 +58,10 @@ export class Authorities implements TrustDirectory {
 
 export const sha256 = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest();
 
-function read(certificate: string | Buffer): X509Certificate {
+function read(certificate: TrustedAuthority['certificate']): X509Certificate {
   let parsed: X509Certificate;
   try {
-    parsed = new X509Certificate(certificate);
+    parsed = certificate instanceof X509Certificate ? certificate : new X509Certificate(certificate);
   } catch (cause) {
     throw new FedgateError('FIELD_INVALID', 'ca: not a certificate', { cause });
   }

@@ -20,13 +20,15 @@ const sha256 = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes)
 export interface Signer {
   readonly org: OrgName;
   readonly authority: KeyAndCertificate;
+  readonly ca: X509Certificate;
   readonly key: KeyObject;
   readonly certificate: { readonly der: Buffer; readonly sha256: Buffer };
 }
 
 export const signerOf = (org: OrgName, authority: KeyAndCertificate, leaf: KeyAndCertificate): Signer => {
   const der = new X509Certificate(leaf.certificate).raw;
-  return { org, authority, key: createPrivateKey(leaf.key), certificate: { der, sha256: sha256(der) } };
+  const ca = new X509Certificate(authority.certificate);
+  return { org, authority, ca, key: createPrivateKey(leaf.key), certificate: { der, sha256: sha256(der) } };
 };
 
 export async function makeSigner(org: OrgName): Promise<Signer> {
