@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { connect, type FedgateClient } from '../client/index.js';
 import { fieldError, quoted } from '../errors.js';
+import { callUnary } from '../transport/client-calls.js';
 import { parseDuration } from './duration.js';
 import { type CliEnv, say } from './env.js';
 
@@ -30,6 +31,30 @@ export async function connectTo(env: CliEnv, options: GatewayOptions): Promise<F
   client.on('connected', () => say(env, 'fedgate: the gateway is back'));
   return client;
 }
+
+/** Runs with a client of the chosen context, and closes it. */
+export async function withClient<T>(
+  env: CliEnv,
+  options: GatewayOptions,
+  use: (client: FedgateClient) => Promise<T>,
+): Promise<T> {
+  const client = await connectTo(env, options);
+  try {
+    return await use(client);
+  } finally {
+    client.close();
+  }
+}
+
+/** How long a question about what is stored may take, milliseconds. The slowest ones count a backlog. */
+const ASK_TIMEOUT_MS = 30_000;
+
+/** Asks the service for what a gateway has stored. Throws FedgateError. */
+export const askDurable = <Req, Res>(
+  client: FedgateClient,
+  method: Parameters<typeof callUnary<Req, Res>>[1],
+  request: Req,
+): Promise<Res> => callUnary(client.channel, method, request, { timeoutMs: ASK_TIMEOUT_MS });
 
 /** Parses a whole number. Throws FIELD_INVALID naming the option. */
 export function parseCount(text: string, option: string, least = 0): number {
