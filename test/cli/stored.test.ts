@@ -159,8 +159,8 @@ test('subs: list, show, seek and delete', async t => {
   t.is(
     list.stdout,
     [
-      'NAME     PATTERN   FOR       BACKLOG            OUT  DEAD  OFFSET  CONSUMED BY\n',
-      'billing  orders/*  one node  1,000,000 or more  12   2     1,201   erp, erp2\n',
+      'SUBSCRIPTION  PATTERN   FOR       BACKLOG            OUT  DEAD  OFFSET  CONSUMED BY\n',
+      'billing       orders/*  one node  1,000,000 or more  12   2     1,201   erp, erp2\n',
     ].join(''),
   );
   t.like(JSON.parse((await run('subs', 'list', '--json')).stdout)[0], {
@@ -198,7 +198,7 @@ test('outbox: list, show, pause and resume', async t => {
   t.is(
     list.stdout,
     [
-      'ORG     STATE  RECORDS  BATCHES  SIZE                OLDEST   WHY IT WAITS\n',
+      'OUTBOX  STATE  RECORDS  BATCHES  SIZE                OLDEST   WHY IT WAITS\n',
       'GLOBEX  away   4,000    3        5.0 MiB of 4.0 GiB  2 h ago  connect ECONNREFUSED\\u001b[2J\n',
     ].join(''),
   );

@@ -18,7 +18,7 @@ export function outboxesTable(outboxes: readonly Outbox[], nowMs: number): strin
     ago(each.oldestTimeMs, nowMs),
     escapeControls(each.lastError) || '-',
   ]);
-  return table([['ORG', 'STATE', 'RECORDS', 'BATCHES', 'SIZE', 'OLDEST', 'WHY IT WAITS'], ...rows]);
+  return table([['OUTBOX', 'STATE', 'RECORDS', 'BATCHES', 'SIZE', 'OLDEST', 'WHY IT WAITS'], ...rows]);
 }
 
 /** All that is known of one. */

@@ -24,7 +24,7 @@ export function subscriptionsTable(subscriptions: readonly DurableSubscription[]
     formatCount(each.offset),
     each.consumers.join(', ') || 'nobody',
   ]);
-  return table([['NAME', 'PATTERN', 'FOR', 'BACKLOG', 'OUT', 'DEAD', 'OFFSET', 'CONSUMED BY'], ...rows]);
+  return table([['SUBSCRIPTION', 'PATTERN', 'FOR', 'BACKLOG', 'OUT', 'DEAD', 'OFFSET', 'CONSUMED BY'], ...rows]);
 }
 
 /** All that is known of one. */
