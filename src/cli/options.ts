@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import { connect, type FedgateClient } from '../client/index.js';
 import { fieldError, quoted } from '../errors.js';
-import { callUnary } from '../transport/client-calls.js';
 import { parseDuration } from './duration.js';
 import { type CliEnv, say } from './env.js';
 
@@ -45,16 +44,6 @@ export async function withClient<T>(
     client.close();
   }
 }
-
-/** How long a question about what is stored may take, milliseconds. The slowest ones count a backlog. */
-const ASK_TIMEOUT_MS = 30_000;
-
-/** Asks the service for what a gateway has stored. Throws FedgateError. */
-export const askDurable = <Req, Res>(
-  client: FedgateClient,
-  method: Parameters<typeof callUnary<Req, Res>>[1],
-  request: Req,
-): Promise<Res> => callUnary(client.channel, method, request, { timeoutMs: ASK_TIMEOUT_MS });
 
 /** Parses a whole number. Throws FIELD_INVALID naming the option. */
 export function parseCount(text: string, option: string, least = 0): number {

@@ -1,4 +1,4 @@
-import type { Position } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
+import type { From } from '../client/index.js';
 import { fieldError, quoted } from '../errors.js';
 import { parseTime } from './times.js';
 
@@ -7,11 +7,11 @@ export const POSITION_HELP =
   'earliest, latest, an offset, a time such as 2026-03-01T12:00:00Z, or a duration before now such as 10m';
 
 /** A place in the log, as a person types it. Throws FIELD_INVALID naming the option. */
-export function parsePosition(text: string, option: string, nowMs: number): Position {
-  if (text === 'earliest' || text === 'latest') return { at: { $case: text, value: true } };
-  if (/^\d{1,15}$/.test(text)) return { at: { $case: 'offset', value: BigInt(text) } };
+export function parsePosition(text: string, option: string, nowMs: number): From {
+  if (text === 'earliest' || text === 'latest') return text;
+  if (/^\d{1,15}$/.test(text)) return { offset: Number(text) };
   try {
-    return { at: { $case: 'timeMs', value: BigInt(parseTime(text, option, nowMs)) } };
+    return { time: parseTime(text, option, nowMs) };
   } catch {
     throw fieldError(option, `${quoted(text)} is no position: ${POSITION_HELP}`);
   }

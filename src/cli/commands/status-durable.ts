@@ -1,5 +1,4 @@
 import {
-  DurableServiceService,
   type DurableSubscription,
   type GetStoreStatsResponse,
   GetStoreStatsResponse_State,
@@ -9,7 +8,6 @@ import type { FedgateClient } from '../../client/index.js';
 import { FedgateError } from '../../errors.js';
 import { escapeControls } from '../../text.js';
 import { formatCount } from '../counts.js';
-import { askDurable } from '../options.js';
 import { formatBytes } from '../progress.js';
 import { outboxesTable, outboxJson } from './outbox/text.js';
 import { storeJson, storeState } from './store/text.js';
@@ -24,11 +22,11 @@ export interface DurableStatus {
 
 export async function getDurableStatus(client: FedgateClient): Promise<DurableStatus> {
   const [store, outboxes, subscriptions] = await Promise.all([
-    ifPossible(askDurable(client, DurableServiceService.getStoreStats, {})),
-    ifPossible(askDurable(client, DurableServiceService.listOutboxes, {})),
-    ifPossible(askDurable(client, DurableServiceService.listSubscriptions, {})),
+    ifPossible(client.durable.getStoreStats()),
+    ifPossible(client.durable.listOutboxes()),
+    ifPossible(client.durable.listSubscriptions()),
   ]);
-  return { store, outboxes: outboxes?.outboxes, subscriptions: subscriptions?.subscriptions };
+  return { store, outboxes, subscriptions };
 }
 
 /** Undefined when it is not granted, or the gateway is too old to have it. */

@@ -1,11 +1,10 @@
 import type { Command } from 'commander';
-import { DurableServiceService } from '../../../../gen/ts/fedgate/gateway/v1/durable_service.js';
 import { confirm, YES_OPTION } from '../../confirm.js';
 import { plural } from '../../counts.js';
 import { type CliEnv, print, printJson } from '../../env.js';
 import { EXIT } from '../../exit-codes.js';
 import { examples } from '../../help.js';
-import { askDurable, type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
+import { type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
 import { describeSelection, type FilterOptions, parseSelection, withFilters } from './selection.js';
 
 interface DropOptions extends GatewayOptions, FilterOptions {
@@ -35,9 +34,7 @@ export function registerDrop(dead: Command, env: CliEnv): void {
 async function drop(env: CliEnv, ids: readonly string[], options: DropOptions): Promise<void> {
   const selection = parseSelection(ids, options);
   await confirm(env, options.yes === true, `drop ${describeSelection(selection)}, for ever?`);
-  const { dropped } = await withClient(env, options, client =>
-    askDurable(client, DurableServiceService.dropDeadLetters, { selection }),
-  );
+  const { dropped } = await withClient(env, options, client => client.durable.drop(selection));
   if (dropped === 0n) env.exitCode = EXIT.nothingThere;
   if (options.json) return printJson(env, { dropped });
   await print(env, `dropped ${plural(dropped, 'dead letter')}`);

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
-import { type DeadLetter, DurableServiceService } from '../../../../gen/ts/fedgate/gateway/v1/durable_service.js';
+import type { DeadLetter } from '../../../../gen/ts/fedgate/gateway/v1/durable_service.js';
 import { formatCount } from '../../counts.js';
 import { type CliEnv, print, printJson, say } from '../../env.js';
 import { examples } from '../../help.js';
-import { askDurable, type GatewayOptions, parseCount, withClient, withGatewayOptions } from '../../options.js';
+import { type GatewayOptions, parseCount, withClient, withGatewayOptions } from '../../options.js';
 import { type FilterOptions, parseFilters, withFilters } from './selection.js';
 import { deadLetterJson, deadLettersTable } from './text.js';
 
@@ -42,7 +42,7 @@ async function list(env: CliEnv, options: ListOptions): Promise<void> {
   const total = await withClient(env, options, async client => {
     for (;;) {
       const pageSize = Math.min(PAGE, limit - letters.length);
-      const page = await askDurable(client, DurableServiceService.listDeadLetters, { ...filters, pageSize, afterId });
+      const page = await client.durable.listDeadLetters({ ...filters, pageSize, afterId });
       letters.push(...page.deadLetters);
       afterId = letters.at(-1)?.id ?? afterId;
       if (page.deadLetters.length < pageSize || letters.length >= limit) return page.total;

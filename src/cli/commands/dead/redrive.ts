@@ -1,10 +1,9 @@
 import type { Command } from 'commander';
-import { DurableServiceService } from '../../../../gen/ts/fedgate/gateway/v1/durable_service.js';
 import { plural } from '../../counts.js';
 import { type CliEnv, print, printJson } from '../../env.js';
 import { EXIT } from '../../exit-codes.js';
 import { examples } from '../../help.js';
-import { askDurable, type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
+import { type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
 import { type FilterOptions, parseSelection, withFilters } from './selection.js';
 
 interface RedriveOptions extends GatewayOptions, FilterOptions {
@@ -30,9 +29,7 @@ export function registerRedrive(dead: Command, env: CliEnv): void {
 
 async function redrive(env: CliEnv, ids: readonly string[], options: RedriveOptions): Promise<void> {
   const selection = parseSelection(ids, options);
-  const { redriven, skipped } = await withClient(env, options, client =>
-    askDurable(client, DurableServiceService.redriveDeadLetters, { selection }),
-  );
+  const { redriven, skipped } = await withClient(env, options, client => client.durable.redrive(selection));
   if (skipped > 0n || redriven === 0n) env.exitCode = EXIT.nothingThere;
   if (options.json) return printJson(env, { redriven, skipped });
   const rest =

@@ -1,9 +1,8 @@
 import type { Command } from 'commander';
-import { DurableServiceService } from '../../../../gen/ts/fedgate/gateway/v1/durable_service.js';
 import { FedgateError, fieldError } from '../../../errors.js';
 import { type CliEnv, print, printJson, write } from '../../env.js';
 import { examples } from '../../help.js';
-import { askDurable, type GatewayOptions, parseCount, withClient, withGatewayOptions } from '../../options.js';
+import { type GatewayOptions, parseCount, withClient, withGatewayOptions } from '../../options.js';
 import { deadLetterJson, describeDeadLetter, describeRecord, recordJson } from './text.js';
 
 interface ShowOptions extends GatewayOptions {
@@ -26,7 +25,7 @@ export function registerShow(dead: Command, env: CliEnv): void {
 async function show(env: CliEnv, id: string, options: ShowOptions): Promise<void> {
   if (options.raw && options.json) throw fieldError('--raw', 'give one of: --raw, --json');
   const { deadLetter, records } = await withClient(env, options, client =>
-    askDurable(client, DurableServiceService.getDeadLetter, { id: BigInt(parseCount(id, 'id', 1)) }),
+    client.durable.getDeadLetter(BigInt(parseCount(id, 'id', 1))),
   );
   if (!deadLetter) throw new FedgateError('INTERNAL', 'the gateway answered without the dead letter');
   if (options.json) return printJson(env, { ...deadLetterJson(deadLetter), contents: records.map(recordJson) });

@@ -1,12 +1,10 @@
 import type { Command } from 'commander';
 import {
   DeadLetter_Direction,
-  DurableServiceService,
   type ExportEvidenceRequest,
 } from '../../../../gen/ts/fedgate/gateway/v1/durable_service.js';
 import { fieldError } from '../../../errors.js';
 import { parseOrgName } from '../../../identity/names.js';
-import { callServerStream } from '../../../transport/client-calls.js';
 import { type CliEnv, printJson, say } from '../../env.js';
 import { examples } from '../../help.js';
 import { type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
@@ -55,11 +53,7 @@ async function exportEvidence(env: CliEnv, options: ExportOptions): Promise<void
   const progress = showBytes(env);
   try {
     const bytes = await withClient(env, options, client =>
-      writeWhole(
-        options.to,
-        chunks(callServerStream(client.channel, DurableServiceService.exportEvidence, request, env.signal)),
-        progress.update,
-      ),
+      writeWhole(options.to, client.durable.exportEvidence(request, env.signal), progress.update),
     );
     progress.stop();
     if (options.json) return await printJson(env, { file: options.to, bytes });
@@ -69,10 +63,6 @@ async function exportEvidence(env: CliEnv, options: ExportOptions): Promise<void
     if (env.signal.aborted) say(env, `fedgate: interrupted; ${options.to} was not written`);
     throw error;
   }
-}
-
-async function* chunks(responses: AsyncIterable<{ readonly chunk: Uint8Array }>): AsyncGenerator<Uint8Array> {
-  for await (const { chunk } of responses) yield chunk;
 }
 
 function parseRequest(options: ExportOptions, nowMs: number): ExportEvidenceRequest {

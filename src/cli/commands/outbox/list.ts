@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
-import { DurableServiceService } from '../../../../gen/ts/fedgate/gateway/v1/durable_service.js';
 import { type CliEnv, print, printJson, say } from '../../env.js';
 import { examples } from '../../help.js';
-import { askDurable, type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
+import { type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
 import { outboxesTable, outboxJson } from './text.js';
 
 export function registerList(outbox: Command, env: CliEnv): void {
@@ -16,9 +15,7 @@ export function registerList(outbox: Command, env: CliEnv): void {
 }
 
 async function list(env: CliEnv, options: GatewayOptions & { json?: boolean }): Promise<void> {
-  const { outboxes } = await withClient(env, options, client =>
-    askDurable(client, DurableServiceService.listOutboxes, {}),
-  );
+  const outboxes = await withClient(env, options, client => client.durable.listOutboxes());
   if (options.json) return printJson(env, outboxes.map(outboxJson));
   if (outboxes.length === 0) return say(env, 'there are no outboxes: nothing was sent to another organisation yet');
   await print(env, outboxesTable(outboxes, Date.now()));

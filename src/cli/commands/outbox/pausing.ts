@@ -1,11 +1,9 @@
 import type { Command } from 'commander';
-import { DurableServiceService } from '../../../../gen/ts/fedgate/gateway/v1/durable_service.js';
-import { FedgateError } from '../../../errors.js';
 import { parseOrgName } from '../../../identity/names.js';
 import { plural } from '../../counts.js';
 import { type CliEnv, print, printJson } from '../../env.js';
 import { examples } from '../../help.js';
-import { askDurable, type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
+import { type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
 import { outboxJson } from './text.js';
 
 interface PausingCommand {
@@ -44,10 +42,7 @@ async function setPaused(
   options: GatewayOptions & { json?: boolean },
 ): Promise<void> {
   parseOrgName(org, 'org');
-  const { outbox } = await withClient(env, options, client =>
-    askDurable(client, DurableServiceService.setOutboxPaused, { org, paused }),
-  );
-  if (!outbox) throw new FedgateError('INTERNAL', 'the gateway answered without the outbox');
+  const outbox = await withClient(env, options, client => client.durable.setOutboxPaused(org, paused));
   if (options.json) return printJson(env, outboxJson(outbox));
   const waiting = `${plural(outbox.waitingRecords, 'record')} ${outbox.waitingRecords === 1n ? 'waits' : 'wait'}`;
   await print(env, `sending to ${org} ${paused ? 'is paused' : 'goes on'}; ${waiting}`);

@@ -1,11 +1,10 @@
 import type { Command } from 'commander';
-import { DurableServiceService } from '../../../../gen/ts/fedgate/gateway/v1/durable_service.js';
 import { parseOrgName } from '../../../identity/names.js';
 import { confirm, YES_OPTION } from '../../confirm.js';
 import { plural } from '../../counts.js';
 import { type CliEnv, print, printJson } from '../../env.js';
 import { examples } from '../../help.js';
-import { askDurable, type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
+import { type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
 import { formatBytes } from '../../progress.js';
 
 interface PurgeOptions extends GatewayOptions {
@@ -31,10 +30,10 @@ export function registerPurge(outbox: Command, env: CliEnv): void {
 async function purge(env: CliEnv, org: string, options: PurgeOptions): Promise<void> {
   parseOrgName(org, 'org');
   const { batches, records } = await withClient(env, options, async client => {
-    const { outbox } = await askDurable(client, DurableServiceService.getOutbox, { org, maxBatches: 1 });
+    const { outbox } = await client.durable.getOutbox(org, 1);
     const waiting = `${plural(outbox?.waitingRecords ?? 0, 'record')} (${formatBytes(Number(outbox?.waitingBytes ?? 0))})`;
     await confirm(env, options.yes === true, `drop ${waiting} waiting for ${org}, for ever?`);
-    return askDurable(client, DurableServiceService.purgeOutbox, { org });
+    return client.durable.purgeOutbox(org);
   });
   if (options.json) return printJson(env, { org, batches, records });
   await print(env, `dropped ${plural(records, 'record')} in ${plural(batches, 'batch', 'batches')} for ${org}`);

@@ -1,10 +1,9 @@
 import type { Command } from 'commander';
-import { DurableServiceService } from '../../../../gen/ts/fedgate/gateway/v1/durable_service.js';
 import { FedgateError, fieldError } from '../../../errors.js';
 import { parseOrgName } from '../../../identity/names.js';
 import { type CliEnv, print, printJson } from '../../env.js';
 import { examples } from '../../help.js';
-import { askDurable, type GatewayOptions, parseCount, withClient, withGatewayOptions } from '../../options.js';
+import { type GatewayOptions, parseCount, withClient, withGatewayOptions } from '../../options.js';
 import { batchesTable, batchJson, describeOutbox, outboxJson } from './text.js';
 
 /** What the gateway gives at once. */
@@ -31,9 +30,7 @@ async function show(env: CliEnv, org: string, options: ShowOptions): Promise<voi
   parseOrgName(org, 'org');
   const maxBatches = parseCount(options.batches, '--batches', 1);
   if (maxBatches > MAX_BATCHES) throw fieldError('--batches', `at most ${MAX_BATCHES}`);
-  const { outbox, batches } = await withClient(env, options, client =>
-    askDurable(client, DurableServiceService.getOutbox, { org, maxBatches }),
-  );
+  const { outbox, batches } = await withClient(env, options, client => client.durable.getOutbox(org, maxBatches));
   if (!outbox) throw new FedgateError('INTERNAL', 'the gateway answered without the outbox');
   if (options.json) return printJson(env, { ...outboxJson(outbox), batches: batches.map(batchJson) });
   const nowMs = Date.now();

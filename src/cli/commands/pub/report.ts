@@ -30,7 +30,7 @@ function describeDurable({ org, side, duplicate, sequence }: PublishReport, leve
 }
 
 /** The organisation in an address that names one. */
-export const orgOf = (address: string): string => /^pubsub:\/\/([^/]+)/.exec(address)?.[1] ?? 'the own organisation';
+export const orgOf = (address: string): string => /^pubsub:\/\/([^/]+)/.exec(address)?.[1] ?? 'your own organisation';
 
 export const publishOptions = (wish: DeliveryWish, patienceMs: number): PublishOptions => {
   const { delivery, ack, ackTimeoutMs, ttlMs, dedupe } = wish;

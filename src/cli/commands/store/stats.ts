@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
-import { DurableServiceService } from '../../../../gen/ts/fedgate/gateway/v1/durable_service.js';
 import { type CliEnv, print, printJson } from '../../env.js';
 import { examples } from '../../help.js';
-import { askDurable, type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
+import { type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
 import { describeStore, storeJson } from './text.js';
 
 export function registerStats(store: Command, env: CliEnv): void {
@@ -16,6 +15,6 @@ export function registerStats(store: Command, env: CliEnv): void {
 }
 
 async function stats(env: CliEnv, options: GatewayOptions & { json?: boolean }): Promise<void> {
-  const answer = await withClient(env, options, client => askDurable(client, DurableServiceService.getStoreStats, {}));
+  const answer = await withClient(env, options, client => client.durable.getStoreStats());
   await (options.json ? printJson(env, storeJson(answer)) : print(env, describeStore(answer, Date.now())));
 }

@@ -1,50 +1,68 @@
-import type { FedgateClient } from '../../../client/index.js';
-import { FedgateError, fieldError } from '../../../errors.js';
-import { parseDuration } from '../../duration.js';
-import type { CliEnv } from '../../env.js';
-import { parseCount } from '../../options.js';
-import { parsePosition } from '../../position.js';
+import type { DurableNotice, DurableSubscribeOptions, FedgateClient } from '../../../client/index.js';
+import { formatCount } from '../../counts.js';
+import { type CliEnv, say } from '../../env.js';
 import type { Format } from './formats.js';
+import { Printer } from './printer.js';
 
-export interface DurableOptions {
-  readonly durable?: string;
-  readonly from?: string;
-  readonly group?: boolean;
-  readonly ackWait?: string;
-  readonly maxDeliveries?: string;
-  readonly json?: boolean;
-}
+/** Records that may be delivered and not printed. Fewer are asked for when fewer are wanted: the rest would only be given back. */
+const CREDIT = 10_000;
 
-export function parseDurable(options: DurableOptions, nowMs: number) {
-  const { durable: name, from, group, ackWait, maxDeliveries } = options;
-  if (name === undefined) {
-    const needs = Object.entries({
-      '--from': from,
-      '--group': group,
-      '--ack-wait': ackWait,
-      '--max-deliveries': maxDeliveries,
-    });
-    const [stray] = needs.find(([, value]) => value !== undefined) ?? [];
-    if (stray !== undefined) throw fieldError(stray, 'only with --durable');
-    return undefined;
-  }
-  return {
-    name,
-    from: from === undefined ? undefined : parsePosition(from, '--from', nowMs),
-    group: group === true,
-    ackWaitMs: ackWait === undefined ? undefined : parseDuration(ackWait, '--ack-wait'),
-    maxDeliveries: maxDeliveries === undefined ? undefined : parseCount(maxDeliveries, '--max-deliveries', 1),
-  };
-}
-
-export function printDurable(
-  _env: CliEnv,
-  _client: FedgateClient,
-  _pattern: string,
-  _durable: ReturnType<typeof parseDurable>,
-  _printing: { readonly count: number; readonly signal: AbortSignal; readonly format: Format },
+/**
+ * Prints the records of a durable subscription and acknowledges each once standard output has taken it, until the signal fires or `count`
+ * are printed. What was acknowledged is settled when it returns. Returns how many were printed.
+ */
+export async function printDurable(
+  env: CliEnv,
+  client: FedgateClient,
+  pattern: string,
+  durable: DurableSubscribeOptions,
+  printing: { readonly count: number; readonly signal: AbortSignal; readonly format: Format; readonly json: boolean },
 ): Promise<number> {
-  return Promise.reject(
-    new FedgateError('FEATURE_UNSUPPORTED', '--durable needs a consumer, which the SDK does not have yet'),
+  const printer = new Printer(env, printing);
+  const subscription = client.subscribe(pattern, {
+    ...durable,
+    credit: Math.min(printing.count, CREDIT),
+    onNotice: (notice: DurableNotice) => printer.tell(notice),
+  });
+  subscription.opened.then(
+    ({ offset, created }) =>
+      say(
+        env,
+        `fedgate: subscription ${durable.durable} ${created ? 'made' : 'goes on'} at offset ${formatCount(offset)}`,
+      ),
+    () => undefined,
   );
+  try {
+    // The signal does not end the subscription: what is being printed at that moment is still to be acknowledged.
+    for await (const batch of untilAborted(subscription.batches(), printing.signal)) {
+      await printer.print(batch);
+      if (printer.done) break;
+    }
+  } finally {
+    await subscription.drain();
+  }
+  await printer.settled();
+  if (env.signal.aborted) say(env, `fedgate: ${printer.describe()}`);
+  return printer.printed;
+}
+
+/** What a source yields before the signal fires. The source itself goes on and is for the caller to end. */
+async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  const iterator = source[Symbol.asyncIterator]();
+  let wake: () => void = () => undefined;
+  const stop = (): void => wake();
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    while (!signal.aborted) {
+      // A promise for each step: one for all would hold what waits for it until the end.
+      const aborted = new Promise<undefined>(resolve => {
+        wake = () => resolve(undefined);
+      });
+      const step = await Promise.race([iterator.next(), aborted]);
+      if (step === undefined || step.done) return;
+      yield step.value;
+    }
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
 }

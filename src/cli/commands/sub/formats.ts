@@ -1,17 +1,10 @@
-import type { Message } from '../../../client/index.js';
+import type { DurableMessage, Message } from '../../../client/index.js';
 import { LINE_END_HEADER } from '../../lines.js';
 import { payloadJson, shownPayload } from '../../shown.js';
 import { isoTime } from '../../times.js';
 
-/** What a durable subscription tells of a record besides. */
-export interface DurableFacts {
-  readonly offset: number;
-  /** 1: for the first time. */
-  readonly deliveryCount: number;
-  readonly storedMs: number;
-}
-
-export type Shown = Message & Partial<DurableFacts>;
+/** A record, with what a durable subscription tells of it besides. */
+export type Shown = Message & Partial<Pick<DurableMessage, 'offset' | 'deliveryCount' | 'storedTime'>>;
 
 /** Appends what is to be printed of a record. */
 export type Format = (message: Shown, out: (string | Uint8Array)[]) => void;
@@ -25,7 +18,7 @@ export const rawPayload: Format = (message, out) => {
 };
 
 export const jsonLine: Format = (message, out) => {
-  const { offset, deliveryCount, storedMs } = message;
+  const { offset, deliveryCount, storedTime } = message;
   const line = {
     channel: message.channel,
     sender: { org: message.senderOrg, node: message.senderNode },
@@ -34,7 +27,7 @@ export const jsonLine: Format = (message, out) => {
     ...(message.timeMs > 0 ? { time: isoTime(message.timeMs) } : {}),
     ...(message.contentType ? { contentType: message.contentType } : {}),
     ...(message.headers.size > 0 ? { headers: Object.fromEntries(message.headers) } : {}),
-    ...(offset === undefined ? {} : { offset, deliveryCount, storedTime: isoTime(storedMs ?? 0) }),
+    ...(offset === undefined ? {} : { offset, deliveryCount, storedTime }),
     ...payloadJson(message.payload),
   };
   out.push(`${JSON.stringify(line)}\n`);

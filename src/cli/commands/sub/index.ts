@@ -5,14 +5,15 @@ import { type CliEnv, say } from '../../env.js';
 import { EXIT } from '../../exit-codes.js';
 import { examples } from '../../help.js';
 import { type GatewayOptions, parseCount, withClient, withGatewayOptions } from '../../options.js';
-import { POSITION_HELP } from '../../position.js';
-import { type DurableOptions, parseDurable, printDurable } from './durable.js';
+import { printDurable } from './durable.js';
+import { type DurableFlags, parseDurable, withDurableOptions } from './durable-options.js';
 import { type Format, jsonLine, rawPayload, readableLine } from './formats.js';
 import { printLive } from './live.js';
 
-interface SubOptions extends GatewayOptions, DurableOptions {
+interface SubOptions extends GatewayOptions, DurableFlags {
   readonly count?: string;
   readonly raw?: boolean;
+  readonly json?: boolean;
   readonly timeout?: string;
 }
 
@@ -27,13 +28,8 @@ export function registerSub(program: Command, env: CliEnv): void {
       '--raw',
       'payloads only: each followed by a line feed, unless it is binary (application/octet-stream) or says it is no line',
     )
-    .option('--json', 'one JSON object per record')
-    .option('--durable <name>', 'a durable subscription, made when there is none: its position is kept by the gateway')
-    .option('--from <position>', `where a new durable subscription begins (default: latest): ${POSITION_HELP}`)
-    .option('--group', 'a new durable subscription is for several nodes: each record goes to one of them')
-    .option('--ack-wait <duration>', 'how long a record may be unacknowledged before it comes again (default: 30s)')
-    .option('--max-deliveries <n>', 'after how many deliveries a record becomes a dead letter (default: 10)');
-  withGatewayOptions(command)
+    .option('--json', 'one JSON object per record');
+  withGatewayOptions(withDurableOptions(command))
     .addHelpText(
       'after',
       `${examples(
@@ -53,7 +49,7 @@ async function subscribe(env: CliEnv, pattern: string, options: SubOptions): Pro
     options.timeout === undefined ? undefined : AbortSignal.timeout(parseDuration(options.timeout, '--timeout'));
   const durable = parseDurable(options, Date.now());
   const signal = timeout ? AbortSignal.any([env.signal, timeout]) : env.signal;
-  const printing = { count, signal, format };
+  const printing = { count, signal, format, json: options.json === true };
   const printed = await withClient(env, options, client =>
     durable ? printDurable(env, client, pattern, durable, printing) : printLive(env, client, pattern, printing),
   );

@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
-import { DurableServiceService } from '../../../../gen/ts/fedgate/gateway/v1/durable_service.js';
 import { type CliEnv, print, printJson } from '../../env.js';
 import { examples } from '../../help.js';
-import { askDurable, type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
+import { type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
 
 export function registerDelete(subs: Command, env: CliEnv): void {
   const command = subs
@@ -16,7 +15,7 @@ export function registerDelete(subs: Command, env: CliEnv): void {
 }
 
 async function remove(env: CliEnv, name: string, options: GatewayOptions & { json?: boolean }): Promise<void> {
-  await withClient(env, options, client => askDurable(client, DurableServiceService.deleteSubscription, { name }));
+  await withClient(env, options, client => client.durable.deleteSubscription(name));
   if (options.json) return printJson(env, { deleted: name });
   await print(env, `${name} is deleted; its consumers' streams are ended`);
 }

@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
-import { DurableServiceService } from '../../../../gen/ts/fedgate/gateway/v1/durable_service.js';
 import { type CliEnv, print, printJson, say } from '../../env.js';
 import { examples } from '../../help.js';
-import { askDurable, type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
+import { type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
 import { subscriptionJson, subscriptionsTable } from './text.js';
 
 export function registerList(subs: Command, env: CliEnv): void {
@@ -19,9 +18,7 @@ export function registerList(subs: Command, env: CliEnv): void {
 }
 
 async function list(env: CliEnv, options: GatewayOptions & { json?: boolean }): Promise<void> {
-  const { subscriptions } = await withClient(env, options, client =>
-    askDurable(client, DurableServiceService.listSubscriptions, {}),
-  );
+  const subscriptions = await withClient(env, options, client => client.durable.listSubscriptions());
   if (options.json) return printJson(env, subscriptions.map(subscriptionJson));
   if (subscriptions.length === 0)
     return say(env, 'there are no durable subscriptions; `fedgate sub PATTERN --durable NAME` makes one');

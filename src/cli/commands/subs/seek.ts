@@ -1,10 +1,8 @@
 import type { Command } from 'commander';
-import { DurableServiceService } from '../../../../gen/ts/fedgate/gateway/v1/durable_service.js';
-import { FedgateError } from '../../../errors.js';
 import { formatCount } from '../../counts.js';
 import { type CliEnv, print, printJson } from '../../env.js';
 import { examples } from '../../help.js';
-import { askDurable, type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
+import { type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
 import { POSITION_HELP, parsePosition } from '../../position.js';
 import { backlog, subscriptionJson } from './text.js';
 
@@ -36,10 +34,7 @@ async function seek(
   options: GatewayOptions & { json?: boolean },
 ): Promise<void> {
   const position = parsePosition(text, 'position', Date.now());
-  const { subscription } = await withClient(env, options, client =>
-    askDurable(client, DurableServiceService.seekSubscription, { name, position }),
-  );
-  if (!subscription) throw new FedgateError('INTERNAL', 'the gateway answered without the subscription');
+  const subscription = await withClient(env, options, client => client.durable.seekSubscription(name, position));
   if (options.json) return printJson(env, subscriptionJson(subscription));
   await print(
     env,

@@ -1,9 +1,7 @@
 import type { Command } from 'commander';
-import { DurableServiceService } from '../../../../gen/ts/fedgate/gateway/v1/durable_service.js';
-import { FedgateError } from '../../../errors.js';
 import { type CliEnv, print, printJson } from '../../env.js';
 import { examples } from '../../help.js';
-import { askDurable, type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
+import { type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
 import { describeSubscription, subscriptionJson } from './text.js';
 
 export function registerShow(subs: Command, env: CliEnv): void {
@@ -21,10 +19,7 @@ export function registerShow(subs: Command, env: CliEnv): void {
 }
 
 async function show(env: CliEnv, name: string, options: GatewayOptions & { json?: boolean }): Promise<void> {
-  const { subscription } = await withClient(env, options, client =>
-    askDurable(client, DurableServiceService.getSubscription, { name }),
-  );
-  if (!subscription) throw new FedgateError('INTERNAL', 'the gateway answered without the subscription');
+  const subscription = await withClient(env, options, client => client.durable.getSubscription(name));
   if (options.json) return printJson(env, subscriptionJson(subscription));
   await print(env, describeSubscription(subscription, Date.now()));
 }
