@@ -1,4 +1,4 @@
-import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
+import { createPrivateKey, type KeyObject, randomBytes, X509Certificate } from 'node:crypto';
 import { Outboxes, type OutboxesOptions } from '../../src/durable/outbox/outboxes.js';
 import type { ManagedOutbox, OutboxEvent, OutgoingRecords } from '../../src/durable/types.js';
 import type { FedgateError } from '../../src/errors.js';
@@ -22,6 +22,7 @@ export const GLOBEX = 'GLOBEX' as OrgName;
 export interface TestIdentity {
   readonly org: OrgName;
   readonly pair: KeyAndCertificate;
+  readonly key: KeyObject;
   readonly identity: Identity;
 }
 
@@ -50,7 +51,7 @@ export async function issueTestIdentity(org: OrgName): Promise<TestIdentity> {
     publicKey: leaf.publicKey,
     notAfterMs: Date.parse(leaf.validTo),
   };
-  return { org, pair, identity };
+  return { org, pair, key: createPrivateKey(pair.key), identity };
 }
 
 /** The durable half of a gateway: a store, outboxes and an inbox, without the doors. */
@@ -80,7 +81,7 @@ export class DurableSide {
     const outboxes = await Outboxes.open({
       store,
       self: { federation: FEDERATION, org: me.org, gateway: 'gw1' },
-      signingKey: createPrivateKey(me.pair.key),
+      signingKey: me.key,
       certificate: me.pair.certificate,
       limits: { outboxBytes: 64 * 1024 * 1024, keepSentMs: 7 * 86_400_000, keepSentBytes: 64 * 1024 * 1024 },
       now: Date.now,
@@ -126,7 +127,7 @@ export class DurableSide {
     this.session = new DurableSession({
       host: this.host,
       self: this.self,
-      signingKey: createPrivateKey(this.me.pair.key),
+      signingKey: this.me.key,
       peer: peer.identity,
       lane,
       hello,
