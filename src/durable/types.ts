@@ -239,14 +239,20 @@ export interface Log {
   /** The oldest offset that is held, and the one that the next record gets. */
   readonly first: number;
   readonly end: number;
-  /** Entries that match from an offset on, in order, at most so many, and the offset to go on from. Never waits for new ones. */
+  /**
+   * Entries that match from an offset on, in order, at most so many, and the offset to go on from. Never waits for new ones. There may be
+   * none although `next` is before `end`: a bounded piece of the log was gone through. A gap without a channel matches every pattern.
+   */
   read(
     from: number,
     pattern: Pattern,
     limit: number,
   ): Promise<{ readonly entries: readonly LogEntry[]; readonly next: number }>;
-  /** The records of an entry, digest checked; undefined when they are lost for good (the entry then has become a gap). */
-  records(entry: LogEntry): Promise<RecordBlock | undefined>;
+  /**
+   * The records of an entry, digest checked; undefined when they are lost for good (the entry then has become a gap) or were trimmed. When
+   * they went bad on the disk and their origin cannot be reached, this waits for it; the signal ends that, with CANCELLED.
+   */
+  records(entry: LogEntry, signal?: AbortSignal): Promise<RecordBlock | undefined>;
   /** The first offset that was stored at or after a time. */
   offsetAt(timeMs: number): Promise<number>;
   /** Hears of each entry once it is on stable storage, in order. Returns the way to stop that. */
