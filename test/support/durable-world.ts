@@ -21,7 +21,7 @@ interface Call {
  */
 export class DurableWorld {
   readonly #identities: { readonly [name in Name]: TestIdentity };
-  readonly #sides: { [name in Name]: DurableSide };
+  readonly #sides: { [name in Name]: DurableSide<TestStore> };
   readonly #backups: { [name in Name]?: { open: (nowMs: number) => TestStore; stored: ReadonlySet<number> } } = {};
   /** Whether publishes carry a producer's sequence, and are repeated until they are stored. */
   readonly #repeats: boolean;
@@ -36,7 +36,7 @@ export class DurableWorld {
 
   private constructor(
     identities: { readonly [name in Name]: TestIdentity },
-    sides: { [name in Name]: DurableSide },
+    sides: { [name in Name]: DurableSide<TestStore> },
     repeats: boolean,
   ) {
     this.#identities = identities;
@@ -143,12 +143,12 @@ export class DurableWorld {
 
   close(): void {
     this.cut();
-    for (const name of ['acme', 'globex'] as const) this.#sides[name].outboxes.close();
+    for (const name of ['acme', 'globex'] as const) void this.#sides[name].close();
   }
 
   /** The numbers on GLOBEX's disk, in the order of its log. */
   async received(): Promise<number[]> {
-    return (await this.#sides.globex.inbox.lines()).flatMap(({ texts }) => texts.map(Number));
+    return (await this.#sides.globex.texts()).map(Number);
   }
 
   // ---- how it happens -------------------------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ export class DurableWorld {
   }
 
   /** Whoever is told that it was received must find it there. */
-  #watch(number: number, position: Stored, side: DurableSide): void {
+  #watch(number: number, position: Stored, side: DurableSide<TestStore>): void {
     side
       .to(GLOBEX)
       .received(position, new AbortController().signal)
@@ -211,11 +211,11 @@ export class DurableWorld {
     this.#epoch = epoch;
   }
 
-  #end(name: Name): DurableSide {
+  #end(name: Name): DurableSide<TestStore> {
     this.cut();
     const old = this.#sides[name];
     this.#note(old);
-    old.outboxes.close();
+    void old.close();
     if (name === 'acme') for (const call of this.calls) if (call.state === 'open') call.state = 'failed';
     return old;
   }
@@ -227,7 +227,7 @@ export class DurableWorld {
     store.manual = true;
   }
 
-  #note({ alarms, me }: DurableSide): void {
+  #note({ alarms, me }: DurableSide<TestStore>): void {
     for (const alarm of alarms) this.violations.push(`alarm at ${me.org}: ${alarm.reason} ${alarm.message}`);
   }
 
