@@ -13,7 +13,7 @@ import { EXIT } from '../../src/cli/exit-codes.js';
 import { FedgateError } from '../../src/errors.js';
 import { toRpcStatus } from '../../src/transport/status.js';
 import { type CommandSettings, fedgate } from '../support/cli.js';
-import { startFakeGateway } from '../support/fake-gateway.js';
+import { startFakeGateway } from '../support/fake-durable-service.js';
 import type { TestScope } from '../support/registry.js';
 
 type Answer = (frame: PublishStreamRequest) => Parameters<typeof PublishResult.fromPartial>[0];
