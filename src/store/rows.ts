@@ -65,7 +65,7 @@ const options = (path: string, readOnly: boolean) => ({
 /** Rows in an LMDB environment: read at once from what is committed, written in transactions that are synced. */
 export class Rows {
   readonly #path: string;
-  /** Undefined: it could not be opened again after a failure. The next write tries to. */
+  /** Undefined: closed, or it could not be opened again after a failure. The next write tries to. */
   #env: Env | undefined;
   /** False after a failure, until it is opened again, and when it is only read. */
   #writable: boolean;
@@ -153,12 +153,14 @@ export class Rows {
 
   async close(): Promise<void> {
     await this.#reopening;
-    await this.#env?.close();
+    const env = this.#env;
+    this.#env = undefined;
+    await env?.close();
   }
 
   get #open(): Env {
     if (this.#env) return this.#env;
-    throw new FedgateError('STORE_FAILED', 'the rows could not be opened again', { retryAfterMs: RETRY_MS });
+    throw new FedgateError('STORE_FAILED', 'the rows are not open', { retryAfterMs: RETRY_MS });
   }
 
   /** Throws STORE_DAMAGED for whatever LMDB says while it reads. */
