@@ -36,12 +36,6 @@ export async function takeLock(folder: string): Promise<Lock> {
   return { release: () => unlink(path).catch(() => undefined) };
 }
 
-/** Whether a living process has the store. */
-export async function isLocked(folder: string): Promise<boolean> {
-  const text = await readIfThere(join(folder, NAME));
-  return text !== undefined && (await aliveOwner(text)) !== undefined;
-}
-
 /** Losing this race several times means that others keep winning it. */
 const ATTEMPTS = 5;
 
