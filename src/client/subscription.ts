@@ -9,29 +9,13 @@ import { Fifo } from '../fifo.js';
 import { fromGrpcError } from '../transport/status.js';
 import { type DeliveryFrame, readDelivery } from '../wire/messaging-frames.js';
 import { FieldReader } from '../wire/reader.js';
-import { ReceivedRecord } from '../wire/record-codec.js';
+import { Message } from './message.js';
 
 export interface SubscribeOptions {
   /** Ends the subscription; the iteration then ends without an error. */
   readonly signal?: AbortSignal | undefined;
   /** Hears when records were lost to this subscription: dropped at a full queue, or published while it was not connected. */
   readonly onLoss?: (loss: { readonly records: number | undefined; readonly why: 'slow' | 'disconnected' }) => void;
-}
-
-/** A record with where it came from. */
-export class Message extends ReceivedRecord {
-  readonly channel: string;
-  /** The organisation of the publisher, as verified by the own gateway. */
-  readonly senderOrg: string;
-  /** The node that published, as verified by its organisation's gateway. */
-  readonly senderNode: string;
-
-  constructor(bytes: Buffer, start: number, end: number, { channel, senderOrg, senderNode }: DeliveryFrame) {
-    super(bytes, start, end);
-    this.channel = channel;
-    this.senderOrg = senderOrg;
-    this.senderNode = senderNode;
-  }
 }
 
 /** Records of one channel from one publisher that arrived together; at least one. */
@@ -91,7 +75,7 @@ export class LiveClientSubscription implements Subscription {
   readonly #host: SubscriptionHost;
   readonly #pattern: string;
   readonly #options: SubscribeOptions;
-  readonly #onClose: () => void;
+  readonly #siblings: Set<LiveClientSubscription>;
   readonly #frames = new Fifo<DeliveryFrame>();
   #bufferedBytes = 0;
   #call: ClientReadableStream<Buffer> | undefined;
@@ -104,9 +88,15 @@ export class LiveClientSubscription implements Subscription {
   #rejectOpened!: (error: unknown) => void;
   readonly #onAbort = (): void => this.close();
 
-  constructor(host: SubscriptionHost, pattern: string, options: SubscribeOptions, onClose: () => void) {
+  /** `siblings` holds it while it is open. */
+  constructor(
+    host: SubscriptionHost,
+    pattern: string,
+    options: SubscribeOptions,
+    siblings: Set<LiveClientSubscription>,
+  ) {
     this.#host = host;
-    this.#onClose = onClose;
+    this.#siblings = siblings;
     this.#pattern = pattern;
     this.#options = options;
     this.opened = new Promise((resolve, reject) => {
@@ -118,6 +108,7 @@ export class LiveClientSubscription implements Subscription {
     if (options.signal?.aborted) this.close();
     else {
       options.signal?.addEventListener('abort', this.#onAbort, { once: true });
+      siblings.add(this);
       this.#start();
     }
   }
@@ -140,7 +131,7 @@ export class LiveClientSubscription implements Subscription {
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
     this.#call?.cancel();
     this.#call = undefined;
-    this.#onClose();
+    this.#siblings.delete(this);
     this.#rejectOpened(new FedgateError('CANCELLED', 'the subscription was closed'));
     this.#wake?.();
   }

@@ -9,6 +9,7 @@ import type { OrgName } from '../../src/identity/names.js';
 import { orgFolder } from '../../src/identity/org-folder.js';
 import { LANE } from '../../src/link/hello.js';
 import { encodeBatchFrame } from '../../src/wire/lane-frames.js';
+import { EMPTY_BLOCK } from '../../src/wire/records.js';
 import {
   ask,
   authorityOf,
@@ -22,6 +23,7 @@ import {
   recordBlock,
 } from '../support/attack.js';
 import { startTestOrg, type TestOrg, take } from '../support/federation.js';
+import { LIVE } from '../support/live.js';
 import { heldBytes } from '../support/memory.js';
 import { FEDERATION, joinOrg, startTestRegistry } from '../support/registry.js';
 
@@ -65,7 +67,7 @@ const attack = (title: string, run: (t: ExecutionContext, scene: Scene) => Promi
   test.serial(title, async t => {
     scene.globex.events.length = 0;
     await run(t, scene);
-    const { subscribers } = await scene.honest.publish('pubsub://GLOBEX/orders/proof', 'still here');
+    const { subscribers } = await scene.honest.publish('pubsub://GLOBEX/orders/proof', 'still here', LIVE);
     t.true(subscribers >= 0, 'the gateway still serves others');
   });
 
@@ -198,7 +200,7 @@ attack('hostile peer: an outcome for a batch never sent ends the link with FRAME
 
 attack('hostile peer: a refusal with broken or endless details still settles the publish', async (t, { acme, erp }) => {
   const link = await acme.link();
-  const report = erp.publish('pubsub://ACME/orders/x', 'for you');
+  const report = erp.publish('pubsub://ACME/orders/x', 'for you', LIVE);
   await link.mail.until(bytes => (bytes.includes('for you') ? true : undefined));
   const typeUrl = 'type.googleapis.com/google.rpc.ErrorInfo';
   const error = { code: 7, message: 'x'.repeat(1_000_000), details: [{ typeUrl, value: Buffer.from([0xff, 0xff]) }] };
@@ -212,7 +214,7 @@ attack(
   'hostile peer: a link that ends before the answer leaves the publish with OUTCOME_UNKNOWN',
   async (t, { acme, erp }) => {
     const link = await acme.link();
-    const report = t.throwsAsync<FedgateError>(erp.publish('pubsub://ACME/orders/x', 'for you'));
+    const report = t.throwsAsync<FedgateError>(erp.publish('pubsub://ACME/orders/x', 'for you', LIVE));
     await link.mail.until(bytes => (bytes.includes('for you') ? true : undefined));
     link.control.call.cancel();
     t.is((await report)?.reason, 'OUTCOME_UNKNOWN');
@@ -340,8 +342,10 @@ attack('hostile peer: bytes that are no frame end an open link with FRAME_MALFOR
     () => Buffer.from('ffffffffffffffffffffff', 'hex'),
     link => link.batch().subarray(0, -1),
     link => Buffer.concat([link.batch(), link.batch()]),
-    // A kind of frame that is not known: field 9 of LaneFrame.
-    () => Buffer.from([0x0a, 0x02, 0x4a, 0x00]),
+    // A kind of frame that is not known: field 15 of LaneFrame.
+    () => Buffer.from([0x0a, 0x02, 0x7a, 0x00]),
+    // Records are held back in durable streams only.
+    link => encodeBatchFrame({ ...link.seal(), records: EMPTY_BLOCK, withheld: 1 }),
     // An unknown field in the batch: field 7.
     () => Buffer.from([0x0a, 0x05, 0x2a, 0x03, 0x3a, 0x01, 0x00]),
     // Records without header and signature.

@@ -25,7 +25,7 @@ export class MemoryDisk {
 
 /** The contract of the store, in memory: changes are committed in order, one group per turn of the event loop. */
 export class MemoryStore implements Store {
-  readonly id = Buffer.alloc(16, 7);
+  readonly id: Buffer = Buffer.alloc(16, 7);
   restoredMs = 0;
   health: StoreHealth = { state: 'ok', problem: '' };
   readonly disk: MemoryDisk;

@@ -106,6 +106,7 @@ export class Holds {
   settle(channel: Channel, entry: HeldEntry, counted: boolean, stored: boolean): void {
     // Subscriptions may have come and gone meanwhile.
     const held = stored && this.#isHeld(channel, endOf(entry), undefined);
+    if (held) this.#walk();
     if (held === counted) return;
     this.#add(channel, entry.senderOrg, held ? entry.bytes : -entry.bytes);
     if (!held) this.#changed();
@@ -118,10 +119,11 @@ export class Holds {
     return Math.max(0, room);
   }
 
-  /** Whether so many bytes more of a channel would be over a cap. */
+  /** Whether so many bytes more of a channel would be over a cap. Where nothing is held anything fits, or what is large never would. */
   full(org: string, channel: Channel | undefined, bytes: number): boolean {
-    if (this.heldOf(org) + bytes > this.#limits.bytesPerPeer) return true;
-    return channel !== undefined && bytes > this.#left(channel);
+    const held = this.heldOf(org);
+    if (held > 0 && held + bytes > this.#limits.bytesPerPeer) return true;
+    return channel !== undefined && channel.held > 0 && bytes > this.#left(channel);
   }
 
   heldOf(org: string): number {
@@ -154,8 +156,7 @@ export class Holds {
   }
 
   #walk(): void {
-    if (this.#walking || this.#closed) return;
-    if (!this.#next()) return;
+    if (this.#walking || this.#closed || !this.#next()) return;
     this.#walking = this.#walkAll()
       .catch(error => this.#problem(error))
       .finally(() => {

@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto';
 import type { FedgateError } from '../../errors.js';
 import type { OrgName } from '../../identity/names.js';
 import type { Pattern } from '../../messaging/address.js';
-import { Change, type Store } from '../../store/store.js';
+import type { Change, Store } from '../../store/store.js';
 import type { RecordBlock } from '../../wire/records.js';
 import { IdempotencyTable } from '../idempotency.js';
 import type {
@@ -16,16 +15,16 @@ import type {
   StreamPosition,
 } from '../types.js';
 import { type Channel, Channels, type RetentionRule } from './channels.js';
-import { type HeldEntry, NO_PROOF } from './entry.js';
+import type { HeldEntry } from './entry.js';
 import { type HoldLimits, Holds } from './holds.js';
 import { LocalPublishes } from './local-publishes.js';
 import { type AskOrigin, Quarantine, type QuarantineEvent } from './quarantine.js';
 import { LogReader } from './reader.js';
+import { Receiver } from './receiver.js';
 import { Recent } from './recent.js';
 import { Retention } from './retention.js';
-import { isAfter, Streams } from './streams.js';
-import { CERTIFICATE } from './tables.js';
-import { findEnd, LogWriter, type Numbered } from './writer.js';
+import { Streams } from './streams.js';
+import { findEnd, LogWriter } from './writer.js';
 
 export type InboxLogEvent =
   | QuarantineEvent
@@ -54,8 +53,6 @@ export interface InboxLogOptions {
 /** Retention looks at the clock so often; ids are forgotten at every sixtieth look. */
 const TICK_MS = 1_000;
 const TICKS_PER_PRUNE = 60;
-/** Certificates that are known to be stored: those of every gateway of a large federation. */
-const MAX_CERTIFICATES = 4_096;
 
 /**
  * The log of an organisation: what arrived from others and what its own nodes published durably, in one order. Whatever it tells is on
@@ -69,17 +66,16 @@ export class InboxLog implements Inbox, Log {
   readonly #recent: Recent;
   readonly #reader: LogReader;
   readonly #holds: Holds;
-  readonly #writer: LogWriter;
+  readonly #receiver: Receiver;
   readonly #quarantine: Quarantine;
   readonly #retention: Retention;
   readonly #publishes: LocalPublishes;
   readonly #idempotency: IdempotencyTable;
-  readonly #certificates = new Set<string>();
   readonly #appendListeners = new Set<(entry: LogEntry) => void>();
   readonly #roomListeners = new Set<() => void>();
   readonly #stop = new AbortController();
   readonly #offHealth: () => void;
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
   #ticks = 0;
   #pruning: Promise<void> | undefined;
 
@@ -109,7 +105,7 @@ export class InboxLog implements Inbox, Log {
       problem: error => onEvent({ kind: 'failed', what: 'count', error }),
     });
     const holds = this.#holds;
-    this.#writer = new LogWriter({
+    const writer = new LogWriter({
       store,
       channels,
       holds,
@@ -120,12 +116,12 @@ export class InboxLog implements Inbox, Log {
       appended: (entry, channel) => this.#appended(entry, channel),
       reset: () => streams.reset(),
     });
-    const writer = this.#writer;
-    this.#quarantine = new Quarantine({ store, channels, recent, refetch, onEvent });
-    this.#retention = new Retention({ store, channels, holds, writer, quarantine: this.#quarantine, bounds, now });
+    this.#receiver = new Receiver(writer, streams);
+    const quarantine = new Quarantine({ store, channels, recent, refetch, onEvent });
+    this.#quarantine = quarantine;
+    this.#retention = new Retention({ store, channels, holds, writer, quarantine, recent, bounds, now });
     this.#publishes = new LocalPublishes({ ownOrg: options.ownOrg, writer, holds, channels, idempotency, now });
     this.#offHealth = store.onHealth(() => this.#roomChanged());
-    this.#timer = setInterval(() => this.#tick(), TICK_MS).unref();
   }
 
   static async open(options: InboxLogOptions): Promise<InboxLog> {
@@ -134,6 +130,14 @@ export class InboxLog implements Inbox, Log {
     const streams = await Streams.open(store);
     const idempotency = await IdempotencyTable.open({ store, scope: 'log', now });
     return new InboxLog(options, channels, streams, idempotency, await findEnd(store));
+  }
+
+  /**
+   * Retention begins. To be called once every durable subscription has said what it holds: before, the log cannot know what is needed and
+   * removes nothing.
+   */
+  start(): void {
+    this.#timer ??= setInterval(() => this.#tick(), TICK_MS).unref();
   }
 
   get first(): number {
@@ -154,45 +158,13 @@ export class InboxLog implements Inbox, Log {
     return this.#streams.watermark(from);
   }
 
-  async receive(batch: ReceivedDurable, extra?: (change: Change) => void): Promise<void> {
-    // Nothing is awaited before the change is handed in: the order of the calls is that of the log.
-    const { from, epoch, sequence, header, refusal } = batch;
-    const position = { epoch, sequence };
-    this.#streams.check(from, position);
-    const change = new Change();
-    const numbered = extra || refusal ? [] : [this.#add(change, batch)];
-    this.#streams.move(change, from, position);
-    this.#streams.remember(change, from, position, { headerSha256: sha256(header), refusal });
-    extra?.(change);
-    const certificate = this.#keepCertificate(change, batch.certificate);
-    await this.#writer.commit(change, numbered, () => {
-      this.#streams.committed(from, position);
-      this.#certificates.add(certificate);
-    });
+  receive(batch: ReceivedDurable, extra?: (change: Change) => void): Promise<void> {
+    return this.#receiver.receive(batch, extra);
   }
 
   async skip(from: StreamId, to: StreamPosition): Promise<void> {
     const after = this.#streams.watermark(from);
-    if (after && !isAfter(to, after)) return;
-    const change = new Change();
-    const reason = `batches of ${from.org}/${from.gateway} up to ${to.sequence} were forgotten when this gateway's store was restored`;
-    const gap: Omit<HeldEntry, 'offset' | 'storedMs' | 'body'> = {
-      count: 1,
-      // Which channels they were for is not known.
-      channel: '',
-      senderOrg: from.org,
-      senderNode: '',
-      expireMs: 0,
-      bytes: 0,
-      gap: { kind: 'gap', reason },
-      stream: { from, ...to },
-      notifyConsumed: false,
-      contentSha256: Buffer.alloc(0),
-    };
-    const numbered = this.#writer.add(change, gap, undefined, NO_PROOF);
-    this.#streams.move(change, from, to);
-    await this.#writer.commit(change, [numbered], () => this.#streams.committed(from, to));
-    this.#options.onEvent({ kind: 'skipped', from, after, to });
+    if (await this.#receiver.skip(from, to)) this.#options.onEvent({ kind: 'skipped', from, after, to });
   }
 
   remembered(
@@ -210,6 +182,11 @@ export class InboxLog implements Inbox, Log {
 
   room(from: StreamId): number {
     return this.#store.health.state === 'ok' ? this.#holds.room(from.org) : 0;
+  }
+
+  /** Bytes of an organisation that durable subscriptions have not passed. */
+  heldBytes(org: string): number {
+    return this.#holds.heldOf(org);
   }
 
   onRoom(listener: () => void): () => void {
@@ -277,32 +254,6 @@ export class InboxLog implements Inbox, Log {
     await this.#pruning;
   }
 
-  #add(change: Change, batch: ReceivedDurable): Numbered {
-    const { from, epoch, sequence, withheld, header, signature, certificate } = batch;
-    const records = withheld ? undefined : batch.records;
-    const draft = {
-      count: batch.recordCount,
-      channel: batch.channel,
-      senderOrg: from.org,
-      senderNode: batch.senderNode,
-      expireMs: batch.expireMs,
-      bytes: records?.bytes.length ?? 0,
-      gap: withheld && WITHHELD[withheld],
-      stream: { from, epoch, sequence },
-      notifyConsumed: batch.notifyConsumed,
-      contentSha256: batch.contentSha256,
-    };
-    return this.#writer.add(change, draft, records, { header, signature, certificateSha256: certificate.sha256 });
-  }
-
-  /** Written again after a restart, and until a change with it is committed: the row is the same. */
-  #keepCertificate(change: Change, { sha256: digest, der }: ReceivedDurable['certificate']): string {
-    const name = digest.toString('latin1');
-    if (this.#certificates.size > MAX_CERTIFICATES) this.#certificates.clear();
-    if (!this.#certificates.has(name)) change.put(CERTIFICATE, digest, der);
-    return name;
-  }
-
   async #find(entry: LogEntry): Promise<Pick<HeldEntry, 'body' | 'contentSha256'>> {
     const found = await this.#reader.get(entry.offset);
     return found?.entry ?? { body: undefined, contentSha256: Buffer.alloc(0) };
@@ -310,7 +261,7 @@ export class InboxLog implements Inbox, Log {
 
   #appended(entry: LogEntry, channel: Channel): void {
     for (const listener of this.#appendListeners) listener(entry);
-    if (this.#retention.isDue(channel)) this.#background('trim', this.#retention.trim(channel));
+    if (this.#timer && this.#retention.isDue(channel)) this.#background('trim', this.#retention.trim(channel));
   }
 
   #roomChanged(): void {
@@ -332,11 +283,4 @@ export class InboxLog implements Inbox, Log {
   }
 }
 
-const sha256 = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).digest();
 const isHeld = (entry: LogEntry): entry is HeldEntry => 'contentSha256' in entry;
-
-const WITHHELD = {
-  expired: { kind: 'expired', reason: 'their time to live was over before they could be sent' },
-  purged: { kind: 'gap', reason: "the sender's operator purged them" },
-  lost: { kind: 'gap', reason: "they could no longer be read from the sender's disk" },
-} as const;

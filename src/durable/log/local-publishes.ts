@@ -98,8 +98,11 @@ export class LocalPublishes {
   }
 
   async #commitAll(): Promise<void> {
-    while (this.#waiting.length > 0) await this.#commit(this.#takeWaiting());
-    this.#busy = false;
+    try {
+      while (this.#waiting.length > 0) await this.#commit(this.#takeWaiting());
+    } finally {
+      this.#busy = false;
+    }
   }
 
   #takeWaiting(): Publish[] {

@@ -100,12 +100,13 @@ export class LogReader {
     for (const name of names) {
       const start = await this.#startOf(LOG_CHANNEL, key(name), from);
       const range = { from: channelKey(name, start), to: channelKey(name, end) };
-      const rows = await this.#store.scan(LOG_CHANNEL, { ...range, limit });
+      // One more than asked for: the first may end before the offset.
+      const rows = await this.#store.scan(LOG_CHANNEL, { ...range, limit: limit + 1 });
       for (const row of rows) offsets.push(numberAt(row.key, row.key.length - 8));
-      if (rows.length === limit) complete = Math.min(complete, (offsets.at(-1) ?? 0) + 1);
+      if (rows.length > limit) complete = Math.min(complete, (offsets.at(-1) ?? 0) + 1);
     }
     offsets.sort((a, b) => a - b);
-    const wanted = offsets.filter(offset => offset < complete).slice(0, limit + 1);
+    const wanted = offsets.filter(offset => offset < complete).slice(0, limit + names.length);
     const found = await Promise.all(wanted.map(offset => this.get(offset)));
     const entries = found.flatMap(each => (each && endOf(each.entry) > from ? [each.entry] : [])).slice(0, limit);
     const last = entries.at(-1);

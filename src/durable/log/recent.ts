@@ -9,6 +9,7 @@ export const RECENT_ENTRIES = 16_384;
 interface Item {
   entry: HeldEntry;
   records: RecordBlock | undefined;
+  trimmed: boolean;
 }
 
 /** The newest entries without a hole, with their records. */
@@ -32,36 +33,50 @@ export class Recent {
   }
 
   add(entry: HeldEntry, records: RecordBlock | undefined): void {
-    this.#items.push({ entry, records: records && { ...records, bytes: owned(records.bytes) } });
+    this.#items.push({ entry, records: records && { ...records, bytes: owned(records.bytes) }, trimmed: false });
     this.#bytes += records?.bytes.length ?? 0;
     while (this.#bytes > RECENT_BYTES || this.#items.length - this.#head > RECENT_ENTRIES) this.#drop();
   }
 
   records(offset: number): RecordBlock | undefined {
-    const item = this.#items[this.#find(offset)];
-    return item?.entry.offset === offset ? item.records : undefined;
+    return this.#at(offset)?.records;
   }
 
   /** The entry became a gap, or moved on the disk. */
   replace(entry: HeldEntry): void {
-    const item = this.#items[this.#find(entry.offset)];
-    if (item?.entry.offset !== entry.offset) return;
+    const item = this.#at(entry.offset);
+    if (!item) return;
     item.entry = entry;
-    if (entry.gap) {
-      this.#bytes -= item.records?.bytes.length ?? 0;
-      item.records = undefined;
-    }
+    if (entry.gap) this.#dropRecords(item);
+  }
+
+  /** The entry is not in the log any more. */
+  trim(offset: number): void {
+    const item = this.#at(offset);
+    if (!item) return;
+    item.trimmed = true;
+    this.#dropRecords(item);
   }
 
   read(from: number, pattern: Pattern, limit: number, end: number): { entries: HeldEntry[]; next: number } {
     const entries: HeldEntry[] = [];
     for (let at = this.#find(from); at < this.#items.length; at++) {
-      const { entry } = this.#items[at] as Item;
-      if (!concerns(pattern, entry.channel)) continue;
+      const { entry, trimmed } = this.#items[at] as Item;
+      if (trimmed || !concerns(pattern, entry.channel)) continue;
       entries.push(entry);
       if (entries.length === limit) return { entries, next: endOf(entry) };
     }
     return { entries, next: end };
+  }
+
+  #at(offset: number): Item | undefined {
+    const item = this.#items[this.#find(offset)];
+    return item?.entry.offset === offset ? item : undefined;
+  }
+
+  #dropRecords(item: Item): void {
+    this.#bytes -= item.records?.bytes.length ?? 0;
+    item.records = undefined;
   }
 
   /** The place of the first entry that ends behind an offset. */
@@ -77,9 +92,9 @@ export class Recent {
   }
 
   #drop(): void {
-    const { entry, records } = this.#items[this.#head++] as Item;
-    this.#bytes -= records?.bytes.length ?? 0;
-    this.#from = endOf(entry);
+    const item = this.#items[this.#head++] as Item;
+    this.#dropRecords(item);
+    this.#from = endOf(item.entry);
     if (this.#head > 1024 && this.#head * 2 > this.#items.length) {
       this.#items = this.#items.slice(this.#head);
       this.#head = 0;

@@ -4,6 +4,7 @@ import { Change, type Store } from '../../store/store.js';
 import { type Channel, type Channels, channelKey, type FirstEntry } from './channels.js';
 import type { Holds } from './holds.js';
 import type { Quarantine } from './quarantine.js';
+import type { Recent } from './recent.js';
 import { LOG, LOG_CHANNEL } from './tables.js';
 import type { LogWriter } from './writer.js';
 
@@ -17,6 +18,7 @@ export class Retention {
   readonly #holds: Holds;
   readonly #writer: LogWriter;
   readonly #quarantine: Quarantine;
+  readonly #recent: Recent;
   readonly #bounds: { first: number; readonly end: number };
   readonly #now: () => number;
   readonly #due = new Set<Channel>();
@@ -29,6 +31,7 @@ export class Retention {
     readonly holds: Holds;
     readonly writer: LogWriter;
     readonly quarantine: Quarantine;
+    readonly recent: Recent;
     readonly bounds: { first: number; readonly end: number };
     readonly now: () => number;
   }) {
@@ -37,6 +40,7 @@ export class Retention {
     this.#holds = options.holds;
     this.#writer = options.writer;
     this.#quarantine = options.quarantine;
+    this.#recent = options.recent;
     this.#bounds = options.bounds;
     this.#now = options.now;
   }
@@ -86,28 +90,28 @@ export class Retention {
     const floor = this.#holds.floor(channel);
     const change = new Change();
     let bytes = 0;
-    let removed = 0;
-    let last = 0;
+    const removed: number[] = [];
     let left: FirstEntry | undefined;
     for (const { key: at, value } of rows) {
       const row = LogChannelRow.decode(value);
       const offset = numberAt(at, at.length - 8);
       const storedMs = Number(row.storedMs);
       const kept = channel.bytes - bytes <= channel.keepBytes && this.#now() - storedMs < channel.keepMs;
-      if (kept || offset + row.count > floor || removed === STEP || this.#quarantine.busy(offset)) {
+      if (kept || offset + row.count > floor || removed.length === STEP || this.#quarantine.busy(offset)) {
         left = { offset, end: offset + row.count, storedMs };
         break;
       }
       change.remove(LOG, key(offset)).remove(LOG_CHANNEL, at);
       if (row.body) change.release(row.body);
       bytes += row.bytes;
-      removed++;
-      last = offset;
+      removed.push(offset);
     }
-    if (removed === 0) return false;
+    const last = removed.at(-1);
+    if (last === undefined) return false;
     channel.trimmedTo = last;
     this.#writer.keepEnd(change);
     await this.#store.commit(change);
+    for (const offset of removed) this.#recent.trim(offset);
     // What came while this one was committed is its first now.
     if (!left && channel.newest > last) left = await this.#firstOf(channel);
     this.#channels.trimmed(channel, bytes, left);

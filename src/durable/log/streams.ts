@@ -2,7 +2,8 @@ import { RememberedRow, type StoredError, WatermarkRow } from '../../../gen/ts/f
 import { FedgateError, isReason } from '../../errors.js';
 import type { OrgName } from '../../identity/names.js';
 import { key, numberAt, prefixed } from '../../store/keys.js';
-import type { Change, Store } from '../../store/store.js';
+import type { Change, Row, Store } from '../../store/store.js';
+import { compare } from '../position.js';
 import type { RememberedBatch, StreamId, StreamPosition } from '../types.js';
 import { REMEMBERED, WATERMARK } from './tables.js';
 
@@ -20,12 +21,9 @@ interface Stream {
   forgotten: StreamPosition | undefined;
 }
 
-const MAX_STREAMS = 65_536;
+const PAGE = 1_000;
 const streamKey = ({ org, gateway }: StreamId): Buffer => key(org, gateway);
 const nameOf = ({ org, gateway }: StreamId): string => `${org}/${gateway}`;
-
-export const isAfter = (a: StreamPosition, b: StreamPosition): boolean =>
-  a.epoch === b.epoch ? a.sequence > b.sequence : a.epoch > b.epoch;
 
 /** How far each stream has come, and what was answered to its batches. */
 export class Streams {
@@ -39,14 +37,14 @@ export class Streams {
 
   static async open(store: Store): Promise<Streams> {
     const streams = new Streams(store);
-    for (const { key: at, value } of await store.scan(WATERMARK, { limit: MAX_STREAMS })) {
-      const [org = '', gateway = ''] = at.toString().split('\0');
-      const { epoch, sequence } = WatermarkRow.decode(value);
-      const stream = streams.#of({ org: org as OrgName, gateway });
-      stream.committed = { epoch, sequence: Number(sequence) };
-      stream.newest = stream.committed;
+    let from = Buffer.alloc(0);
+    for (;;) {
+      const rows = await store.scan(WATERMARK, { from, limit: PAGE });
+      for (const row of rows) streams.#load(row);
+      const last = rows.at(-1);
+      if (!last || rows.length < PAGE) return streams;
+      from = Buffer.concat([last.key, Buffer.of(0)]);
     }
-    return streams;
   }
 
   watermark(from: StreamId): StreamPosition | undefined {
@@ -121,14 +119,14 @@ export class Streams {
 
   confirmed(from: StreamId, position: StreamPosition): void {
     const stream = this.#of(from);
-    if (!stream.confirmed || isAfter(position, stream.confirmed)) stream.confirmed = position;
+    if (!stream.confirmed || compare(position, stream.confirmed) > 0) stream.confirmed = position;
   }
 
   #forget(change: Change, from: StreamId, { epoch, sequence }: StreamPosition): void {
     const stream = this.#of(from);
     const { confirmed, forgotten } = stream;
     const capped = { epoch, sequence: sequence - MAX_REMEMBERED };
-    const upTo = confirmed && isAfter(confirmed, capped) ? confirmed : capped;
+    const upTo = confirmed && compare(confirmed, capped) > 0 ? confirmed : capped;
     if (upTo.sequence <= 0) return;
     if (forgotten?.epoch === upTo.epoch && upTo.sequence - forgotten.sequence < FORGET_EVERY) return;
     stream.forgotten = upTo;
@@ -136,6 +134,14 @@ export class Streams {
       from: prefixed(streamKey(from)).from,
       to: rememberedKey(from, { epoch: upTo.epoch, sequence: upTo.sequence + 1 }),
     });
+  }
+
+  #load({ key: at, value }: Row): void {
+    const [org = '', gateway = ''] = at.toString().split('\0');
+    const { epoch, sequence } = WatermarkRow.decode(value);
+    const stream = this.#of({ org: org as OrgName, gateway });
+    stream.committed = { epoch, sequence: Number(sequence) };
+    stream.newest = stream.committed;
   }
 
   #of(from: StreamId): Stream {

@@ -105,7 +105,7 @@ export class Keeper {
     why: Withheld,
     change: Change,
   ): Promise<{ readonly batches: number; readonly records: number }> {
-    const { org, shared, state } = this.#core;
+    const { state } = this.#core;
     const done: StreamPosition[] = [];
     let records = 0;
     let bytes = 0;

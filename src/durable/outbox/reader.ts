@@ -52,7 +52,7 @@ export class Reader {
       let batch = this.#recent(at);
       if (!batch) {
         if (!piece || !this.#serves(piece, at)) {
-          piece = ahead ? await ahead : undefined;
+          piece = await ahead;
           if (!piece || !this.#serves(piece, at)) piece = await this.#load(at);
           ahead = this.#loadAhead(piece);
         }
