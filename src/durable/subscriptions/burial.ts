@@ -8,7 +8,7 @@ import type { Outcome, Shared } from './parts.js';
 import { lengthOf } from './ranges.js';
 
 export interface BurialOptions {
-  readonly shared: Pick<Shared, 'deadLetters' | 'notify' | 'onEvent'>;
+  readonly shared: Pick<Shared, 'deadLetters' | 'notify' | 'here' | 'onEvent'>;
   readonly name: string;
   readonly loaded: Loaded;
   readonly committer: Committer;
@@ -108,7 +108,8 @@ export class Burial {
   #told(segment: Segment): void {
     const { shared, name, tell } = this.#options;
     const { held, reason } = segment;
-    const { channel } = held.entry;
+    const { channel, stream } = held.entry;
+    if (!stream && held.deadLetter === undefined) shared.here.gaveUp(segment.first, segment.last, name, reason);
     if (held.lost !== undefined) tell(missingFrame(held, segment, false));
     else tell(deadLetteredFrame(segment, channel, reason));
     shared.onEvent({ kind: 'dead-lettered', name, records: lengthOf(segment), channel, reason });

@@ -3,6 +3,7 @@ import type { OrgName } from '../../identity/names.js';
 import type { Change, Store } from '../../store/store.js';
 import type { RecordBlock } from '../../wire/records.js';
 import type { Log, LogEntry } from '../types.js';
+import type { ConsumedHere } from './consumed-here.js';
 
 /** What subscriptions need of the rest of the gateway. */
 export interface SubscriptionParts {
@@ -96,6 +97,7 @@ export interface DeadLetterKeeper {
 export interface Shared extends SubscriptionParts {
   readonly ahead: { bytes: number };
   readonly told: ToldEntries;
+  readonly here: ConsumedHere;
 }
 
 /** The entries whose senders were told lately that they were consumed: by the first subscription to do so. */
@@ -103,6 +105,10 @@ export class ToldEntries {
   readonly #offsets = new Set<number>();
   /** As many as a busy hour brings with notices asked for; telling a sender twice does no harm. */
   static readonly MAX = 65_536;
+
+  has(offset: number): boolean {
+    return this.#offsets.has(offset);
+  }
 
   /** False: somebody did it before. */
   claim(offset: number): boolean {

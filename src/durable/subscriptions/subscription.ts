@@ -1,5 +1,7 @@
 import { FedgateError } from '../../errors.js';
+import type { Change } from '../../store/store.js';
 import { encodePlaced } from '../../wire/messaging-frames.js';
+import type { LogEntry } from '../types.js';
 import { Burial } from './burial.js';
 import { Committer } from './committer.js';
 import { busy, Consumer, type ConsumerHost, type ConsumerSink, type NackTerms, takenOver } from './consumer.js';
@@ -325,18 +327,25 @@ export class Subscription {
     if (held.open > 0) return;
     this.#loaded.unload(held);
     this.#forget(held);
-    const { stream, notifyConsumed, offset, senderOrg } = held.entry;
-    if (held.deadLetter !== undefined || held.spoiled || !stream || !notifyConsumed) return;
-    const { told, notify } = this.#shared;
-    const subscription = this.#definition.name;
+    const { notifyConsumed, offset, count } = held.entry;
+    if (held.deadLetter !== undefined || held.spoiled || !notifyConsumed) return;
+    const { told, here } = this.#shared;
     this.#committer.store(change => {
       if (!told.claim(offset)) return () => undefined;
-      const value = { streamEpoch: stream.epoch, sequence: BigInt(stream.sequence), subscription };
-      notify(change, senderOrg, { event: { $case: 'consumed', value } });
+      this.#tellSender(change, held.entry);
       return committed => {
-        if (!committed) told.release(offset);
+        if (committed) here.consumed(offset, count);
+        else told.release(offset);
       };
     });
+  }
+
+  /** Nodes of the own organisation are told by `here`. */
+  #tellSender(change: Change, { stream, senderOrg }: LogEntry): void {
+    if (!stream) return;
+    const subscription = this.#definition.name;
+    const value = { streamEpoch: stream.epoch, sequence: BigInt(stream.sequence), subscription };
+    this.#shared.notify(change, senderOrg, { event: { $case: 'consumed', value } });
   }
 
   /** A redriven dead letter is done with. */

@@ -4,6 +4,7 @@ import { PatternIndex } from '../../messaging/pattern.js';
 import { key, prefixed } from '../../store/keys.js';
 import { Change } from '../../store/store.js';
 import type { LogEntry } from '../types.js';
+import { ConsumedHere } from './consumed-here.js';
 import type { Consumer, ConsumerSink, NackTerms } from './consumer.js';
 import { DEFAULT_LIMITS, type Redriven, type Shared, type SubscriptionParts, ToldEntries } from './parts.js';
 import { beginningAt } from './position.js';
@@ -62,13 +63,15 @@ export class Subscriptions {
 
   /** Reads all rows and holds the log for them. Rejects with STORE_*. */
   static async open(options: SubscriptionsOptions): Promise<Subscriptions> {
+    const told = new ToldEntries();
     const subscriptions = new Subscriptions({
       ticks: () => performance.now(),
       onEvent: () => undefined,
       limits: DEFAULT_LIMITS,
       ...options,
       ahead: { bytes: 0 },
-      told: new ToldEntries(),
+      told,
+      here: new ConsumedHere(offset => told.has(offset)),
     });
     await subscriptions.#load();
     return subscriptions;
@@ -81,6 +84,14 @@ export class Subscriptions {
   /** Whether any subscription wants what is published on a channel. */
   wants(channel: string): boolean {
     return this.#matching(channel).length > 0;
+  }
+
+  /**
+   * Resolves when a subscription acknowledged records that were published in the own organisation, from this offset on. Rejects with
+   * DEAD_LETTERED, or the signal's reason.
+   */
+  consumedHere(offset: number, count: number, signal: AbortSignal): Promise<void> {
+    return this.#shared.here.wait(offset, count, signal);
   }
 
   get definitions(): readonly Definition[] {
