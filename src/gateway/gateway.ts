@@ -154,7 +154,9 @@ class RunningGateway implements Gateway {
     });
     this.#peers = this.#makePeers();
     const { durable, origin } = parts;
-    origin.ask = (from, position) => this.#peers.refetch(from, position);
+    // Who is no member any more will never answer.
+    origin.ask = async (from, position) =>
+      isMember(directory, from.org) ? this.#peers.refetch(from, position) : undefined;
     durable.outboxes.onWaiting(to => this.#peers.waiting(to));
     new LiveFeed({
       log: durable.inbox,
@@ -293,8 +295,7 @@ class RunningGateway implements Gateway {
   /** Something may be stored for whoever may be reached again one day: a member that is active or suspended. */
   #outboxOf(org: OrgName): Outbox {
     const { directory, durable } = this.#parts;
-    const state = directory.member(org)?.state;
-    if (state !== 'active' && state !== 'suspended') directory.activeMember(org);
+    if (!isMember(directory, org)) directory.activeMember(org);
     return durable.outboxes.of(org);
   }
 
@@ -398,4 +399,10 @@ class RunningGateway implements Gateway {
     };
     return diagnose(org, options, signal);
   }
+}
+
+/** Whether an organisation takes part, or may again one day. */
+function isMember(directory: Directory, org: string): boolean {
+  const state = directory.member(org)?.state;
+  return state === 'active' || state === 'suspended';
 }
