@@ -154,7 +154,9 @@ class RunningGateway implements Gateway {
     });
     this.#peers = this.#makePeers();
     const { durable, origin } = parts;
-    origin.ask = (from, position) => this.#peers.refetch(from, position);
+    // Who is no member any more will never answer.
+    origin.ask = async (from, position) =>
+      isMember(directory, from.org) ? this.#peers.refetch(from, position) : undefined;
     durable.outboxes.onWaiting(to => this.#peers.waiting(to));
     new LiveFeed({
       log: durable.inbox,
@@ -293,8 +295,7 @@ class RunningGateway implements Gateway {
   /** Something may be stored for whoever may be reached again one day: a member that is active or suspended. */
   #outboxOf(org: OrgName): Outbox {
     const { directory, durable } = this.#parts;
-    const state = directory.member(org)?.state;
-    if (state !== 'active' && state !== 'suspended') directory.activeMember(org);
+    if (!isMember(directory, org)) directory.activeMember(org);
     return durable.outboxes.of(org);
   }
 
@@ -309,8 +310,8 @@ class RunningGateway implements Gateway {
         org: membership.org,
         log: durable.inbox,
         outbox: org => this.#outboxOf(org),
-        wanted: () => false,
-        consumedHere: () => Promise.resolve(),
+        wanted: channel => durable.subscriptions.wants(channel),
+        consumedHere: (offset, count, signal) => durable.subscriptions.consumedHere(offset, count, signal),
         draining: this.#draining.signal,
       }),
       onPublished: records => this.#published.add(records),
@@ -320,6 +321,7 @@ class RunningGateway implements Gateway {
       messaging: {
         gateway: config.gateway,
         publisher,
+        subscriptions: durable.subscriptions,
         router: this.#router,
         access: this.#access,
         limits: { queueBytes, subscriptionsPerNode },
@@ -398,4 +400,10 @@ class RunningGateway implements Gateway {
     };
     return diagnose(org, options, signal);
   }
+}
+
+/** Whether an organisation takes part, or may again one day. */
+function isMember(directory: Directory, org: string): boolean {
+  const state = directory.member(org)?.state;
+  return state === 'active' || state === 'suspended';
 }

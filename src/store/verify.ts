@@ -15,6 +15,8 @@ export interface VerifyOptions {
   readonly bodies: boolean;
   /** By table, since only its owner can read its rows. */
   readonly verifiers: ReadonlyMap<Table, Verifier>;
+  /** Ends it early: it then rejects with the reason of the signal. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface VerifyFinding {
@@ -44,7 +46,7 @@ export const MAX_FINDINGS = 100;
  * Reads all rows of a store, and its bodies if wanted, while a gateway works with it. Changes nothing.
  * Throws STORE_DAMAGED when the rows cannot be read.
  */
-export async function verifyStore(folder: string, { bodies, verifiers }: VerifyOptions): Promise<VerifyReport> {
+export async function verifyStore(folder: string, { bodies, verifiers, signal }: VerifyOptions): Promise<VerifyReport> {
   const rows = await openRows(folder, { readOnly: true });
   const files = new Bodies(bodiesFolder(folder));
   try {
@@ -53,7 +55,10 @@ export async function verifyStore(folder: string, { bodies, verifiers }: VerifyO
     const check = new Check(rows, files);
     for (const table of rows.tables()) {
       const verifier = bodies ? verifiers.get(table) : undefined;
-      await eachRow(rows, table, row => check.row(table, row, verifier));
+      await eachRow(rows, table, row => {
+        signal?.throwIfAborted();
+        return check.row(table, row, verifier);
+      });
     }
     return check.report(identity);
   } finally {
