@@ -9,7 +9,7 @@ const at = (address: string): DialTarget => ({ org: GLOBEX, gateway: 'gw1', addr
 
 /** A peer whose every dial fails, and what was seen of it. */
 function deadPeer(start: readonly DialTarget[]) {
-  const seen = { targets: start, dialled: [] as string[], states: [] as string[] };
+  const seen = { targets: start, dialled: [] as string[], states: [] as string[], urgent: false };
   let reached: () => void = () => undefined;
   const host: PeerHost = {
     selfId: 'ACME/gw1',
@@ -19,6 +19,7 @@ function deadPeer(start: readonly DialTarget[]) {
       return Promise.reject(new FedgateError('PEER_UNREACHABLE', 'nobody is there'));
     },
     trusts: () => true,
+    isUrgent: () => seen.urgent,
     onState: ({ state }) => {
       seen.states.push(state);
       if (state === 'backoff') reached();
@@ -63,4 +64,21 @@ test('peer: one without an address stays blocked in silence until it has one', a
   peer.membershipChanged();
   await waiting;
   t.deepEqual(seen.dialled, ['a:1']);
+});
+
+test('peer: one that something durable waits for is dialled at least every two seconds', async t => {
+  const { peer, seen, backoff } = deadPeer([at('a:1')]);
+  t.teardown(() => peer.close(0));
+  seen.urgent = true;
+  const waiting = backoff();
+  peer.waiting();
+  await waiting;
+  for (let i = 0; i < 100; i++) {
+    // A new address makes it dial at once; each time it would wait longer.
+    seen.targets = [at(`a:${i}`)];
+    const again = backoff();
+    peer.membershipChanged();
+    await again;
+    t.true(peer.nextRetryMs - Date.now() <= 2_000);
+  }
 });
