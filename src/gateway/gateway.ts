@@ -263,7 +263,7 @@ class RunningGateway implements Gateway {
         outbox: org => durable.outboxes.of(org),
         inbox: durable.inbox,
         judge: (peer, channel, senderNode) => this.#judge(peer.org, channel, senderNode),
-        onAlarm: (error, facts) => this.#refusals.write(error, facts.org ?? '', facts),
+        onAlarm: (error, facts) => this.#refusals.write(error, facts.org ?? '', facts, true),
       },
       receive: peer => (header, records) => {
         const { channel, senderNode, patienceMs } = header;
