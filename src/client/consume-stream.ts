@@ -17,6 +17,8 @@ export interface ConsumeStreamOptions {
   readonly spec: SubscriptionSpec;
   /** Records that may be out at most. */
   readonly credit: number;
+  /** Records that may be delivered in all. */
+  readonly total: number;
   onOpened(opened: DurableOpened): void;
   onItem(item: Delivery | DurableNotice): void;
   /** It is over. `undefined`: as asked for by `finish`. */
@@ -58,7 +60,7 @@ export class ConsumeStream implements Settler {
 
   constructor(channel: Client, options: ConsumeStreamOptions) {
     this.#options = options;
-    this.#credit = new Credit(options.credit);
+    this.#credit = new Credit(options.credit, options.total);
     const { path } = MessagingServiceService.consume;
     const call: Call = channel.makeBidiStreamRequest(path, untouched, untouched);
     this.#call = call;

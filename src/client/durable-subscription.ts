@@ -5,7 +5,7 @@ import { Fifo } from '../fifo.js';
 import { ConsumeStream, type DurableOpened } from './consume-stream.js';
 import { Deferred } from './deferred.js';
 import { Delivery, DurableBatch, type DurableMessage } from './delivery.js';
-import { creditOf, type DurableSubscribeOptions, toSpec } from './durable-options.js';
+import { creditOf, type DurableSubscribeOptions, limitOf, toSpec } from './durable-options.js';
 import type { DurableNotice } from './notices.js';
 import type { SubscriptionHost } from './subscription.js';
 
@@ -43,6 +43,8 @@ export class DurableClientSubscription implements DurableSubscription {
   readonly #options: DurableSubscribeOptions;
   readonly #spec: SubscriptionSpec;
   readonly #credit: number;
+  /** How many records may still be handed out. */
+  #left: number;
   readonly #siblings: Set<DurableClientSubscription>;
   readonly #opened = new Deferred<DurableOpened>();
   readonly #over = new Deferred<void>();
@@ -68,6 +70,7 @@ export class DurableClientSubscription implements DurableSubscription {
     this.#options = options;
     this.#spec = toSpec(pattern, options);
     this.#credit = creditOf(options);
+    this.#left = limitOf(options);
     this.#siblings = siblings;
     if (options.signal?.aborted) this.close();
     else {
@@ -128,12 +131,17 @@ export class DurableClientSubscription implements DurableSubscription {
   async *#take(): AsyncGenerator<Delivery | DurableNotice> {
     try {
       for (let item = await this.#next(); item; item = await this.#next()) {
-        if (item instanceof Delivery) this.#stream?.taken(item);
+        if (item instanceof Delivery) this.#handOut(item);
         yield item;
       }
     } finally {
       this.close();
     }
+  }
+
+  #handOut(delivery: Delivery): void {
+    this.#left = Math.max(0, this.#left - delivery.out.count);
+    this.#stream?.taken(delivery);
   }
 
   async #next(): Promise<Delivery | DurableNotice | undefined> {
@@ -153,6 +161,7 @@ export class DurableClientSubscription implements DurableSubscription {
     const stream = new ConsumeStream(this.#host.channel(), {
       spec: this.#spec,
       credit: this.#credit,
+      total: this.#left,
       onOpened: opened => {
         this.#streamOpened = true;
         this.#backoff.reset();
