@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { EXIT } from '../../src/cli/exit-codes.js';
@@ -125,7 +125,9 @@ test('evidence: what was exported proves offline what was sent; a changed file d
   const authorities = [ACME, GLOBEX].flatMap(({ folder }) => ['--ca', join(folder, 'ca', 'tls.crt')]);
   const verified = await fedgate(['evidence', 'verify', file, ...authorities]);
   t.is(verified.code, EXIT.ok);
-  t.true((await readFile(file)).length > 0);
+  const changed = (await readFile(file, 'utf8')).replace('"direction":"sent"', '"direction":"received"');
+  await writeFile(file, changed);
+  t.is((await fedgate(['evidence', 'verify', file, ...authorities])).code, EXIT.checkFailed);
 });
 
 test('pub --lines into sub --durable: every line comes out in order, through a restart of the receiver', async t => {
