@@ -51,8 +51,8 @@ export interface Sink {
 }
 
 /** Writes what was read; never reads more than the other side takes. */
-export function pass(frame: Buffer, from: Pick<Readable, 'pause' | 'resume'>, to: Sink): void {
-  if (to.write(frame)) return;
+export function pass(frame: Buffer, from: Pick<Readable, 'pause' | 'resume' | 'isPaused'>, to: Sink): void {
+  if (to.write(frame) || from.isPaused()) return;
   from.pause();
   to.once('drain', () => from.resume());
 }
