@@ -8,15 +8,20 @@ import { openChannel } from '../transport/channel.js';
 import { fromGrpcError } from '../transport/status.js';
 import type { RecordInit } from '../wire/record-codec.js';
 import { loadContext } from './context.js';
-import { publishAll } from './publish-all.js';
+import { DurableAdmin } from './durable-admin.js';
+import type { DurableSubscribeOptions } from './durable-options.js';
+import { DurableClientSubscription, type DurableSubscription } from './durable-subscription.js';
+import { type ChosenProducer, chooseProducer, type ProducerOptions } from './producer.js';
+import { type PublishAllOptions, type PublishSummary, publishAll } from './publish-all.js';
+import { StreamPublisher } from './publisher.js';
+import type { PublishReport } from './report.js';
 import {
-  type PublishAllOptions,
-  type PublishOptions,
-  type PublishReport,
-  type PublishSummary,
-  StreamPublisher,
-} from './publisher.js';
-import { LiveClientSubscription, type SubscribeOptions, type Subscription } from './subscription.js';
+  LiveClientSubscription,
+  type SubscribeOptions,
+  type Subscription,
+  type SubscriptionHost,
+} from './subscription.js';
+import { type PublishOptions, termsOf } from './terms.js';
 
 export interface ConnectOptions {
   /** A context by name, or the path of a context file. @default FEDGATE_CONTEXT, then the current context */
@@ -33,6 +38,8 @@ export interface ConnectOptions {
   readonly connectTimeoutMs?: number | undefined;
   /** How long a publish may wait for a lost connection to come back before it is rejected, milliseconds. @default 10000 */
   readonly publishTimeoutMs?: number | undefined;
+  /** Under which name this program publishes, for gateways to know what it sends again. @default a name drawn for this client */
+  readonly producer?: ProducerOptions | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -47,6 +54,7 @@ export interface ClientEvents {
 /** Bytes on the way towards us on one call. */
 const WINDOW_BYTES = 4 * 1024 * 1024;
 const MAX_RECEIVE_BYTES = 4 * 1024 * 1024;
+const PUBLISH_TIMEOUT_MS = 10_000;
 /** Never longer than this between tries, so that a restarted gateway is found within 3 s. */
 const RECONNECT = { firstMs: 50, maxMs: 500, factor: 2, random: Math.random };
 
@@ -55,6 +63,7 @@ const RECONNECT = { firstMs: 50, maxMs: 500, factor: 2, random: Math.random };
  * whatever the gateway refuses with.
  */
 export async function connect(options: ConnectOptions = {}): Promise<FedgateClient> {
+  const producer = chooseProducer(options.producer);
   const target = options.address === undefined ? await loadContext(options.context) : requireAll(options);
   const channel = openChannel({
     ...target,
@@ -62,7 +71,7 @@ export async function connect(options: ConnectOptions = {}): Promise<FedgateClie
     maxReceiveBytes: MAX_RECEIVE_BYTES,
     maxBackoffMs: 500,
   });
-  const client = new FedgateClient(channel, options);
+  const client = new FedgateClient(channel, options, producer);
   try {
     await client.establish();
     return client;
@@ -85,18 +94,26 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   readonly #options: ConnectOptions;
   readonly #publisher: StreamPublisher;
   readonly #subscriptions = new Set<LiveClientSubscription>();
+  readonly #durables = new Set<DurableClientSubscription>();
+  readonly #host: SubscriptionHost;
+  #durableAdmin: DurableAdmin | undefined;
   readonly #ended = new AbortController();
   #reconnecting: Promise<void> | undefined;
 
   /** Use `connect`. */
-  constructor(channel: Client, options: ConnectOptions) {
+  constructor(channel: Client, options: ConnectOptions, producer: ChosenProducer) {
     super();
     this.#channel = channel;
     this.#options = options;
-    this.#publisher = new StreamPublisher(
-      () => channel,
-      error => void this.#broken(error),
-    );
+    this.#host = { channel: () => channel, reconnected: error => this.#broken(error) };
+    this.#publisher = new StreamPublisher({
+      channel: () => channel,
+      ...producer,
+      timeoutMs: options.publishTimeoutMs ?? PUBLISH_TIMEOUT_MS,
+      onBroken: error => {
+        this.#broken(error).catch(() => undefined);
+      },
+    });
   }
 
   /** The gRPC channel, for calls to services that have no method here. */
@@ -113,10 +130,10 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   publish(
     address: string,
     record: RecordInit | RecordInit['payload'],
-    options: PublishOptions = {},
+    options?: PublishOptions,
   ): Promise<PublishReport> {
     const init = typeof record === 'string' || record instanceof Uint8Array ? { payload: record } : record;
-    return this.#publisher.publish(address, init, options.patienceMs ?? 0, Date.now());
+    return this.#publisher.publish(address, init, termsOf(options), Date.now());
   }
 
   /**
@@ -131,19 +148,30 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     return publishAll(this.#publisher, address, source, options);
   }
 
-  /** Subscribes to a channel or pattern of the own organisation. Begins at once; iterate it to receive. */
-  subscribe(pattern: string, options: SubscribeOptions = {}): Subscription {
-    const host = { channel: () => this.#channel, reconnected: (error: FedgateError) => this.#broken(error) };
-    const subscription = new LiveClientSubscription(host, pattern, options, () =>
-      this.#subscriptions.delete(subscription),
-    );
-    this.#subscriptions.add(subscription);
-    return subscription;
+  /** What the gateway has stored: durable subscriptions, outboxes, dead letters, evidence. */
+  get durable(): DurableAdmin {
+    this.#durableAdmin ??= new DurableAdmin(this.#channel);
+    return this.#durableAdmin;
   }
 
-  /** Waits until all that was published is answered, then closes. */
+  /**
+   * Subscribes to a channel or pattern of the own organisation. Begins at once; iterate it to receive.
+   *
+   * With `durable` the gateway keeps what is published, and the place under that name, until each message is acknowledged. Throws
+   * FIELD_INVALID for options that cannot be; what the gateway refuses, the iteration throws.
+   */
+  subscribe(pattern: string, options: DurableSubscribeOptions): DurableSubscription;
+  subscribe(pattern: string, options?: SubscribeOptions): Subscription;
+  subscribe(
+    pattern: string,
+    options: SubscribeOptions | DurableSubscribeOptions = {},
+  ): Subscription | DurableSubscription {
+    return 'durable' in options ? this.#consume(pattern, options) : this.#subscribe(pattern, options);
+  }
+
+  /** Waits until all that was published is answered and all that was acknowledged is settled, then closes. */
   async drain(): Promise<void> {
-    await this.#publisher.drain();
+    await Promise.all([this.#publisher.drain(), ...[...this.#durables].map(subscription => subscription.drain())]);
     this.close();
   }
 
@@ -152,6 +180,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     if (this.#ended.signal.aborted) return;
     this.#ended.abort(new FedgateError('CANCELLED', 'the client is closed'));
     for (const subscription of [...this.#subscriptions]) subscription.close();
+    for (const subscription of [...this.#durables]) subscription.cut();
     this.#publisher.close();
     this.#channel.close();
     this.emit('closed');
@@ -159,6 +188,22 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.drain();
+  }
+
+  #subscribe(pattern: string, options: SubscribeOptions): Subscription {
+    const subscription = new LiveClientSubscription(this.#host, pattern, options, () =>
+      this.#subscriptions.delete(subscription),
+    );
+    this.#subscriptions.add(subscription);
+    return subscription;
+  }
+
+  #consume(pattern: string, options: DurableSubscribeOptions): DurableSubscription {
+    const subscription = new DurableClientSubscription(this.#host, pattern, options, () =>
+      this.#durables.delete(subscription),
+    );
+    this.#durables.add(subscription);
+    return subscription;
   }
 
   /** @internal Makes the first connection. */
@@ -191,13 +236,13 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
 
   async #reconnect(cause: FedgateError): Promise<void> {
     this.emit('disconnected', cause);
-    const { publishTimeoutMs = 10_000 } = this.#options;
+    const { publishTimeoutMs = PUBLISH_TIMEOUT_MS } = this.#options;
     const lost = new FedgateError(
       'GATEWAY_UNREACHABLE',
       `the gateway was not reached again within ${publishTimeoutMs / 1000} s: ${cause.message}`,
       { cause },
     );
-    const expiry = setInterval(() => this.#publisher.expire(publishTimeoutMs, lost), 250);
+    const expiry = setInterval(() => this.#publisher.expire(lost), 250);
     try {
       const backoff = new Backoff(RECONNECT);
       for (;;) {
