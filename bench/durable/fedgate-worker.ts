@@ -21,7 +21,7 @@ const methods = {
   /** Consumes the channel and acknowledges everything; counts what is settled. Answers when the subscription is open. */
   async consume({ node, channel }: { node: Node; channel: string }): Promise<void> {
     const client = await connect(node);
-    const subscription = client.consume(SUBSCRIPTION, { pattern: channel });
+    const subscription = client.subscribe(channel, { durable: SUBSCRIPTION });
     void acknowledge(subscription);
     await subscription.opened;
   },
