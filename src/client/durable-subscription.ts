@@ -1,6 +1,6 @@
 import type { SubscriptionSpec } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
 import { Backoff } from '../backoff.js';
-import { FedgateError } from '../errors.js';
+import { FedgateError, type Reason } from '../errors.js';
 import { Fifo } from '../fifo.js';
 import { ConsumeStream, type DurableOpened } from './consume-stream.js';
 import { Deferred } from './deferred.js';
@@ -210,8 +210,8 @@ export class DurableClientSubscription implements DurableSubscription {
   }
 }
 
-/** Whether the connection is what ended the stream. A gateway that is killed or stops cuts its calls in either of these ways. */
+const LOST: ReadonlySet<Reason> = new Set(['GATEWAY_UNREACHABLE', 'DRAINING', 'CANCELLED']);
+
+/** Whether the connection is what ended the stream. A gateway that is killed or stops cuts its calls in one of these ways. */
 const isLost = ({ status, reason, message }: FedgateError): boolean =>
-  status === 'UNAVAILABLE' ||
-  reason === 'CANCELLED' ||
-  (status === 'INTERNAL' && /RST_STREAM|ECONN|EPIPE/.test(message));
+  LOST.has(reason) || (status === 'INTERNAL' && /RST_STREAM|ECONN|EPIPE/.test(message));
