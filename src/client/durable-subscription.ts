@@ -2,6 +2,7 @@ import type { SubscriptionSpec } from '../../gen/ts/fedgate/messaging/v1/messagi
 import { Backoff } from '../backoff.js';
 import { FedgateError, type Reason } from '../errors.js';
 import { Fifo } from '../fifo.js';
+import { CarriedAcks } from './carried-acks.js';
 import { ConsumeStream, type DurableOpened } from './consume-stream.js';
 import { Deferred } from './deferred.js';
 import { Delivery, DurableBatch, type DurableMessage } from './delivery.js';
@@ -18,8 +19,8 @@ export type DurableEvent =
  * A durable subscription. Iterate it once: by message, by batch, or by event.
  *
  * What is not acknowledged is delivered again. When the connection breaks it goes on by itself: messages that wait in this process are
- * dropped, and those and all others without a settled acknowledgement come again; acknowledging a message of before is
- * then refused with CANCELLED.
+ * dropped, and come again with all others that were not acknowledged. What was acknowledged does not: the acknowledgement is carried on,
+ * also one that is given only after the break.
  */
 export interface DurableSubscription extends AsyncIterable<DurableMessage>, AsyncDisposable {
   /** Resolves when the gateway has opened it. */
@@ -44,6 +45,7 @@ export class DurableClientSubscription implements DurableSubscription {
   readonly #spec: SubscriptionSpec;
   readonly #credit: number;
   readonly #siblings: Set<DurableClientSubscription>;
+  readonly #carried = new CarriedAcks();
   readonly #opened = new Deferred<DurableOpened>();
   readonly #over = new Deferred<void>();
   readonly #backoff = new Backoff(RETRY);
@@ -110,6 +112,7 @@ export class DurableClientSubscription implements DurableSubscription {
     this.#ending = true;
     this.#wake?.();
     await this.#stream?.settled();
+    await this.#carried.all();
     this.close();
     await this.#over.promise;
   }
@@ -128,8 +131,11 @@ export class DurableClientSubscription implements DurableSubscription {
   async *#take(): AsyncGenerator<Delivery | DurableNotice> {
     try {
       for (let item = await this.#next(); item; item = await this.#next()) {
-        if (item instanceof Delivery) this.#stream?.taken(item);
-        yield item;
+        if (!(item instanceof Delivery)) yield item;
+        else {
+          this.#stream?.taken(item);
+          yield* item.remaining();
+        }
       }
     } finally {
       this.close();
@@ -153,6 +159,8 @@ export class DurableClientSubscription implements DurableSubscription {
     const stream = new ConsumeStream(this.#host.channel(), {
       spec: this.#spec,
       credit: this.#credit,
+      carried: this.#carried,
+      onLate: (first, last) => this.#late(first, last),
       onOpened: opened => {
         this.#streamOpened = true;
         this.#backoff.reset();
@@ -171,6 +179,8 @@ export class DurableClientSubscription implements DurableSubscription {
     if (this.#stream !== stream) return;
     this.#stream = undefined;
     if (this.#closed || !error) return this.#finished();
+    // It was moved on purpose: what comes again is meant to.
+    if (error.reason === 'SUBSCRIPTION_MOVED') this.#carried.fail(error.message);
     // What waits comes again; a notice may not.
     const notices = this.#items.drain().filter(item => !(item instanceof Delivery));
     for (const notice of notices) this.#items.push(notice);
@@ -181,6 +191,15 @@ export class DurableClientSubscription implements DurableSubscription {
       );
     } else if (error.retryable) this.#again(Math.max(this.#backoff.next(), error.retryAfterMs ?? 0));
     else this.#fail(error);
+  }
+
+  /** A record of a stream that broke is acknowledged now. It may be out again already. */
+  #late(first: number, last: number): Promise<void> {
+    const done = new Deferred<void>();
+    this.#carried.add({ ranges: [{ first, last }], done }, 'it was given after the stream had ended');
+    if (this.#closed) this.#carried.fail('the subscription was closed');
+    else this.#stream?.carryOn();
+    return done.promise;
   }
 
   #again(afterMs: number): void {
@@ -205,6 +224,7 @@ export class DurableClientSubscription implements DurableSubscription {
   }
 
   #finished(): void {
+    this.#carried.fail(this.#error?.message ?? 'the subscription was closed');
     this.#siblings.delete(this);
     this.#over.resolve();
   }

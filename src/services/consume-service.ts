@@ -25,7 +25,7 @@ export interface ConsumeHost {
 }
 
 const untouched = (bytes: Buffer): Buffer => bytes;
-const { acknowledge, consume, pull: pullMethod } = MessagingServiceService;
+const { consume, pull: pullMethod, acknowledge } = MessagingServiceService;
 
 /** Records go out as the bytes that they are stored as. */
 export const consumeDefinition: ServiceDefinition = {
