@@ -22,6 +22,8 @@ export interface ConsumeStreamOptions {
   readonly carried: CarriedAcks;
   /** An acknowledgement of a record that this stream delivered, which broke. */
   onLate(first: number, last: number): Promise<void>;
+  /** Records that may be delivered in all. */
+  readonly total: number;
   onOpened(opened: DurableOpened): void;
   onItem(item: Delivery | DurableNotice): void;
   /** It is over. `undefined`: as asked for by `finish`. */
@@ -64,7 +66,7 @@ export class ConsumeStream implements Settler {
 
   constructor(channel: Client, options: ConsumeStreamOptions) {
     this.#options = options;
-    this.#credit = new Credit(options.credit);
+    this.#credit = new Credit(options.credit, options.total);
     const { path } = MessagingServiceService.consume;
     const call: Call = channel.makeBidiStreamRequest(path, untouched, untouched);
     this.#call = call;
@@ -156,7 +158,8 @@ export class ConsumeStream implements Settler {
   #carryOn(out: OutRange): void {
     const { carried } = this.#options;
     if (carried.size === 0) return;
-    carried.take(out.offset, out.last, (first, last) => this.settle('ack', out, first, last));
+    for (const { first, last } of carried.take(out.offset, out.last, (from, to) => this.settle('ack', out, from, to)))
+      this.#credit.unwanted(last - first + 1);
   }
 
   /** What is delivered again, or given up, is not out from the first time any more, even if the program never acknowledges that. */

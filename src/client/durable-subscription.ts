@@ -6,7 +6,7 @@ import { CarriedAcks } from './carried-acks.js';
 import { ConsumeStream, type DurableOpened } from './consume-stream.js';
 import { Deferred } from './deferred.js';
 import { Delivery, DurableBatch, type DurableMessage } from './delivery.js';
-import { creditOf, type DurableSubscribeOptions, toSpec } from './durable-options.js';
+import { creditOf, type DurableSubscribeOptions, limitOf, toSpec } from './durable-options.js';
 import type { DurableNotice } from './notices.js';
 import type { SubscriptionHost } from './subscription.js';
 
@@ -44,6 +44,8 @@ export class DurableClientSubscription implements DurableSubscription {
   readonly #options: DurableSubscribeOptions;
   readonly #spec: SubscriptionSpec;
   readonly #credit: number;
+  /** How many records may still be handed out. */
+  #left: number;
   readonly #siblings: Set<DurableClientSubscription>;
   readonly #carried = new CarriedAcks();
   readonly #opened = new Deferred<DurableOpened>();
@@ -70,6 +72,7 @@ export class DurableClientSubscription implements DurableSubscription {
     this.#options = options;
     this.#spec = toSpec(pattern, options);
     this.#credit = creditOf(options);
+    this.#left = limitOf(options);
     this.#siblings = siblings;
     if (options.signal?.aborted) this.close();
     else {
@@ -134,7 +137,10 @@ export class DurableClientSubscription implements DurableSubscription {
         if (!(item instanceof Delivery)) yield item;
         else {
           this.#stream?.taken(item);
-          yield* item.remaining();
+          for (const part of item.remaining()) {
+            this.#left = Math.max(0, this.#left - (part.last - part.first + 1));
+            yield part;
+          }
         }
       }
     } finally {
@@ -161,6 +167,7 @@ export class DurableClientSubscription implements DurableSubscription {
       credit: this.#credit,
       carried: this.#carried,
       onLate: (first, last) => this.#late(first, last),
+      total: this.#left,
       onOpened: opened => {
         this.#streamOpened = true;
         this.#backoff.reset();

@@ -130,6 +130,26 @@ test('credit: no more are out than allowed, and each comes back when its message
   t.is(consumer.credit, 4, 'acknowledged twice is settled once');
 });
 
+test('limit: no more are allowed in all, however many are settled', async t => {
+  const gateway = await FakeGateway.start(t);
+  const client = await gateway.connect(t);
+  const subscription = client.subscribe('orders', { durable: 'd', credit: 2, limit: 3 });
+  const consumer = await gateway.consumer();
+  await consumer.until(() => consumer.credit === 2);
+  consumer.deliver(1, ['a', 'b']);
+  const iterator = subscription[Symbol.asyncIterator]();
+  for (const message of await take(iterator, 2)) await message.ack();
+  await consumer.until(() => consumer.credit === 3);
+  consumer.deliver(3, ['c']);
+  const { value } = await iterator.next();
+  await value?.ack();
+  t.is(consumer.credit, 3);
+  for (const limit of [0, 1.5])
+    t.throws(() => client.subscribe('x', { durable: 'e', limit }), {
+      message: /^limit: must be a whole number from 1/,
+    });
+});
+
 test('credit: what is delivered again or given up is not out twice, though nobody settled it', async t => {
   const gateway = await FakeGateway.start(t);
   const client = await gateway.connect(t);
