@@ -58,7 +58,7 @@ export function encodeEntry(entry: HeldEntry, proof: EntryProof): Buffer {
   );
 }
 
-export function decodeEntry({ key, value }: Row): HeldEntry {
+export function decodeEntry({ key, value }: Pick<Row, 'key' | 'value'>): HeldEntry {
   const row = LogRow.decode(value);
   const { stream, gap } = row;
   const senderOrg = row.senderOrg as OrgName;

@@ -28,7 +28,7 @@ export class Keeper {
       const values = await Promise.all(keys.map(rowKey => store.get(TABLE.batch, rowKey)));
       const rows = keys.flatMap((rowKey, i) => {
         const value = values[i];
-        return value ? [{ key: rowKey, value }] : [];
+        return value ? [{ key: rowKey, value, damaged: false }] : [];
       });
       await this.#withholdRows(rows, why, more);
     });
