@@ -150,6 +150,9 @@ export interface DeadLetterSink {
 }
 
 /** What happens to an outbox that its operator should see in the log. */
+/** The channel of a batch whose row was damaged before it was sent: which it was is not known. */
+export const LOST_CHANNEL = '$lost';
+
 export type OutboxEvent =
   | {
       readonly kind: 'withheld';
@@ -161,6 +164,8 @@ export type OutboxEvent =
   | { readonly kind: 'refused'; readonly batch: SentBatch; readonly error: FedgateError }
   | { readonly kind: 'epoch'; readonly org: OrgName; readonly epoch: bigint; readonly why: string }
   | { readonly kind: 'peer-restored'; readonly org: OrgName; readonly received: StreamPosition | undefined }
+  /** The row of a batch that has a receipt was not what was written, and is gone. */
+  | ({ readonly kind: 'damaged'; readonly org: OrgName } & StreamPosition)
   | { readonly kind: 'failed'; readonly org: OrgName; readonly error: unknown };
 
 // ---- the receiving side -----------------------------------------------------------------------------------------------------------

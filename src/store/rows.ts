@@ -2,6 +2,7 @@ import { mkdir, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
 import { describe, FedgateError } from '../errors.js';
+import { checkedRow, withChecksum } from './checked-row.js';
 import { RETRY_MS, storeFailure } from './failures.js';
 import { damaged } from './rows-file.js';
 import type { KeyRange, Row, ScanOptions, Table } from './store.js';
@@ -11,13 +12,14 @@ type Env = RootDatabase<Buffer, Buffer>;
 /** LMDB takes keys of 1978 bytes; the table's name and a zero byte come before the caller's. */
 const MAX_KEY_BYTES = 1978;
 
+const TABLE_NAME = /^\$?[a-z][a-z-]{0,63}$/;
 const prefixes = new Map<Table, Buffer>();
 
 /** Tables are named by the code, never by a caller from outside: there are few of them. */
 function prefixOf(table: Table): Buffer {
   let prefix = prefixes.get(table);
   if (!prefix) {
-    if (!/^\$?[a-z][a-z-]{0,63}$/.test(table)) throw new RangeError(`not the name of a table: ${table}`);
+    if (!TABLE_NAME.test(table)) throw new RangeError(`not the name of a table: ${table}`);
     prefix = Buffer.from(`${table}\0`);
     prefixes.set(table, prefix);
   }
@@ -89,21 +91,23 @@ export class Rows {
     return new Rows(path, open<Buffer, Buffer>(options(path, readOnly)), !readOnly);
   }
 
+  /** Rejects with STORE_DAMAGED for a row that is not what was written. */
   async get(table: Table, key: Buffer): Promise<Buffer | undefined> {
     if (this.#reopening !== undefined) await this.#reopening;
-    return this.#reading(env => env.getBinary(fullKey(table, key)));
+    const full = fullKey(table, key);
+    const stored = this.#reading(env => env.getBinary(full));
+    return stored && checkedRow(table, full, stored).value;
   }
 
   async scan(table: Table, { limit, reverse = false, ...range }: ScanOptions): Promise<Row[]> {
     if (this.#reopening !== undefined) await this.#reopening;
     const { start, end } = bounds(table, range);
     if (Buffer.compare(start, end) >= 0) return [];
-    const skip = prefixOf(table).length;
     return this.#reading(env => {
       const found = reverse
         ? env.getRange({ start: end, exclusiveStart: true, end: start, inclusiveEnd: true, reverse, limit })
         : env.getRange({ start, end, limit });
-      return Array.from(found, ({ key, value }) => ({ key: key.subarray(skip), value }));
+      return Array.from(found, ({ key, value }) => checkedRow(table, key, value));
     });
   }
 
@@ -115,6 +119,7 @@ export class Rows {
       const [next] = this.#reading(env => [...env.getKeys({ start, limit: 1 })]);
       if (!next) return names;
       const name = next.toString('latin1', 0, next.indexOf(0));
+      if (!TABLE_NAME.test(name)) throw damaged(`a row has key ${next.toString('hex')}, which is of no table`);
       names.push(name);
       start = bounds(name, {}).end;
     }
@@ -217,7 +222,10 @@ async function demandWritable(path: string): Promise<void> {
 }
 
 const writerOf = (env: Env): RowWriter => ({
-  put: (table, key, value) => void env.put(fullKey(table, key), value),
+  put: (table, key, value) => {
+    const full = fullKey(table, key);
+    void env.put(full, withChecksum(full, value));
+  },
   remove: (table, key) => void env.remove(fullKey(table, key)),
   removeRange: (table, range) => {
     const { start, end } = bounds(table, range);

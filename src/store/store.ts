@@ -19,7 +19,10 @@ export interface BodyRef {
 
 export interface Row {
   readonly key: Buffer;
+  /** Throws STORE_DAMAGED when the row is damaged. */
   readonly value: Buffer;
+  /** Whether the row is not what was written. */
+  readonly damaged: boolean;
 }
 
 /** Keys in [from, to). Undefined: from the first, to the last. */
@@ -103,8 +106,9 @@ export interface Store {
   /** Hears of each change of health. Returns the way to stop that. */
   onHealth(listener: (health: StoreHealth) => void): () => void;
 
+  /** Rejects with STORE_DAMAGED when the row is not what was written. */
   get(table: Table, key: Buffer): Promise<Buffer | undefined>;
-  /** At most `limit` rows in order. Page on from the last key. */
+  /** At most `limit` rows in order, damaged ones among them. Page on from the last key. */
   scan(table: Table, options: ScanOptions): Promise<Row[]>;
 
   /** A place for a body at the end of a log. To be used by the next change that is committed, or wasted. */

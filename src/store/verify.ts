@@ -80,6 +80,10 @@ class Check {
 
   async row(table: Table, row: Row, verifier: Verifier | undefined): Promise<void> {
     this.#counts.rows++;
+    if (row.damaged) {
+      this.#find('bad', { table, key: row.key, problem: 'the row is not what was written' });
+      return;
+    }
     if (!verifier) return;
     let found: ReturnType<Verifier>;
     try {
@@ -94,7 +98,7 @@ class Check {
     this.#counts.bodyBytes += ref.length;
     const outcome = await this.#body(ref, sha256);
     // A gateway may have removed both since the row was read.
-    if (outcome === 'good' || !(await this.#rows.get(table, row.key))?.equals(row.value)) return;
+    if (outcome === 'good' || !(await this.#stands(table, row))) return;
     const problem =
       outcome === 'missing'
         ? `its body ${nameOf(ref)} is not there`
@@ -104,6 +108,11 @@ class Check {
 
   report(identity: Identity): VerifyReport {
     return { identity, ...this.#counts, findings: this.#findings };
+  }
+
+  async #stands(table: Table, { key, value }: Row): Promise<boolean> {
+    const [now] = await this.#rows.scan(table, { from: key, limit: 1 });
+    return now !== undefined && !now.damaged && now.key.equals(key) && now.value.equals(value);
   }
 
   async #body(ref: BodyRef, sha256: Uint8Array): Promise<'good' | 'missing' | 'bad'> {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { FedgateError } from '../../src/errors.js';
+import { rowDamaged } from '../../src/store/checked-row.js';
 import type {
   BodyRef,
   Change,
@@ -103,6 +104,21 @@ export class MemoryStore implements Store {
     this.disk.bodies.set(nameOf(ref), damaged);
   }
 
+  /** Flips a bit of a row: it is never read again. */
+  damageRow(table: Table, key: Buffer): void {
+    const held = this.#table(table);
+    const name = key.toString('latin1');
+    if (!held.rows.has(name)) throw new RangeError('no such row');
+    held.rows.set(name, {
+      key: Buffer.from(key),
+      get value(): never {
+        throw rowDamaged(table, key);
+      },
+      damaged: true,
+    });
+    held.sorted = undefined;
+  }
+
   async stats(): Promise<StoreStats> {
     const bodyBytes = new Map<string, number>();
     for (const [name, bytes] of this.disk.bodies) {
@@ -150,7 +166,7 @@ export class MemoryStore implements Store {
     const name = key.toString('latin1');
     const had = held.rows.has(name);
     if (value === undefined) held.rows.delete(name);
-    else held.rows.set(name, { key: Buffer.from(key), value: Buffer.from(value) });
+    else held.rows.set(name, { key: Buffer.from(key), value: Buffer.from(value), damaged: false });
     if (value === undefined ? !had : had) {
       if (value !== undefined) held.sorted = undefined;
       return;
@@ -158,7 +174,7 @@ export class MemoryStore implements Store {
     const last = held.sorted?.at(-1);
     // Logs grow at the end: that is kept in order without sorting again.
     if (value !== undefined && held.sorted && (!last || last.key.compare(key) < 0)) {
-      held.sorted.push({ key: Buffer.from(key), value: Buffer.from(value) });
+      held.sorted.push({ key: Buffer.from(key), value: Buffer.from(value), damaged: false });
     } else held.sorted = undefined;
   }
 

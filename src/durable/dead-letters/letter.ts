@@ -49,7 +49,7 @@ export function encodeLetter(letter: Omit<Letter, 'id'>): Buffer {
   );
 }
 
-export function decodeLetter({ key, value }: Row): Letter {
+export function decodeLetter({ key, value }: Pick<Row, 'key' | 'value'>): Letter {
   const { outgoing, ...row } = DeadLetterRow.decode(value);
   return {
     ...row,

@@ -58,7 +58,7 @@ export function encodeEntry(entry: HeldEntry, proof: EntryProof): Buffer {
   );
 }
 
-export function decodeEntry({ key, value }: Row): HeldEntry {
+export function decodeEntry({ key, value }: Pick<Row, 'key' | 'value'>): HeldEntry {
   const row = LogRow.decode(value);
   const { stream, gap } = row;
   const senderOrg = row.senderOrg as OrgName;
@@ -82,6 +82,23 @@ export function decodeEntry({ key, value }: Row): HeldEntry {
     contentSha256: Buffer.from(row.contentSha256),
   };
 }
+
+/** What stands in the log where a row is damaged: of its channel and its origin nothing is known. */
+export const damagedEntry = (offset: number, end: number): HeldEntry => ({
+  offset,
+  count: end - offset,
+  channel: '',
+  senderOrg: '' as OrgName,
+  senderNode: '',
+  storedMs: 0,
+  expireMs: 0,
+  bytes: 0,
+  gap: { kind: 'gap', reason: 'their row in the store is not what was written' },
+  stream: undefined,
+  notifyConsumed: false,
+  body: undefined,
+  contentSha256: Buffer.alloc(0),
+});
 
 export function decodeProof(value: Buffer): EntryProof {
   const { stream } = LogRow.decode(value);

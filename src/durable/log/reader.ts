@@ -1,8 +1,8 @@
 import type { Pattern } from '../../messaging/address.js';
 import { key, numberAt } from '../../store/keys.js';
-import type { Store } from '../../store/store.js';
+import type { Row, Store } from '../../store/store.js';
 import { type Channels, channelKey } from './channels.js';
-import { concerns, decodeEntry, endOf, type HeldEntry } from './entry.js';
+import { concerns, damagedEntry, decodeEntry, endOf, type HeldEntry } from './entry.js';
 import type { Recent } from './recent.js';
 import { LOG, LOG_CHANNEL } from './tables.js';
 
@@ -47,8 +47,8 @@ export class LogReader {
 
   /** The entry at an offset; undefined when it was trimmed. */
   async get(offset: number): Promise<{ entry: HeldEntry; row: Buffer } | undefined> {
-    const row = await this.#store.get(LOG, key(offset));
-    return row && { entry: decodeEntry({ key: key(offset), value: row }), row };
+    const [row] = await this.#store.scan(LOG, { from: key(offset), to: key(offset + 1), limit: 1 });
+    return row && { entry: await this.#open(row), row: row.damaged ? Buffer.alloc(0) : row.value };
   }
 
   async offsetAt(timeMs: number): Promise<number> {
@@ -57,7 +57,7 @@ export class LogReader {
     while (low < high) {
       const middle = low + Math.floor((high - low) / 2);
       const [row] = await this.#store.scan(LOG, { from: key(middle), to: key(high), limit: 1 });
-      const entry = row && decodeEntry(row);
+      const entry = row && (await this.#open(row));
       if (entry && entry.storedMs < timeMs) low = endOf(entry);
       else {
         if (entry) found = entry.offset;
@@ -78,7 +78,7 @@ export class LogReader {
     const entries: HeldEntry[] = [];
     let next = rows.length < SCAN_ROWS ? end : from;
     for (const row of rows) {
-      const entry = decodeEntry(row);
+      const entry = row.damaged ? await this.#open(row) : decodeEntry(row);
       if (rows.length === SCAN_ROWS) next = Math.max(next, endOf(entry));
       if (endOf(entry) <= from || !concerns(pattern, entry.channel)) continue;
       entries.push(entry);
@@ -112,6 +112,14 @@ export class LogReader {
     const last = entries.at(-1);
     if (entries.length === limit && last) return { entries, next: endOf(last) };
     return { entries, next: Math.max(from, complete, last ? endOf(last) : 0) };
+  }
+
+  /** A damaged row is a gap up to the next entry. */
+  async #open(row: Row): Promise<HeldEntry> {
+    if (!row.damaged) return decodeEntry(row);
+    const offset = numberAt(row.key, 0);
+    const [next] = await this.#store.scan(LOG, { from: key(offset + 1), limit: 1 });
+    return damagedEntry(offset, next ? numberAt(next.key, 0) : this.#bounds.end);
   }
 
   /** The offset of the entry that an offset falls into, or the offset itself. */

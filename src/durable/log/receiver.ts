@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Change } from '../../store/store.js';
 import { compare } from '../position.js';
-import type { ReceivedDurable, StreamId, StreamPosition } from '../types.js';
+import { LOST_CHANNEL, type ReceivedDurable, type StreamId, type StreamPosition } from '../types.js';
 import { NO_PROOF } from './entry.js';
 import type { Streams } from './streams.js';
 import { CERTIFICATE } from './tables.js';
@@ -78,7 +78,7 @@ export class Receiver {
     const records = withheld ? undefined : batch.records;
     const draft = {
       count: batch.recordCount,
-      channel: batch.channel,
+      channel: withheld && batch.channel === LOST_CHANNEL ? '' : batch.channel,
       senderOrg: from.org,
       senderNode: batch.senderNode,
       expireMs: batch.expireMs,

@@ -1,5 +1,5 @@
 import { LogEndRow } from '../../../gen/ts/fedgate/store/v1/log.js';
-import { key } from '../../store/keys.js';
+import { key, numberAt } from '../../store/keys.js';
 import type { Change, Store } from '../../store/store.js';
 import type { RecordBlock } from '../../wire/records.js';
 import type { LogEntry } from '../types.js';
@@ -39,7 +39,7 @@ export async function findEnd(store: Store): Promise<LogEnd> {
   const newest = last && decodeEntry(last);
   const end = Math.max(newest ? endOf(newest) : FIRST_OFFSET, Number(trimmed?.end ?? 0n));
   return {
-    first: first ? decodeEntry(first).offset : end,
+    first: first ? numberAt(first.key, 0) : end,
     end,
     storedMs: Math.max(newest?.storedMs ?? 0, Number(trimmed?.storedMs ?? 0n)),
   };

@@ -6,7 +6,7 @@ import { key } from '../../store/keys.js';
 import type { Change, Store } from '../../store/store.js';
 import type { DeadLetterSink, OutboxEvent, StreamPosition } from '../types.js';
 import type { BatchCache } from './cache.js';
-import { encodeStreamRow, positionKey, TABLE } from './rows.js';
+import { batchRow, encodeStreamRow, TABLE } from './rows.js';
 import type { Seal } from './seal.js';
 import { type StreamState, unreceipted } from './state.js';
 import { Waiters } from './waiters.js';
@@ -105,8 +105,9 @@ export class OutboxCore {
   /** Finds out when the first batch that waits was stored. */
   async readOldest(): Promise<void> {
     const { committed, org } = this;
-    const value = await this.shared.store.get(TABLE.batch, positionKey(org, unreceipted(committed)));
-    if (this.#committed === committed) this.oldestMs = value ? Number(OutboxRow.decode(value).storedMs) : 0;
+    const row = await batchRow(this.shared.store, org, unreceipted(committed));
+    if (this.#committed !== committed) return;
+    this.oldestMs = row && !row.damaged ? Number(OutboxRow.decode(row.value).storedMs) : 0;
   }
 
   /** Runs the listener after each commit. */

@@ -6,7 +6,7 @@ import { Change, type Row } from '../../store/store.js';
 import { compare } from '../position.js';
 import type { StreamPosition, Withheld } from '../types.js';
 import type { OutboxCore } from './core.js';
-import { encodeOutboxRow, positionKey, positionOf, sizeOf, TABLE, withheldNumber } from './rows.js';
+import { batchRow, encodeOutboxRow, lostRow, positionKey, positionOf, sizeOf, TABLE, withheldNumber } from './rows.js';
 import { after, beginEpoch, newest, type StreamState } from './state.js';
 
 /** Rows that one change touches at most: ~1 ms of a commit. */
@@ -24,13 +24,12 @@ export class Keeper {
   withhold(positions: readonly StreamPosition[], why: Withheld, more = new Change()): Promise<void> {
     return this.#core.serially(async () => {
       const { store } = this.#core.shared;
-      const keys = positions.map(position => positionKey(this.#core.org, position));
-      const values = await Promise.all(keys.map(rowKey => store.get(TABLE.batch, rowKey)));
-      const rows = keys.flatMap((rowKey, i) => {
-        const value = values[i];
-        return value ? [{ key: rowKey, value }] : [];
-      });
-      await this.#withholdRows(rows, why, more);
+      const found = await Promise.all(positions.map(position => batchRow(store, this.#core.org, position)));
+      await this.#withholdRows(
+        found.filter(row => row !== undefined),
+        why,
+        more,
+      );
     });
   }
 
@@ -79,9 +78,10 @@ export class Keeper {
     for (let begin = positionKey(org, { epoch: old, sequence: from }); ; ) {
       const range = { from: begin, to: positionKey(org, { epoch: old + 1n, sequence: 0 }) };
       const rows = await shared.store.scan(TABLE.batch, { ...range, limit: STEP_ROWS });
-      for (const { key: rowKey, value } of rows) {
-        const row = OutboxRow.decode(value);
+      for (const stored of rows) {
+        const rowKey = stored.key;
         const position = { epoch, sequence: next++ };
+        const row = stored.damaged ? lostRow(shared.seal, org, position, shared.now()) : OutboxRow.decode(stored.value);
         const sealed = shared.seal.renumber(row.header, position);
         const certificateSha256 = shared.seal.certificate.sha256;
         change.remove(TABLE.batch, rowKey);
@@ -107,13 +107,24 @@ export class Keeper {
   ): Promise<{ readonly batches: number; readonly records: number }> {
     const { state } = this.#core;
     const done: StreamPosition[] = [];
+    const lost: StreamPosition[] = [];
     let records = 0;
     let bytes = 0;
-    for (const { key: rowKey, value } of rows) {
-      const row = OutboxRow.decode(value);
+    for (const stored of rows) {
+      const rowKey = stored.key;
       const position = positionOf(rowKey);
       const settled = state.acked && compare(position, state.acked) <= 0;
-      if (settled || row.withheld !== 0) continue;
+      if (settled) continue;
+      if (stored.damaged) {
+        const { org, shared } = this.#core;
+        const row = lostRow(shared.seal, org, position, shared.now());
+        change.put(TABLE.certificate, shared.seal.certificate.sha256, shared.seal.certificate.der);
+        change.put(TABLE.batch, rowKey, encodeOutboxRow(row));
+        lost.push(position);
+        continue;
+      }
+      const row = OutboxRow.decode(stored.value);
+      if (row.withheld !== 0) continue;
       const size = sizeOf(row);
       records += size.records;
       bytes += size.bytes;
@@ -121,11 +132,12 @@ export class Keeper {
       change.put(TABLE.batch, rowKey, encodeOutboxRow({ ...row, body: undefined, withheld: withheldNumber(why) }));
       done.push(position);
     }
-    if (done.length === 0 && change.empty) return { batches: 0, records: 0 };
+    if (change.empty) return { batches: 0, records: 0 };
     const { state: now } = this.#core;
     await this.#core.commit(change, { ...now, records: now.records - records, bytes: now.bytes - bytes });
     this.#withheld(done, why, records);
-    return { batches: done.length, records };
+    this.#withheld(lost, 'lost', lost.length);
+    return { batches: done.length + lost.length, records };
   }
 
   #withheld(positions: readonly StreamPosition[], why: Withheld, records: number): void {
@@ -158,8 +170,16 @@ export class Keeper {
     const oldMs = this.#core.shared.now() - keepSentMs;
     let keptBytes = kept;
     let last: StreamPosition | undefined;
-    for (const { key: rowKey, value } of rows) {
-      const row = OutboxRow.decode(value);
+    for (const stored of rows) {
+      const rowKey = stored.key;
+      if (stored.damaged) {
+        // Nothing of it is of use, and its body is not known: that stays until its segment goes.
+        last = positionOf(rowKey);
+        change.remove(TABLE.batch, rowKey);
+        this.#core.shared.onEvent({ kind: 'damaged', org: this.#core.org, ...last });
+        continue;
+      }
+      const row = OutboxRow.decode(stored.value);
       if (Number(row.storedMs) > oldMs && keptBytes <= keepSentBytes) break;
       if (row.body) change.release(row.body);
       keptBytes = Math.max(0, keptBytes - sizeOf(row).bytes);

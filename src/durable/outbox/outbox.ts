@@ -21,7 +21,7 @@ import { OutboxCore, type Shared } from './core.js';
 import { Keeper, withheldError } from './keeper.js';
 import { Notices } from './notices.js';
 import { Reader } from './reader.js';
-import { positionKey, positionOf, sizeOf, TABLE, toSentBatch, withheldOf } from './rows.js';
+import { batchRow, positionKey, sentBatchOf, sizeOf, TABLE, withheldOf } from './rows.js';
 import { Settler } from './settler.js';
 import { drawEpoch, following, newest, receipted, type StreamState, unreceipted } from './state.js';
 
@@ -160,7 +160,7 @@ export class DurableOutbox implements ManagedOutbox {
     const from = positionKey(this.org, unreceipted(committed));
     const to = positionKey(this.org, this.next);
     const rows = await shared.store.scan(TABLE.batch, { from, to, limit });
-    return rows.map(({ key: rowKey, value }) => toSentBatch(this.org, positionOf(rowKey), OutboxRow.decode(value)));
+    return rows.map(row => sentBatchOf(this.org, row));
   }
 
   setPaused(paused: boolean): Promise<void> {
@@ -225,9 +225,10 @@ export class DurableOutbox implements ManagedOutbox {
     const to = positionKey(this.org, { epoch: acked.epoch, sequence: last.next });
     for (let from = positionKey(this.org, unreceipted(state)); from.compare(to) < 0; ) {
       const rows = await shared.store.scan(TABLE.batch, { from, to, limit: 1_000 });
-      for (const { value } of rows) {
-        const size = sizeOf(OutboxRow.decode(value));
+      for (const row of rows) {
         gone.batches++;
+        if (row.damaged) continue;
+        const size = sizeOf(OutboxRow.decode(row.value));
         gone.records += size.records;
         gone.bytes += size.bytes;
       }
@@ -276,8 +277,9 @@ export class DurableOutbox implements ManagedOutbox {
     const reason = outcome ? OutcomeRow.decode(outcome) : undefined;
     if (reason && isReason(reason.reason) && (what === 'consumed' || reason.reason !== 'DEAD_LETTERED'))
       return { error: new FedgateError(reason.reason, reason.message, { metadata: { org: this.org } }) };
-    const value = await store.get(TABLE.batch, rowKey);
-    const withheld = value && withheldOf(OutboxRow.decode(value));
+    // One that is damaged is yet to be withheld, or has its receipt.
+    const row = await batchRow(store, this.org, position);
+    const withheld = row && !row.damaged && withheldOf(OutboxRow.decode(row.value));
     if (withheld) return { error: withheldError(this.org, withheld) };
     const { acked } = this.#core.committed;
     const isReceived = acked !== undefined && compare(position, acked) <= 0;

@@ -6,7 +6,7 @@ import { compare } from '../position.js';
 import type { SealedDurable, StreamPosition } from '../types.js';
 import type { OutboxCore } from './core.js';
 import { contentSha256, isExpired, type Keeper } from './keeper.js';
-import { encodeOutboxRow, positionKey, positionOf, TABLE, withheldOf } from './rows.js';
+import { batchRow, encodeOutboxRow, positionKey, positionOf, TABLE, withheldOf } from './rows.js';
 import { after, exists, following, newest } from './state.js';
 
 /** Bytes of records read from the disk ahead of the link: two such pieces are in memory at most. */
@@ -83,8 +83,8 @@ export class Reader {
   async records(position: StreamPosition): Promise<RecordBlock | undefined> {
     const cached = this.#core.shared.cache.get(this.#core.org, position);
     if (cached) return cached.records;
-    const value = await this.#core.shared.store.get(TABLE.batch, positionKey(this.#core.org, position));
-    return value && this.#body(OutboxRow.decode(value));
+    const row = await batchRow(this.#core.shared.store, this.#core.org, position);
+    return row && !row.damaged ? this.#body(OutboxRow.decode(row.value)) : undefined;
   }
 
   #recent(at: StreamPosition): Held | undefined {
@@ -114,7 +114,12 @@ export class Reader {
     const { org, rewritten, committed } = this.#core;
     const end = committed.epochs.find(({ epoch }) => epoch === at.epoch)?.next ?? newest(committed).next;
     const range = { from: positionKey(org, at), to: positionKey(org, { epoch: at.epoch, sequence: end }) };
-    const rows = await this.#signed({ ...range, limit: AHEAD_ROWS });
+    let rows = await this.#signed({ ...range, limit: AHEAD_ROWS });
+    if (rows.length === 0) {
+      // Its row is damaged: it is read again, as one that is lost.
+      await this.#keeper.withhold([at], 'lost');
+      rows = await this.#signed({ ...range, limit: AHEAD_ROWS });
+    }
     let bytes = 0;
     const taken = rows.filter(({ row }, i) => {
       bytes += Number(row.bytes);
@@ -150,7 +155,7 @@ export class Reader {
     }
   }
 
-  /** Rows of a range. The receiver knows the certificate of the link and no other: what an older key signed is signed again. The header stays. */
+  /** Rows of a range, up to one that is damaged. The receiver knows the certificate of the link and no other: what an older key signed is signed again. The header stays. */
   async #signed(range: ScanOptions): Promise<readonly Placed[]> {
     const rows = await this.#scan(range);
     const { certificate } = this.#core.shared.seal;
@@ -173,6 +178,8 @@ export class Reader {
 
   async #scan(range: ScanOptions): Promise<Placed[]> {
     const rows = await this.#core.shared.store.scan(TABLE.batch, range);
-    return rows.map(({ key, value }) => ({ position: positionOf(key), row: OutboxRow.decode(value) }));
+    const damaged = rows.findIndex(row => row.damaged);
+    const whole = damaged < 0 ? rows : rows.slice(0, damaged);
+    return whole.map(({ key, value }) => ({ position: positionOf(key), row: OutboxRow.decode(value) }));
   }
 }

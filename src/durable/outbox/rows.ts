@@ -2,7 +2,9 @@ import { BatchHeader } from '../../../gen/ts/fedgate/federation/v1/federation_se
 import { OutboxRow, StreamRow } from '../../../gen/ts/fedgate/store/v1/outbox.js';
 import type { OrgName } from '../../identity/names.js';
 import { key } from '../../store/keys.js';
-import type { SentBatch, StreamPosition, Withheld } from '../types.js';
+import type { Row, Store } from '../../store/store.js';
+import { LOST_CHANNEL, type SentBatch, type StreamPosition, type Withheld } from '../types.js';
+import type { Seal } from './seal.js';
 import type { StreamState } from './state.js';
 
 /** The rows of outboxes. What stands in them is in outbox.proto. */
@@ -41,6 +43,35 @@ export const encodeOutboxRow = (row: OutboxRow): Buffer => Buffer.from(OutboxRow
 /** What of a row counts as waiting: nothing is held of a batch whose records are held back. */
 export const sizeOf = (row: OutboxRow): { readonly records: number; readonly bytes: number } =>
   row.withheld === 0 ? { records: row.records, bytes: Number(row.bytes) } : { records: 0, bytes: 0 };
+
+/** The row of a batch, damaged or not; undefined when there is none. `store.get` would reject. */
+export async function batchRow(store: Store, org: OrgName, position: StreamPosition): Promise<Row | undefined> {
+  const from = positionKey(org, position);
+  const [row] = await store.scan(TABLE.batch, { from, to: Buffer.concat([from, Buffer.of(0)]), limit: 1 });
+  return row;
+}
+
+/** What stands in the place of a batch whose row is damaged. */
+export function lostRow(seal: Seal, org: OrgName, position: StreamPosition, nowMs: number): OutboxRow {
+  return {
+    ...seal.sealLost(org, position, nowMs),
+    body: undefined,
+    records: 1,
+    bytes: 0n,
+    storedMs: BigInt(nowMs),
+    expireMs: 0n,
+    withheld: withheldNumber('lost'),
+    certificateSha256: seal.certificate.sha256,
+  };
+}
+
+/** As it is listed. */
+export function sentBatchOf(org: OrgName, row: Row): SentBatch {
+  const position = positionOf(row.key);
+  if (!row.damaged) return toSentBatch(org, position, OutboxRow.decode(row.value));
+  const unknown = { senderNode: '', notifyConsumed: false, recordCount: 1, bytes: 0, storedMs: 0, expireMs: 0 };
+  return { ...position, ...unknown, org, channel: LOST_CHANNEL, withheld: 'lost' };
+}
 
 export function toSentBatch(org: OrgName, position: StreamPosition, row: OutboxRow): SentBatch {
   const { channel, senderNode, notifyConsumed } = BatchHeader.decode(row.header);

@@ -3,7 +3,7 @@ import { BatchHeader } from '../../../gen/ts/fedgate/federation/v1/federation_se
 import type { OrgName } from '../../identity/names.js';
 import { signDetached } from '../../identity/signing.js';
 import type { RecordBlock } from '../../wire/records.js';
-import type { StreamPosition } from '../types.js';
+import { LOST_CHANNEL, type StreamPosition } from '../types.js';
 
 const sha256 = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest();
 
@@ -61,6 +61,35 @@ export class Seal {
         patienceMs: 0,
         durable: true,
         expireTimeMs: BigInt(expireMs),
+      }).finish(),
+    );
+    return { header, signature: this.sign(header) };
+  }
+
+  /** Signs a batch whose row is damaged, so that nothing is known of it but its number. It is never sent with records. */
+  sealLost(
+    recipientOrg: OrgName,
+    { epoch, sequence }: StreamPosition,
+    nowMs: number,
+  ): { readonly header: Buffer; readonly signature: Buffer } {
+    const { federation, org, gateway } = this.#self;
+    const header = Buffer.from(
+      BatchHeader.encode({
+        federation,
+        originOrg: org,
+        originGateway: gateway,
+        recipientOrg,
+        channel: LOST_CHANNEL,
+        senderNode: gateway,
+        notifyConsumed: false,
+        streamEpoch: epoch,
+        sequence: BigInt(sequence),
+        recordCount: 1,
+        contentSha256: Buffer.alloc(32),
+        timeMs: BigInt(nowMs),
+        patienceMs: 0,
+        durable: true,
+        expireTimeMs: 0n,
       }).finish(),
     );
     return { header, signature: this.sign(header) };

@@ -5,13 +5,14 @@ import { compare, formatPosition } from '../position.js';
 import type { StreamPosition, VerifiedReceipt } from '../types.js';
 import type { OutboxCore } from './core.js';
 import type { Reader } from './reader.js';
-import { positionKey, positionOf, sizeOf, TABLE, toSentBatch } from './rows.js';
+import { batchRow, positionKey, positionOf, sentBatchOf, sizeOf, TABLE } from './rows.js';
 import { digest } from './seal.js';
 import { receipted, type StreamState, unreceipted } from './state.js';
 
 /** A batch that a receipt covers. */
 interface Covered extends StreamPosition {
-  readonly header: Uint8Array;
+  /** Undefined: its row is damaged, and nothing is left to compare a receipt with. */
+  readonly header: Uint8Array | undefined;
   readonly records: number;
   readonly bytes: number;
 }
@@ -117,6 +118,7 @@ export class Settler {
   }
 
   #compare(batch: Covered, sha256: Uint8Array | undefined): void {
+    if (!batch.header) return;
     const { peerHas } = this.#core;
     const mayBeUnknown = peerHas !== undefined && compare(batch, peerHas) <= 0;
     if (sha256 && sha256.length === 0 && mayBeUnknown) return;
@@ -140,9 +142,11 @@ export class Settler {
     const from = positionKey(org, { epoch, sequence });
     const to = positionKey(org, { epoch, sequence: last + 1 });
     const rows = await shared.store.scan(TABLE.batch, { from, to, limit: last - sequence + 1 });
-    return rows.map(({ key, value }) => {
-      const row = OutboxRow.decode(value);
-      return { ...positionOf(key), header: row.header, ...sizeOf(row) };
+    return rows.map(stored => {
+      const position = positionOf(stored.key);
+      if (stored.damaged) return { ...position, header: undefined, records: 0, bytes: 0 };
+      const row = OutboxRow.decode(stored.value);
+      return { ...position, header: row.header, ...sizeOf(row) };
     });
   }
 
@@ -161,9 +165,9 @@ export class Settler {
     const { org, shared } = this.#core;
     const outcome = { reason: error.reason, message: error.message };
     change.put(TABLE.outcome, positionKey(org, position), Buffer.from(OutcomeRow.encode(outcome).finish()));
-    const value = await shared.store.get(TABLE.batch, positionKey(org, position));
-    if (!value) return;
-    const batch = toSentBatch(org, position, OutboxRow.decode(value));
+    const row = await batchRow(shared.store, org, position);
+    if (!row || row.damaged) return;
+    const batch = sentBatchOf(org, row);
     // Its records were given up here, and everybody was told then.
     if (batch.withheld) return;
     shared.deadLetters?.refused(change, batch, await this.#reader.records(position), error);

@@ -98,8 +98,9 @@ export function receipted(
         epoch === last.epoch || epoch > acked.epoch || (epoch === acked.epoch && acked.sequence < next - 1),
     ),
     batches: state.batches - gone.batches,
-    records: state.records - gone.records,
-    bytes: state.bytes - gone.bytes,
+    // What damaged rows held is not known: it counts until nothing waits.
+    records: state.batches === gone.batches ? 0 : state.records - gone.records,
+    bytes: state.batches === gone.batches ? 0 : state.bytes - gone.bytes,
     keptBytes: state.keptBytes + gone.bytes,
   };
 }
