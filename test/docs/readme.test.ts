@@ -51,7 +51,7 @@ function endAll(t: TestScope, folder: string): void {
 }
 
 test('readme: the quick start works as printed, and its last block leaves nothing behind', async t => {
-  t.timeout(300_000);
+  t.timeout(600_000);
   const blocks = await quickStart();
   t.true(blocks.length >= 7);
   const folder = await temporaryFolder(t);
@@ -61,7 +61,7 @@ test('readme: the quick start works as printed, and its last block leaves nothin
   const script = `set -m\n${blocks.join('\n')}`;
   const shell = new Shell('bash', ['-euo', 'pipefail', '-c', script], variables, fileURLToPath(packageRoot));
   t.teardown(() => shell.kill());
-  const output = await shell.finished(280_000);
+  const output = await shell.finished(570_000);
   t.regex(output, /^ACME is a member of fed\.example$/m);
   t.regex(output, /^GLOBEX has it on stable storage$/m);
   for (const order of ['order 1', 'order 2']) {
