@@ -20,7 +20,7 @@ interface Connection {
  * It listens on a port of its own, which stands in for the one that it leads to.
  */
 export class FaultyWire {
-  readonly #target: string;
+  #target: string;
   readonly #random: Random;
   readonly #server: Server;
   readonly #connections = new Set<Connection>();
@@ -46,6 +46,12 @@ export class FaultyWire {
 
   get address(): string {
     return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** New connections lead there from now on; those that are open end. */
+  redirect(target: string): void {
+    this.#target = target;
+    for (const connection of [...this.#connections]) this.#reset(connection);
   }
 
   get connections(): number {
