@@ -28,13 +28,11 @@ function checkHeaders(headers: Readonly<Record<string, string>>): FedgateError |
 }
 
 /** What cannot be put into a frame at all; the gateway judges the rest. */
-export function checkTarget(address: string, patienceMs: number): FedgateError | undefined {
+export function checkAddress(address: string): FedgateError | undefined {
   if (address.length > 512) return fieldError('address', 'is longer than 512 bytes');
   // Written as one byte per character: another character would become a different address.
   if (!/^[\x21-\x7e]*$/.test(address))
     return fieldError('address', `${quoted(address)} has characters that no address has`);
-  if (!isWhole(patienceMs, 0xffffffff))
-    return fieldError('patienceMs', 'must be a whole number of milliseconds from 0');
   return undefined;
 }
 

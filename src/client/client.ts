@@ -8,15 +8,12 @@ import { openChannel } from '../transport/channel.js';
 import { fromGrpcError } from '../transport/status.js';
 import type { RecordInit } from '../wire/record-codec.js';
 import { loadContext } from './context.js';
-import { publishAll } from './publish-all.js';
-import {
-  type PublishAllOptions,
-  type PublishOptions,
-  type PublishReport,
-  type PublishSummary,
-  StreamPublisher,
-} from './publisher.js';
+import { type ChosenProducer, chooseProducer, type ProducerOptions } from './producer.js';
+import { type PublishAllOptions, type PublishSummary, publishAll } from './publish-all.js';
+import { StreamPublisher } from './publisher.js';
+import type { PublishReport } from './report.js';
 import { LiveClientSubscription, type SubscribeOptions, type Subscription } from './subscription.js';
+import { type PublishOptions, termsOf } from './terms.js';
 
 export interface ConnectOptions {
   /** A context by name, or the path of a context file. @default FEDGATE_CONTEXT, then the current context */
@@ -33,6 +30,8 @@ export interface ConnectOptions {
   readonly connectTimeoutMs?: number | undefined;
   /** How long a publish may wait for a lost connection to come back before it is rejected, milliseconds. @default 10000 */
   readonly publishTimeoutMs?: number | undefined;
+  /** Under which name this program publishes, for gateways to know what it sends again. @default a name drawn for this client */
+  readonly producer?: ProducerOptions | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -47,6 +46,7 @@ export interface ClientEvents {
 /** Bytes on the way towards us on one call. */
 const WINDOW_BYTES = 4 * 1024 * 1024;
 const MAX_RECEIVE_BYTES = 4 * 1024 * 1024;
+const PUBLISH_TIMEOUT_MS = 10_000;
 /** Never longer than this between tries, so that a restarted gateway is found within 3 s. */
 const RECONNECT = { firstMs: 50, maxMs: 500, factor: 2, random: Math.random };
 
@@ -55,6 +55,7 @@ const RECONNECT = { firstMs: 50, maxMs: 500, factor: 2, random: Math.random };
  * whatever the gateway refuses with.
  */
 export async function connect(options: ConnectOptions = {}): Promise<FedgateClient> {
+  const producer = chooseProducer(options.producer);
   const target = options.address === undefined ? await loadContext(options.context) : requireAll(options);
   const channel = openChannel({
     ...target,
@@ -62,7 +63,7 @@ export async function connect(options: ConnectOptions = {}): Promise<FedgateClie
     maxReceiveBytes: MAX_RECEIVE_BYTES,
     maxBackoffMs: 500,
   });
-  const client = new FedgateClient(channel, options);
+  const client = new FedgateClient(channel, options, producer);
   try {
     await client.establish();
     return client;
@@ -89,14 +90,18 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   #reconnecting: Promise<void> | undefined;
 
   /** Use `connect`. */
-  constructor(channel: Client, options: ConnectOptions) {
+  constructor(channel: Client, options: ConnectOptions, producer: ChosenProducer) {
     super();
     this.#channel = channel;
     this.#options = options;
-    this.#publisher = new StreamPublisher(
-      () => channel,
-      error => void this.#broken(error),
-    );
+    this.#publisher = new StreamPublisher({
+      channel: () => channel,
+      ...producer,
+      timeoutMs: options.publishTimeoutMs ?? PUBLISH_TIMEOUT_MS,
+      onBroken: error => {
+        this.#broken(error).catch(() => undefined);
+      },
+    });
   }
 
   /** The gRPC channel, for calls to services that have no method here. */
@@ -113,10 +118,10 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   publish(
     address: string,
     record: RecordInit | RecordInit['payload'],
-    options: PublishOptions = {},
+    options?: PublishOptions,
   ): Promise<PublishReport> {
     const init = typeof record === 'string' || record instanceof Uint8Array ? { payload: record } : record;
-    return this.#publisher.publish(address, init, options.patienceMs ?? 0, Date.now());
+    return this.#publisher.publish(address, init, termsOf(options), Date.now());
   }
 
   /**
@@ -191,13 +196,13 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
 
   async #reconnect(cause: FedgateError): Promise<void> {
     this.emit('disconnected', cause);
-    const { publishTimeoutMs = 10_000 } = this.#options;
+    const { publishTimeoutMs = PUBLISH_TIMEOUT_MS } = this.#options;
     const lost = new FedgateError(
       'GATEWAY_UNREACHABLE',
       `the gateway was not reached again within ${publishTimeoutMs / 1000} s: ${cause.message}`,
       { cause },
     );
-    const expiry = setInterval(() => this.#publisher.expire(publishTimeoutMs, lost), 250);
+    const expiry = setInterval(() => this.#publisher.expire(lost), 250);
     try {
       const backoff = new Backoff(RECONNECT);
       for (;;) {

@@ -11,5 +11,8 @@
 export { FedgateError, type Reason } from '../errors.js';
 export type { RecordInit } from '../wire/record-codec.js';
 export { type ClientEvents, type ConnectOptions, connect, type FedgateClient } from './client.js';
-export type { PublishAllOptions, PublishOptions, PublishReport, PublishSummary } from './publisher.js';
+export type { ProducerOptions } from './producer.js';
+export type { PublishAllOptions, PublishSummary } from './publish-all.js';
+export type { PublishReport } from './report.js';
 export type { Message, MessageBatch, SubscribeOptions, Subscription } from './subscription.js';
+export type { AckLevel, PublishOptions } from './terms.js';

@@ -1,7 +1,27 @@
 import { FedgateError } from '../errors.js';
 import { Fifo } from '../fifo.js';
 import type { RecordInit } from '../wire/record-codec.js';
-import type { PublishAllOptions, PublishReport, PublishSummary, StreamPublisher } from './publisher.js';
+import type { StreamPublisher } from './publisher.js';
+import type { PublishReport } from './report.js';
+import { type PublishOptions, termsOf } from './terms.js';
+
+export interface PublishAllOptions extends PublishOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Called after each answered frame. */
+  readonly onProgress?: (summary: PublishSummary) => void;
+}
+
+export interface PublishSummary {
+  /** Records that were answered for. Always the first ones of the source. */
+  readonly records: number;
+  readonly bytes: number;
+  /** Of these, how many were dropped for at least one subscription. */
+  readonly dropped: number;
+  /** Of these, how many were published live and nobody was there for. */
+  readonly unheard: number;
+  /** Of these, how many had been stored by an earlier publish and were not stored again. */
+  readonly duplicates: number;
+}
 
 /** Records that share an answer. */
 interface Group {
@@ -16,11 +36,13 @@ export async function publishAll(
   publisher: StreamPublisher,
   address: string,
   source: Iterable<RecordInit> | AsyncIterable<RecordInit>,
-  { patienceMs = 0, signal, onProgress }: PublishAllOptions,
+  options: PublishAllOptions,
 ): Promise<PublishSummary> {
+  const { signal, onProgress } = options;
+  const terms = termsOf(options);
   const progress = new Progress(onProgress);
   const take = (record: RecordInit): void =>
-    progress.add(publisher.publish(address, record, patienceMs, Date.now()), record);
+    progress.add(publisher.publish(address, record, terms, Date.now()), record);
   if (Symbol.asyncIterator in source) {
     for await (const record of source) {
       if (progress.failure || signal?.aborted) break;
@@ -42,7 +64,7 @@ export async function publishAll(
 class Progress {
   readonly #groups = new Fifo<Group>();
   readonly #onProgress: PublishAllOptions['onProgress'];
-  #summary = { records: 0, bytes: 0, dropped: 0, unheard: 0 };
+  #summary = { records: 0, bytes: 0, dropped: 0, unheard: 0, duplicates: 0 };
   failure: FedgateError | undefined;
 
   constructor(onProgress: PublishAllOptions['onProgress']) {
@@ -84,10 +106,11 @@ class Progress {
     this.#onProgress?.(this.summary);
   }
 
-  #count({ records, bytes }: Group, { subscribers, dropped }: PublishReport): void {
+  #count({ records, bytes }: Group, { level, subscribers, dropped, duplicate }: PublishReport): void {
     this.#summary.records += records;
     this.#summary.bytes += bytes;
     if (dropped > 0) this.#summary.dropped += records;
-    if (subscribers === 0 && dropped === 0) this.#summary.unheard += records;
+    if (level === undefined && subscribers === 0 && dropped === 0) this.#summary.unheard += records;
+    if (duplicate) this.#summary.duplicates += records;
   }
 }

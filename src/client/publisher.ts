@@ -1,83 +1,53 @@
 import type { Client, ClientDuplexStream } from '@grpc/grpc-js';
 import { MessagingServiceService, PublishStreamResponse } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
-import { FedgateError } from '../errors.js';
+import { FedgateError, fieldError } from '../errors.js';
 import { Fifo } from '../fifo.js';
 import { fromGrpcError, fromRpcStatus } from '../transport/status.js';
-import { RecordEncoder, type RecordInit } from '../wire/record-codec.js';
+import type { RecordInit } from '../wire/record-codec.js';
 import { MAX_RECORD_BYTES } from '../wire/records.js';
-import { FieldWriter } from '../wire/writer.js';
-import { checkRecord, checkTarget, recordSize, tooLarge } from './checks.js';
-
-export interface PublishOptions {
-  /** How long gateways may hold the answer while a subscriber's queue is full, milliseconds. @default 0 */
-  readonly patienceMs?: number | undefined;
-}
-
-/** What became of a publish. Records published in the same turn to the same address share it. */
-export interface PublishReport {
-  readonly side: 'local' | 'remote';
-  readonly org: string;
-  /** How many subscriptions it was handed to; 0: nobody is there. */
-  readonly subscribers: number;
-  /** For how many it was dropped because a queue was full. */
-  readonly dropped: number;
-}
-
-export interface PublishAllOptions extends PublishOptions {
-  readonly signal?: AbortSignal | undefined;
-  /** Called after each answered frame. */
-  readonly onProgress?: (summary: PublishSummary) => void;
-}
-
-export interface PublishSummary {
-  /** Records that were answered for. Always the first ones of the source. */
-  readonly records: number;
-  readonly bytes: number;
-  /** Of these, how many were dropped for at least one subscription. */
-  readonly dropped: number;
-  /** Of these, how many nobody was there for. */
-  readonly unheard: number;
-}
+import { checkAddress, checkRecord, recordSize, tooLarge } from './checks.js';
+import { OutgoingFrame } from './outgoing-frame.js';
+import type { ChosenProducer } from './producer.js';
+import type { ProducerLane } from './producer-lane.js';
+import { ProducerLanes } from './producer-lanes.js';
+import { type PublishReport, toReport } from './report.js';
+import { checkTerms, sameTerms, type Terms } from './terms.js';
 
 /** Frames are filled up to this, bytes. */
 const FRAME_BYTES = 64 * 1024;
+/** The same for records that may be stored, while the frame cannot leave yet: what is synced to a disk is best large. */
+const DURABLE_FRAME_BYTES = 256 * 1024;
 /** Bytes sent and not answered. */
 const WINDOW_BYTES = 4 * 1024 * 1024;
+/** The same while frames are stored: answers come in groups, after a disk. As much as a gateway reads without having answered. */
+const DURABLE_WINDOW_BYTES = 8 * 1024 * 1024;
 /** Bytes that may wait in this process; `publish` refuses beyond. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
-/** Room before the records for frame id, address and patience. */
-const HEADROOM = 560;
 
-interface Frame {
-  readonly address: string;
-  readonly patienceMs: number;
-  readonly encoder: RecordEncoder;
-  /** By the monotonic clock, milliseconds. */
-  readonly begunMs: number;
-  readonly report: Promise<PublishReport>;
-  readonly resolve: (report: PublishReport) => void;
-  readonly reject: (error: FedgateError) => void;
+export interface StreamPublisherOptions extends ChosenProducer {
+  readonly channel: () => Client;
+  /** How long what a broken stream carried may wait for the next, milliseconds. */
+  readonly timeoutMs: number;
+  readonly onBroken: (error: FedgateError) => void;
 }
-
-/** A frame that was sent: without its records, which nobody needs again. */
-type SentFrame = Pick<Frame, 'report' | 'resolve' | 'reject'> & { readonly bytes: number };
 
 type Call = ClientDuplexStream<Buffer, PublishStreamResponse>;
 
 /**
  * Publishes over one PublishStream that is opened when it is needed and again after it broke.
  *
- * Records of one turn of the loop to one address share a frame; frames leave in the order in which they were begun. What was on its
- * way when the stream broke is rejected with OUTCOME_UNKNOWN; what had not left yet goes out on the next stream.
+ * Records of one turn of the loop to one address share a frame, and so do those that wait; frames of one address leave in order, addresses
+ * take turns. What was on its way when the stream broke is sent again on the next, under the same numbers, but for what
+ * was published live: that is rejected with OUTCOME_UNKNOWN.
  */
 export class StreamPublisher {
-  readonly #channel: () => Client;
-  readonly #onBroken: (error: FedgateError) => void;
-  readonly #open = new Map<string, Frame>();
-  readonly #queue = new Fifo<Frame>();
-  readonly #sent = new Map<number, SentFrame>();
+  readonly #options: StreamPublisherOptions;
+  readonly #lanes: ProducerLanes;
+  /** Lanes that have something to send, each once. */
+  readonly #ready = new Fifo<ProducerLane>();
+  readonly #sent = new Map<number, { readonly frame: OutgoingFrame; readonly lane: ProducerLane }>();
   readonly #roomWaiters: (() => void)[] = [];
-  #lastOpen: Frame | undefined;
+  #lastLane: ProducerLane | undefined;
   #call: Call | undefined;
   #writable = true;
   #scheduled = false;
@@ -89,41 +59,37 @@ export class StreamPublisher {
   /** What the last frame came to hold: the next one is made that large from the start. */
   #expectedBytes = 0;
 
-  constructor(channel: () => Client, onBroken: (error: FedgateError) => void) {
-    this.#channel = channel;
-    this.#onBroken = onBroken;
+  constructor(options: StreamPublisherOptions) {
+    this.#options = options;
+    this.#lanes = new ProducerLanes(options.producer);
   }
 
   /** Rejects with what the gateway answers, OUTCOME_UNKNOWN, GATEWAY_UNREACHABLE, LIMIT_REACHED. */
-  publish(address: string, record: RecordInit, patienceMs: number, nowMs: number): Promise<PublishReport> {
+  publish(address: string, record: RecordInit, terms: Terms, nowMs: number): Promise<PublishReport> {
     if (this.#closed) return Promise.reject(closedError());
     const size = recordSize(record);
     if (size > MAX_RECORD_BYTES - 16 * 1024) return Promise.reject(tooLarge(size));
     const problem = checkRecord(record);
     if (problem) return Promise.reject(problem);
     if (this.#waitingBytes > MAX_WAITING_BYTES) return Promise.reject(overflow());
-    let frame = this.#frameFor(address, patienceMs);
-    if (frame && frame.encoder.length + size > FRAME_BYTES) {
-      this.#seal(frame);
-      frame = undefined;
-    }
+    const last = this.#lastLane;
+    let frame = last?.address === address ? this.#openFrame(last, terms, size) : undefined;
     if (!frame) {
-      const wrong = checkTarget(address, patienceMs);
+      const wrong = checkAddress(address) ?? checkTerms(terms) ?? checkDedupe(record, terms);
       if (wrong) return Promise.reject(wrong);
-      frame = newFrame(address, patienceMs, Math.max(size + 64, 1024, this.#expectedBytes));
-      this.#open.set(frameKey(frame), frame);
-      this.#lastOpen = frame;
-      this.#schedule();
+      const lane = this.#lanes.of(address);
+      this.#lastLane = lane;
+      frame = this.#openFrame(lane, terms, size) ?? this.#begin(lane, record, terms, size);
     }
-    const before = frame.encoder.length;
-    frame.encoder.add(record, nowMs);
-    this.#waitingBytes += frame.encoder.length - before;
+    const before = frame.bytes;
+    frame.add(record, nowMs);
+    this.#waitingBytes += frame.bytes - before;
     return frame.report;
   }
 
   /** Whether more can be handed in without waiting. */
   get hasRoom(): boolean {
-    return this.#waitingBytes < WINDOW_BYTES;
+    return this.#waitingBytes < DURABLE_WINDOW_BYTES;
   }
 
   /** Resolves when there is room, at the latest when the stream breaks. */
@@ -141,41 +107,63 @@ export class StreamPublisher {
     this.#blockedUntil = blocked;
   }
 
-  /** Rejects what has waited to be sent for longer than `ageMs`. */
-  expire(ageMs: number, error: FedgateError): void {
-    const limit = performance.now() - ageMs;
-    for (let frame = this.#queue.peek(); frame && frame.begunMs < limit; frame = this.#queue.peek()) {
-      this.#queue.shift();
-      this.#settle(frame.encoder.length, () => frame?.reject(error));
-    }
+  /** Rejects what has waited to be sent for too long: with the error, or with OUTCOME_UNKNOWN when it was on its way once. */
+  expire(error: FedgateError): void {
+    const limit = performance.now() - this.#options.timeoutMs;
+    this.#rejectWaiting(frame => frame.waitingSinceMs < limit, error);
     if (this.hasRoom) this.#wakeRoom();
   }
 
-  /** Rejects what has not been sent. */
+  /** Rejects what is not on its way. */
   fail(error: FedgateError): void {
-    this.#flushOpen();
-    for (const { encoder, reject } of this.#queue.drain()) this.#settle(encoder.length, () => reject(error));
+    this.#rejectWaiting(() => true, error);
     this.#wakeRoom();
   }
 
   /** Sends what is waiting, waits for all answers, and ends the stream. */
   async drain(): Promise<void> {
-    this.#flushOpen();
     this.#pump();
-    await Promise.allSettled([...this.#queue.toArray(), ...this.#sent.values()].map(frame => frame.report));
+    const waiting = [...this.#lanes].flatMap(lane => lane.unanswered());
+    const sent = [...this.#sent.values()].map(({ frame }) => frame);
+    await Promise.allSettled([...waiting, ...sent].map(frame => frame.report));
     this.close();
   }
 
   close(): void {
     this.#closed = true;
-    this.fail(closedError());
     const call = this.#call;
     this.#call = undefined;
-    for (const { bytes, reject } of this.#sent.values()) {
-      this.#settle(bytes, () => reject(unknownOutcome('the client was closed')));
-    }
-    this.#sent.clear();
+    this.#loseSent(unknownOutcome('the client was closed'), false);
+    this.fail(closedError());
     call?.end();
+  }
+
+  /** The frame that a record on these terms may join. */
+  #openFrame(lane: ProducerLane, terms: Terms, size: number): OutgoingFrame | undefined {
+    const { open } = lane;
+    if (!open || terms.dedupe || !sameTerms(open.terms, terms)) return undefined;
+    if (open.bytes + size <= FRAME_BYTES) return open;
+    // It leaves now if it can; if not, more may go into it.
+    this.#pump();
+    return lane.open === open && open.repeatable && open.bytes + size <= DURABLE_FRAME_BYTES ? open : undefined;
+  }
+
+  #begin(lane: ProducerLane, record: RecordInit, terms: Terms, size: number): OutgoingFrame {
+    if (lane.open) this.#expectedBytes = Math.min(lane.open.bytes, FRAME_BYTES) + 1024;
+    const capacity = Math.max(size + 64, 256, this.#expectedBytes);
+    const frame = new OutgoingFrame(
+      lane.address,
+      terms,
+      terms.dedupe ? record.id : undefined,
+      lane.producer.id,
+      capacity,
+    );
+    this.#waitingBytes += frame.cost;
+    lane.push(frame);
+    lane.open = frame;
+    this.#list(lane);
+    this.#schedule();
+    return frame;
   }
 
   #schedule(): void {
@@ -183,50 +171,46 @@ export class StreamPublisher {
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      this.#flushOpen();
+      // While the connection is made again frames stay those of one turn: each expires by the time it was begun.
+      if (this.#blockedUntil) for (const lane of this.#ready.toArray()) lane.open = undefined;
       this.#pump();
     });
   }
 
-  /** The open frame for an address; mostly the one that was asked for last. */
-  #frameFor(address: string, patienceMs: number): Frame | undefined {
-    const last = this.#lastOpen;
-    if (last && last.address === address && last.patienceMs === patienceMs) return last;
-    this.#lastOpen = this.#open.get(frameKey({ address, patienceMs }));
-    return this.#lastOpen;
-  }
-
-  #flushOpen(): void {
-    for (const frame of this.#open.values()) this.#seal(frame);
-  }
-
-  #seal(frame: Frame): void {
-    this.#open.delete(frameKey(frame));
-    this.#lastOpen = undefined;
-    this.#expectedBytes = Math.min(frame.encoder.length + 1024, FRAME_BYTES + 1024);
-    this.#queue.push(frame);
-    if (this.#queue.length > 1) this.#pump();
+  #list(lane: ProducerLane): void {
+    if (lane.listed) return;
+    lane.listed = true;
+    this.#ready.push(lane);
   }
 
   #pump(): void {
     if (this.#blockedUntil || this.#closed) return;
-    for (let frame = this.#queue.peek(); frame && this.#mayWrite(frame); frame = this.#queue.peek()) {
-      this.#queue.shift();
-      this.#write(frame);
+    for (let lane = this.#ready.peek(); lane; lane = this.#ready.peek()) {
+      const frame = lane.peek();
+      if (frame && !this.#mayWrite(frame)) return;
+      this.#ready.shift();
+      lane.listed = false;
+      if (!frame) continue;
+      this.#write(lane, frame);
+      if (lane.peek()) this.#list(lane);
     }
   }
 
-  #mayWrite(frame: Frame): boolean {
-    return this.#writable && (this.#sent.size === 0 || this.#sentBytes + frame.encoder.length <= WINDOW_BYTES);
+  #mayWrite(frame: OutgoingFrame): boolean {
+    const window = frame.repeatable ? DURABLE_WINDOW_BYTES : WINDOW_BYTES;
+    return this.#writable && (this.#sent.size === 0 || this.#sentBytes + frame.cost <= window);
   }
 
-  #write(frame: Frame): void {
+  #write(lane: ProducerLane, frame: OutgoingFrame): void {
     const call = this.#ensureCall();
     const id = this.#nextId++;
-    const { report, resolve, reject, encoder } = frame;
-    this.#sent.set(id, { report, resolve, reject, bytes: encoder.length });
-    this.#sentBytes += encoder.length;
-    if (!call.write(encodeFrame(frame, id))) {
+    lane.take(frame);
+    this.#expectedBytes = Math.min(frame.bytes, FRAME_BYTES) + 1024;
+    const bytes = frame.encode(id, lane.producer);
+    if (!frame.repeatable) frame.release();
+    this.#sent.set(id, { frame, lane });
+    this.#sentBytes += frame.cost;
+    if (!call.write(bytes)) {
       this.#writable = false;
       call.once('drain', () => {
         if (this.#call !== call) return;
@@ -239,14 +223,16 @@ export class StreamPublisher {
   #ensureCall(): Call {
     if (this.#call) return this.#call;
     const { path } = MessagingServiceService.publishStream;
-    const call: Call = this.#channel().makeBidiStreamRequest(
+    const call: Call = this.#options.channel().makeBidiStreamRequest(
       path,
       (bytes: Buffer) => bytes,
       (bytes: Buffer) => PublishStreamResponse.decode(bytes),
     );
     this.#call = call;
     this.#writable = true;
-    call.on('data', (answer: PublishStreamResponse) => this.#answered(answer));
+    call.on('data', (answer: PublishStreamResponse) => {
+      if (this.#call === call) this.#answered(answer);
+    });
     call.on('error', error => this.#broke(call, fromGrpcError(error)));
     call.on('end', () => this.#broke(call, new FedgateError('DRAINING', 'the gateway ended the stream')));
     return call;
@@ -254,37 +240,75 @@ export class StreamPublisher {
 
   #answered({ frameId, outcome }: PublishStreamResponse): void {
     const id = Number(frameId);
-    const frame = this.#sent.get(id);
-    if (!frame || !outcome) return;
+    const sent = this.#sent.get(id);
+    if (!sent || !outcome) return;
+    const { frame, lane } = sent;
+    const error = outcome.$case === 'error' ? fromRpcStatus(outcome.value) : this.#suspicion(frame, outcome.value);
+    // It is stored, and the gateway stops before it is where it is to be: the next one is asked again.
+    if (error?.reason === 'DRAINING' && frame.repeatable) return;
     this.#sent.delete(id);
-    this.#sentBytes -= frame.bytes;
-    this.#settle(frame.bytes, () => {
-      if (outcome.$case === 'error') frame.reject(fromRpcStatus(outcome.value));
-      else frame.resolve({ ...outcome.value, side: outcome.value.side === 1 ? 'local' : 'remote' });
-    });
+    this.#sentBytes -= frame.cost;
+    const again = error?.reason === 'SEQUENCE_GAP' && lane.gap(frame, Number(error.metadata.expected));
+    if (!again) {
+      lane.answered(frame, !error || error.reason === 'ACK_TIMEOUT');
+      this.#waitingBytes -= frame.cost;
+      if (error) frame.reject(error);
+      else if (outcome.$case === 'result') frame.resolve(toReport(outcome.value));
+    }
+    if (lane.peek()) this.#list(lane);
     this.#pump();
     if (this.hasRoom) this.#wakeRoom();
+  }
+
+  /** What was sent once under a number drawn by this process cannot be known already, unless somebody else uses the same name. */
+  #suspicion({ numbered, sends }: OutgoingFrame, { duplicate }: { duplicate: boolean }): FedgateError | undefined {
+    if (!duplicate || !numbered || sends > 1 || this.#options.ownEpoch) return undefined;
+    const { id, epoch } = this.#options.producer;
+    return new FedgateError(
+      'PRODUCER_FENCED',
+      `producer ${id} with epoch ${epoch} publishes in another program as well; nothing was stored`,
+    );
   }
 
   #broke(call: Call, error: FedgateError): void {
     if (this.#call !== call) return;
     this.#call = undefined;
-    this.#sentBytes = 0;
-    // A frame that the gateway could not even read tells what is wrong with it; any other end leaves the fate of the rest open.
-    const reason =
-      error.status === 'INVALID_ARGUMENT' || error.status === 'PERMISSION_DENIED' || error.status === 'UNAUTHENTICATED'
-        ? error
-        : unknownOutcome(error.message);
-    for (const { bytes, reject } of this.#sent.values()) this.#settle(bytes, () => reject(reason));
-    this.#sent.clear();
-    this.#onBroken(error);
+    // A frame that the gateway could not even read tells what is wrong with it. Sending it again would end the next stream too.
+    const unreadable = UNREADABLE.has(error.status) || error.reason === 'FRAME_TOO_LARGE';
+    this.#loseSent(unreadable ? error : unknownOutcome(error.message), unreadable);
+    // A connection that is there and whose streams break all the time must not keep anybody waiting for ever.
+    const limit = performance.now() - this.#options.timeoutMs;
+    this.#rejectWaiting(frame => frame.lost && frame.waitingSinceMs < limit, error);
+    this.#options.onBroken(error);
     this.#wakeRoom();
     this.#pump();
   }
 
-  #settle(bytes: number, settle: () => void): void {
-    this.#waitingBytes -= bytes;
-    settle();
+  /** What was on its way comes back to its lane; what must not be sent again, or `all` of it, is rejected. */
+  #loseSent(error: FedgateError, all: boolean): void {
+    const sent = [...this.#sent.values()];
+    this.#sent.clear();
+    this.#sentBytes = 0;
+    for (const { frame, lane } of sent) {
+      if (frame.repeatable && !all) continue;
+      lane.answered(frame, false);
+      this.#waitingBytes -= frame.cost;
+      frame.reject(error);
+    }
+    const now = performance.now();
+    for (const lane of this.#lanes) {
+      lane.broke(now);
+      if (lane.peek()) this.#list(lane);
+    }
+  }
+
+  #rejectWaiting(check: (frame: OutgoingFrame) => boolean, error: FedgateError): void {
+    for (const lane of this.#lanes) {
+      for (const frame of lane.takeWaiting(check)) {
+        this.#waitingBytes -= frame.cost;
+        frame.reject(frame.lost ? unknownOutcome(error.message) : error);
+      }
+    }
   }
 
   #wakeRoom(): void {
@@ -292,35 +316,15 @@ export class StreamPublisher {
   }
 }
 
-const frameKey = ({ address, patienceMs }: Pick<Frame, 'address' | 'patienceMs'>): string => `${patienceMs} ${address}`;
+/** Statuses that a stream ends with because of what was sent on it. */
+const UNREADABLE: ReadonlySet<FedgateError['status']> = new Set([
+  'INVALID_ARGUMENT',
+  'PERMISSION_DENIED',
+  'UNAUTHENTICATED',
+]);
 
-function newFrame(address: string, patienceMs: number, capacity: number): Frame {
-  let resolve!: Frame['resolve'];
-  let reject!: Frame['reject'];
-  const report = new Promise<PublishReport>((res, rej) => {
-    resolve = res;
-    reject = rej;
-  });
-  // Whoever publishes may not look at the answer; that is no unhandled rejection.
-  report.catch(() => undefined);
-  return {
-    address,
-    patienceMs,
-    encoder: new RecordEncoder(capacity, HEADROOM),
-    begunMs: performance.now(),
-    report,
-    resolve,
-    reject,
-  };
-}
-
-/** The header goes into the room before the records, so that nothing is copied. */
-function encodeFrame({ address, patienceMs, encoder }: Frame, id: number): Buffer {
-  const { bytes, start, end } = encoder.finish();
-  const header = new FieldWriter().number(1, id).text(2, address).number(3, patienceMs).view();
-  header.copy(bytes, start - header.length);
-  return bytes.subarray(start - header.length, end);
-}
+const checkDedupe = ({ id }: RecordInit, { dedupe }: Terms): FedgateError | undefined =>
+  dedupe && !id ? fieldError('id', 'is needed with dedupe: it is what makes the record known') : undefined;
 
 const unknownOutcome = (why: string): FedgateError =>
   new FedgateError(

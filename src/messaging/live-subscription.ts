@@ -48,6 +48,7 @@ export class LiveSubscription {
   #delivered = 0;
   #dropped = 0;
   #closed = false;
+  #onRoom: (() => void) | undefined;
 
   constructor(node: string, pattern: Pattern, sink: Sink, limits: SubscriptionLimits, nowMs: number) {
     this.node = node;
@@ -83,6 +84,22 @@ export class LiveSubscription {
     return false;
   }
 
+  /** Whether a frame would be taken now. One that is not may be offered again when `onRoom` tells. */
+  hasRoomFor(bytes: number): boolean {
+    return !this.#closed && this.#waiters.length === 0 && this.#fits(bytes);
+  }
+
+  /** Hears each time the queue has become half empty after frames waited in it. One listener only. */
+  onRoom(listener: () => void): void {
+    this.#onRoom = listener;
+  }
+
+  /** Counts records that can no longer be delivered; the subscriber is told where they are missing. */
+  lose(records: number): void {
+    this.#drop(records);
+    this.#pump();
+  }
+
   /** Ends it; what waits is dropped. */
   close(): void {
     this.#closed = true;
@@ -93,7 +110,11 @@ export class LiveSubscription {
   }
 
   #hasRoom(frame: Buffer): boolean {
-    return this.#queue.length === 0 || this.#queuedBytes + frame.length <= this.#limits.queueBytes;
+    return this.#fits(frame.length);
+  }
+
+  #fits(bytes: number): boolean {
+    return this.#queue.length === 0 || this.#queuedBytes + bytes <= this.#limits.queueBytes;
   }
 
   #accept(entry: Entry): void {
@@ -148,6 +169,7 @@ export class LiveSubscription {
     if (this.#queuedBytes <= this.#limits.queueBytes / 2) this.#lagging = false;
     this.#admitWaiters();
     if (this.#queue.length === 0) this.#tellDrops();
+    if (this.#queuedBytes <= this.#limits.queueBytes / 2) this.#onRoom?.();
   }
 
   #flush(): void {

@@ -15,6 +15,11 @@ export interface DeliveryOutcome {
   readonly dropped: number;
 }
 
+export interface RouterWatcher {
+  added(subscription: LiveSubscription): void;
+  removed(subscription: LiveSubscription): void;
+}
+
 const NOBODY: DeliveryOutcome = { subscribers: 0, dropped: 0 };
 const CACHED_CHANNELS = 10_000;
 
@@ -24,6 +29,7 @@ export class Router {
   readonly #index = new PatternIndex<LiveSubscription>();
   readonly #open = new Set<LiveSubscription>();
   readonly #cache = new Map<string, readonly LiveSubscription[]>();
+  readonly #watchers = new Set<RouterWatcher>();
 
   /** `count` hears how many records were handed to subscriptions, and how many were dropped, of each delivery. */
   constructor(count: (handed: number, dropped: number) => void = () => undefined) {
@@ -34,6 +40,7 @@ export class Router {
     this.#index.add(subscription.pattern, subscription);
     this.#open.add(subscription);
     this.#cache.clear();
+    for (const watcher of this.#watchers) watcher.added(subscription);
   }
 
   remove(subscription: LiveSubscription): void {
@@ -41,6 +48,22 @@ export class Router {
     this.#open.delete(subscription);
     this.#cache.clear();
     subscription.close();
+    for (const watcher of this.#watchers) watcher.removed(subscription);
+  }
+
+  /** Hears of subscriptions that come and go. */
+  watch(watcher: RouterWatcher): void {
+    this.#watchers.add(watcher);
+  }
+
+  /** The subscriptions that want a channel. */
+  targets(channel: string): readonly LiveSubscription[] {
+    return this.#targets(channel);
+  }
+
+  /** Counts records that reached a subscription by another way than `deliver`. */
+  counted(handed: number): void {
+    this.#count(handed, 0);
   }
 
   get subscriptions(): ReadonlySet<LiveSubscription> {

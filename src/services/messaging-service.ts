@@ -10,7 +10,7 @@ import { FedgateError, fieldError } from '../errors.js';
 import type { Access } from '../messaging/access.js';
 import { parsePattern } from '../messaging/address.js';
 import { LiveSubscription, noticeFrame, type SubscriptionLimits } from '../messaging/live-subscription.js';
-import type { Publisher, PublishOutcome } from '../messaging/publisher.js';
+import type { AckLevel, DurableOutcome, LiveOutcome, Publisher, PublishOutcome } from '../messaging/publisher.js';
 import type { Router } from '../messaging/router.js';
 import type { CallContext, CallWrapper, Handlers } from '../transport/calls.js';
 import type { FrameWriter } from '../transport/frame-writer.js';
@@ -110,15 +110,30 @@ function ended(call: AbortSignal, draining: AbortSignal): Promise<void> {
   });
 }
 
-const toResult = ({ org, side, subscribers, dropped }: PublishOutcome): PublishResult => ({
-  side: side === 'local' ? 1 : 2,
+const LEVELS: { readonly [level in AckLevel]: 1 | 2 | 3 } = { stored: 1, received: 2, consumed: 3 };
+
+const toResult = (outcome: PublishOutcome): PublishResult => ({
+  side: outcome.side === 'local' ? 1 : 2,
+  org: outcome.org,
+  ...(outcome.level === undefined ? liveFacts(outcome) : durableFacts(outcome)),
+});
+
+const liveFacts = ({ subscribers, dropped }: LiveOutcome) => ({
   subscribers,
   dropped,
-  org,
-  level: 0,
+  level: 0 as const,
   duplicate: false,
   streamEpoch: 0n,
   sequence: 0n,
+});
+
+const durableFacts = ({ level, duplicate, streamEpoch, sequence }: DurableOutcome) => ({
+  subscribers: 0,
+  dropped: 0,
+  level: LEVELS[level],
+  duplicate,
+  streamEpoch,
+  sequence: BigInt(sequence),
 });
 
 /** One PublishStream call: reads frames while few enough are unanswered, and answers each when its fate is known. */

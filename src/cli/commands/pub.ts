@@ -112,7 +112,7 @@ async function publishLines(env: CliEnv, client: FedgateClient, address: string,
   const skip = parseCount(options.skip, '--skip');
   const patienceMs = parseDuration(options.patience ?? '30s', '--patience');
   const progress = showProgress(env, inputSize(env));
-  let done: PublishSummary = { records: 0, bytes: 0, dropped: 0, unheard: 0 };
+  let done: PublishSummary = { records: 0, bytes: 0, dropped: 0, unheard: 0, duplicates: 0 };
   const onProgress = (summary: PublishSummary): void => {
     done = summary;
     // Line ends are part of the input's size.

@@ -1,0 +1,27 @@
+import type { PublishResult } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
+import { type AckLevel, LEVELS } from './terms.js';
+
+/** What became of a publish. Records published in the same turn to the same address share it. */
+export interface PublishReport {
+  readonly side: 'local' | 'remote';
+  readonly org: string;
+  /** Durable: the level that was reached, at least the one asked for. Undefined: it was published live. */
+  readonly level?: AckLevel | undefined;
+  /** Live: how many subscriptions it was handed to; 0: nobody is there. Durable: always 0. */
+  readonly subscribers: number;
+  /** Live: for how many it was dropped because a queue was full. Durable: always 0. */
+  readonly dropped: number;
+  /** Durable: it had been stored by an earlier publish and was not stored again. */
+  readonly duplicate?: boolean | undefined;
+  /** Durable, another organisation: the epoch of the stream to it. */
+  readonly streamEpoch?: bigint | undefined;
+  /** Durable: the number of the batch in that stream; in the own organisation the offset in the log. */
+  readonly sequence?: number | undefined;
+}
+
+export function toReport(result: PublishResult): PublishReport {
+  const { org, subscribers, dropped, duplicate, streamEpoch, sequence } = result;
+  const live = { side: result.side === 1 ? ('local' as const) : ('remote' as const), subscribers, dropped, org };
+  const level = LEVELS[result.level];
+  return level === undefined ? live : { ...live, level, duplicate, streamEpoch, sequence: Number(sequence) };
+}
