@@ -19,8 +19,8 @@ type FrameKind = NonNullable<LaneFrame['frame']>['$case'];
 /** A frame on its way through. */
 export interface PassingFrame {
   readonly lane: Hello['lane'];
-  /** Towards whom the lane was dialled, or back. */
-  readonly way: 'forth' | 'back';
+  /** The organisation that sent it. */
+  readonly from: string;
   readonly kind: FrameKind | undefined;
   readonly bytes: Buffer;
 }
@@ -106,16 +106,17 @@ export class FrameProxy {
     });
     const far = channel.makeBidiStreamRequest<Buffer, Buffer>(FederationServiceService.openLane.path, same, same);
     let lane: Hello['lane'] = 0;
-    const pass = (bytes: Buffer, way: PassingFrame['way'], to: { write(bytes: Buffer): boolean }): void => {
+    const { dialler, dialled } = this.#options;
+    const pass = (bytes: Buffer, from: string, to: { write(bytes: Buffer): boolean }): void => {
       const { kind, hello } = kindOf(bytes);
       if (hello) lane = hello.lane;
-      for (const frame of this.tamper({ lane, way, kind, bytes })) to.write(frame);
+      for (const frame of this.tamper({ lane, from, kind, bytes })) to.write(frame);
     };
-    near.on('data', (bytes: Buffer) => pass(bytes, 'forth', far));
+    near.on('data', (bytes: Buffer) => pass(bytes, dialler.org, far));
     near.on('end', () => far.end());
     near.on('error', () => far.cancel());
     near.on('cancelled', () => far.cancel());
-    far.on('data', (bytes: Buffer) => pass(bytes, 'back', near));
+    far.on('data', (bytes: Buffer) => pass(bytes, dialled.org, near));
     far.on('error', error => {
       near.emit('error', error);
       channel.close();

@@ -48,6 +48,11 @@ export class FaultyWire {
     return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
+  /** Where it leads. */
+  get target(): string {
+    return this.#target;
+  }
+
   /** New connections lead there from now on; those that are open end. */
   redirect(target: string): void {
     this.#target = target;

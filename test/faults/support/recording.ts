@@ -3,6 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type FaultEvent, type Level, monotonicMs, type PublishEvent, type RecordedEvent } from './events.js';
 
+/** How long conditions are not looked at after an event, milliseconds. */
+const LOOK_MS = 10;
+
 /** What was written down so far, by all processes, and what follows from it. Append-only. */
 export class Recording {
   readonly events: RecordedEvent[] = [];
@@ -11,6 +14,7 @@ export class Recording {
   readonly #delivered = new Map<string, Set<string>>();
   readonly #settled = new Map<string, Set<string>>();
   readonly #waiting = new Set<() => void>();
+  #looking: NodeJS.Timeout | undefined;
 
   append(event: RecordedEvent): void {
     this.events.push(event);
@@ -18,7 +22,16 @@ export class Recording {
     if (event.kind === 'acked') this.#acked.set(event.id, event.level);
     if (event.kind === 'delivered') setIn(this.#delivered, event.subscription).add(event.id);
     if (event.kind === 'ackSettled') setIn(this.#settled, event.subscription).add(event.id);
-    for (const look of [...this.#waiting]) look();
+    this.#look();
+  }
+
+  /** Once for what comes in within a moment: looking may mean going through all. */
+  #look(): void {
+    if (this.#waiting.size === 0 || this.#looking) return;
+    this.#looking = setTimeout(() => {
+      this.#looking = undefined;
+      for (const look of [...this.#waiting]) look();
+    }, LOOK_MS);
   }
 
   /** Writes down what the one who injects faults does. */
@@ -53,14 +66,22 @@ export class Recording {
 
   /** Acknowledged messages for these channels that a subscription was not handed yet. */
   undelivered(subscription: string, to: string, channels: readonly string[]): string[] {
-    const delivered = this.#delivered.get(subscription);
+    return this.#ackedBut(this.#delivered.get(subscription), to, channels);
+  }
+
+  /** Acknowledged messages for these channels that a subscription has not acknowledged for good yet. */
+  unsettled(subscription: string, to: string, channels: readonly string[]): string[] {
+    return this.#ackedBut(this.#settled.get(subscription), to, channels);
+  }
+
+  #ackedBut(done: ReadonlySet<string> | undefined, to: string, channels: readonly string[]): string[] {
     return [...this.#acked.keys()].filter(id => {
       const publish = this.#published.get(id);
-      return publish?.to === to && channels.includes(publish.channel) && !delivered?.has(id);
+      return publish?.to === to && channels.includes(publish.channel) && !done?.has(id);
     });
   }
 
-  /** Resolves when a condition holds, looked at after each event. Throws when it does not within the time. */
+  /** Resolves when a condition holds, looked at as events come in. Throws when it does not within the time. */
   async until(what: string, holds: () => boolean, withinMs: number): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const done = (): void => {
@@ -80,14 +101,14 @@ export class Recording {
       look();
     });
   }
+}
 
-  /** Keeps it for whoever looks into a violation; returns where. */
-  async save(name: string): Promise<string> {
-    const path = join(tmpdir(), `fedgate-recording-${name}-${process.pid}.jsonl`);
-    const events = [...this.events].sort((a, b) => a.atMs - b.atMs);
-    await writeFile(path, events.map(event => `${JSON.stringify(event)}\n`).join(''));
-    return path;
-  }
+/** Keeps a recording for whoever looks into a violation; returns where. */
+export async function saveRecording(recorded: readonly RecordedEvent[], name: string): Promise<string> {
+  const path = join(tmpdir(), `fedgate-recording-${name}-${process.pid}.jsonl`);
+  const events = [...recorded].sort((a, b) => a.atMs - b.atMs);
+  await writeFile(path, events.map(event => `${JSON.stringify(event)}\n`).join(''));
+  return path;
 }
 
 function setIn(sets: Map<string, Set<string>>, key: string): Set<string> {

@@ -10,7 +10,7 @@ import type { ConsumerFlow, PublisherFlow } from './flows.js';
 import { folderBytes, peakResidentBytes } from './measure.js';
 import { NodeProcess } from './node-process.js';
 import { FaultyWire } from './proxy.js';
-import type { Random } from './random.js';
+import { type Random, seededRandom } from './random.js';
 import { Recording } from './recording.js';
 
 export const ORGS = ['ACME', 'GLOBEX'] as const;
@@ -32,9 +32,11 @@ export type WorldPlan = { readonly [org in Org]: OrgPlan };
 interface Side {
   readonly gateway: GatewayProcess;
   readonly wire: FaultyWire;
-  readonly plan: OrgPlan;
+  plan: OrgPlan;
   node: NodeProcess | undefined;
 }
+
+const storeFolderIn = (folder: string): string => join(orgFolder(folder).state, 'store');
 
 const access = (other: Org): string => `nodes:
   - { node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], status: true, admin: true }
@@ -58,20 +60,22 @@ export class World {
     this.sides = sides;
   }
 
-  /** Starts the gateways; `prepared` runs when an organisation's folder is there and its gateway is not started yet. */
+  /** Starts the gateways; `prepared` runs when an organisation's folder is there and its gateway was never started. */
   static async open(
     scope: TestScope,
     random: Random,
     plan: WorldPlan,
-    prepared: (org: Org, folder: string) => Promise<void> = async () => undefined,
+    prepared: (org: Org, storeFolder: string) => Promise<void> = async () => undefined,
   ): Promise<World> {
     const registry = await startTestRegistry(scope);
+    // Of its own: what passes a wire is no part of the plan that a seed repeats.
+    const luck = seededRandom(random.seed + 1);
     const side = async (org: Org): Promise<Side> => {
       const peers = `127.0.0.1:${await freePort()}`;
-      const wire = await FaultyWire.open(scope, peers, random);
+      const wire = await FaultyWire.open(scope, peers, luck);
       const options = { ...plan[org].gateway, peers, addresses: [wire.address] };
       const gateway = await GatewayProcess.prepare(scope, registry, org, access(otherOrg(org)), options);
-      await prepared(org, gateway.folder);
+      await prepared(org, storeFolderIn(gateway.folder));
       return { gateway, wire, plan: plan[org], node: undefined };
     };
     const world = new World(scope, random, { ACME: await side('ACME'), GLOBEX: await side('GLOBEX') });
@@ -80,7 +84,7 @@ export class World {
   }
 
   storeFolder(org: Org): string {
-    return join(orgFolder(this.sides[org].gateway.folder).state, 'store');
+    return storeFolderIn(this.sides[org].gateway.folder);
   }
 
   /** Starts the programs of both sides and lets them begin once all subscriptions are there. */
@@ -92,6 +96,7 @@ export class World {
   /** Starts the programs of one side, to go on where they were. */
   async startNode(org: Org, change: { readonly dieAfterAcks?: number } = {}): Promise<NodeProcess> {
     const side = this.sides[org];
+    await side.node?.kill();
     const context = (name: string): Promise<string> =>
       addNode({ folder: side.gateway.folder, name, gateway: 'gw1', address: side.gateway.nodes });
     const publishers = await Promise.all(
@@ -108,6 +113,12 @@ export class World {
     side.node = node;
     await node.said('ready');
     return node;
+  }
+
+  /** Consumers take no time over a message, from their next start on. */
+  hurry(org: Org): void {
+    const side = this.sides[org];
+    side.plan = { ...side.plan, consumers: side.plan.consumers.map(({ workMs, ...consumer }) => consumer) };
   }
 
   async killNode(org: Org): Promise<void> {
@@ -154,6 +165,28 @@ export class World {
     const aim = this.recording.deliveredCount(subscription) + messages;
     const reached = (): boolean => this.recording.deliveredCount(subscription) >= aim;
     await this.recording.until(`${messages} messages to ${subscription}`, reached, withinMs);
+  }
+
+  /** Lets the load run until so many more messages have been acknowledged to their publishers. */
+  async accumulates(messages: number, withinMs: number): Promise<void> {
+    const aim = this.recording.ackedCount + messages;
+    await this.recording.until(`${messages} acknowledged`, () => this.recording.ackedCount >= aim, withinMs);
+  }
+
+  /** Stops the publishers of one side and waits until all of their messages are delivered and acknowledged by every subscription. */
+  async rest(org: Org, withinMs: number): Promise<void> {
+    const node = this.sides[org].node;
+    node?.tell('finish');
+    await node?.said('finished');
+    const others = this.subscriptions().filter(subscription => subscription.org !== org);
+    const settled = (): boolean =>
+      others.every(({ name, channels }) => this.recording.unsettled(name, otherOrg(org), channels).length === 0);
+    await this.recording.until(`all of ${org} acknowledged by consumers`, settled, withinMs);
+  }
+
+  /** Waits without a part in the random choices. */
+  quiet(ms: number): Promise<void> {
+    return sleep(ms, undefined, { ref: false });
   }
 
   pause(leastMs: number, mostMs: number): Promise<void> {

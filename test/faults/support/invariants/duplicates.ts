@@ -12,8 +12,9 @@ export function findDuplicates(events: readonly RecordedEvent[]): Violation[] {
   return [...deliveredAfterSettling(events), ...unmarked(events), ...storedTwice(events)];
 }
 
-const placeOf = ({ subscription, offset }: { subscription: string; offset: number }): string =>
-  `${subscription} ${offset}`;
+/** With the message: a store that was restored gives offsets again. */
+const placeOf = ({ subscription, offset, id }: { subscription: string; offset: number; id: string }): string =>
+  `${subscription} ${offset} ${id}`;
 
 function deliveredAfterSettling(events: readonly RecordedEvent[]): Violation[] {
   const settled = new Map<string, string>();
