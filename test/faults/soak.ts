@@ -51,9 +51,8 @@ async function run({ name, run: scenario, rounds }: SoakedScenario): Promise<voi
   } catch (error) {
     row.violations++;
     say(`  FAILED: ${error instanceof Error ? error.message : String(error)}`);
-  } finally {
-    await scope.undo();
   }
+  await scope.undo().catch((error: unknown) => say(`  cleaning up failed: ${String(error)}`));
   row.runs++;
   row.seconds += (performance.now() - fromMs) / 1_000;
   seed++;

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { FedgateClient } from '../../../src/client/index.js';
+import type { DurableNotice, DurableSubscription, FedgateClient } from '../../../src/client/index.js';
 import type { ConsumerFlow } from './flows.js';
 import { record } from './node-output.js';
 import { readPayload } from './payload.js';
@@ -7,7 +7,7 @@ import { readPayload } from './payload.js';
 /** Consumes a durable subscription for ever: writes each message down, then acknowledges it. */
 export class Consuming {
   readonly #flow: ConsumerFlow;
-  readonly #messages;
+  readonly #messages: DurableSubscription;
   #acks = 0;
 
   constructor(client: FedgateClient, flow: ConsumerFlow) {
@@ -16,12 +16,12 @@ export class Consuming {
       durable: flow.subscription,
       from: 'earliest',
       group: flow.group,
-      onLoss: loss => this.#missing(loss),
+      onNotice: notice => this.#missing(notice),
     });
   }
 
-  get opened(): Promise<void> {
-    return this.#messages.opened;
+  async opened(): Promise<void> {
+    await this.#messages.opened;
   }
 
   async run(): Promise<void> {
@@ -39,6 +39,14 @@ export class Consuming {
       );
       if (++this.#acks === this.#flow.dieAfterAcks) this.#die();
     }
+  }
+
+  #missing(notice: DurableNotice): void {
+    const { name: consumer, subscription } = this.#flow;
+    const { kind: what, channel, first, last } = notice;
+    const senderOrg = notice.kind === 'deadLettered' ? '' : notice.senderOrg;
+    const records = notice.kind === 'deadLettered' ? last - first + 1 : (notice.records ?? 0);
+    record({ kind: 'missing', consumer, subscription, what, channel, senderOrg, records });
   }
 
   /** After the acknowledgement has left and before its settling can be heard of. */

@@ -23,7 +23,7 @@ async function run(): Promise<void> {
     ),
   );
   for (const consumer of consumers) consumer.run().catch(fail);
-  await Promise.all(consumers.map(consumer => consumer.opened));
+  await Promise.all(consumers.map(consumer => consumer.opened()));
   const go = new Promise<void>(resolve => {
     createInterface({ input: process.stdin })
       .on('line', line => {
