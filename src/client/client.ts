@@ -8,11 +8,19 @@ import { openChannel } from '../transport/channel.js';
 import { fromGrpcError } from '../transport/status.js';
 import type { RecordInit } from '../wire/record-codec.js';
 import { loadContext } from './context.js';
+import { DurableAdmin } from './durable-admin.js';
+import type { DurableSubscribeOptions } from './durable-options.js';
+import { DurableClientSubscription, type DurableSubscription } from './durable-subscription.js';
 import { type ChosenProducer, chooseProducer, type ProducerOptions } from './producer.js';
 import { type PublishAllOptions, type PublishSummary, publishAll } from './publish-all.js';
 import { StreamPublisher } from './publisher.js';
 import type { PublishReport } from './report.js';
-import { LiveClientSubscription, type SubscribeOptions, type Subscription } from './subscription.js';
+import {
+  LiveClientSubscription,
+  type SubscribeOptions,
+  type Subscription,
+  type SubscriptionHost,
+} from './subscription.js';
 import { type PublishOptions, termsOf } from './terms.js';
 
 export interface ConnectOptions {
@@ -86,6 +94,9 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   readonly #options: ConnectOptions;
   readonly #publisher: StreamPublisher;
   readonly #subscriptions = new Set<LiveClientSubscription>();
+  readonly #durables = new Set<DurableClientSubscription>();
+  readonly #host: SubscriptionHost;
+  #durableAdmin: DurableAdmin | undefined;
   readonly #ended = new AbortController();
   #reconnecting: Promise<void> | undefined;
 
@@ -94,6 +105,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     super();
     this.#channel = channel;
     this.#options = options;
+    this.#host = { channel: () => channel, reconnected: error => this.#broken(error) };
     this.#publisher = new StreamPublisher({
       channel: () => channel,
       ...producer,
@@ -136,19 +148,30 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     return publishAll(this.#publisher, address, source, options);
   }
 
-  /** Subscribes to a channel or pattern of the own organisation. Begins at once; iterate it to receive. */
-  subscribe(pattern: string, options: SubscribeOptions = {}): Subscription {
-    const host = { channel: () => this.#channel, reconnected: (error: FedgateError) => this.#broken(error) };
-    const subscription = new LiveClientSubscription(host, pattern, options, () =>
-      this.#subscriptions.delete(subscription),
-    );
-    this.#subscriptions.add(subscription);
-    return subscription;
+  /** What the gateway has stored: durable subscriptions, outboxes, dead letters, evidence. */
+  get durable(): DurableAdmin {
+    this.#durableAdmin ??= new DurableAdmin(this.#channel);
+    return this.#durableAdmin;
   }
 
-  /** Waits until all that was published is answered, then closes. */
+  /**
+   * Subscribes to a channel or pattern of the own organisation. Begins at once; iterate it to receive.
+   *
+   * With `durable` the gateway keeps what is published, and the place under that name, until each message is acknowledged. Throws
+   * FIELD_INVALID for options that cannot be; what the gateway refuses, the iteration throws.
+   */
+  subscribe(pattern: string, options: DurableSubscribeOptions): DurableSubscription;
+  subscribe(pattern: string, options?: SubscribeOptions): Subscription;
+  subscribe(
+    pattern: string,
+    options: SubscribeOptions | DurableSubscribeOptions = {},
+  ): Subscription | DurableSubscription {
+    return 'durable' in options ? this.#consume(pattern, options) : this.#subscribe(pattern, options);
+  }
+
+  /** Waits until all that was published is answered and all that was acknowledged is settled, then closes. */
   async drain(): Promise<void> {
-    await this.#publisher.drain();
+    await Promise.all([this.#publisher.drain(), ...[...this.#durables].map(subscription => subscription.drain())]);
     this.close();
   }
 
@@ -157,6 +180,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     if (this.#ended.signal.aborted) return;
     this.#ended.abort(new FedgateError('CANCELLED', 'the client is closed'));
     for (const subscription of [...this.#subscriptions]) subscription.close();
+    for (const subscription of [...this.#durables]) subscription.cut();
     this.#publisher.close();
     this.#channel.close();
     this.emit('closed');
@@ -164,6 +188,22 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.drain();
+  }
+
+  #subscribe(pattern: string, options: SubscribeOptions): Subscription {
+    const subscription = new LiveClientSubscription(this.#host, pattern, options, () =>
+      this.#subscriptions.delete(subscription),
+    );
+    this.#subscriptions.add(subscription);
+    return subscription;
+  }
+
+  #consume(pattern: string, options: DurableSubscribeOptions): DurableSubscription {
+    const subscription = new DurableClientSubscription(this.#host, pattern, options, () =>
+      this.#durables.delete(subscription),
+    );
+    this.#durables.add(subscription);
+    return subscription;
   }
 
   /** @internal Makes the first connection. */

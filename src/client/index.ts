@@ -11,8 +11,16 @@
 export { FedgateError, type Reason } from '../errors.js';
 export type { RecordInit } from '../wire/record-codec.js';
 export { type ClientEvents, type ConnectOptions, connect, type FedgateClient } from './client.js';
+export type { DurableOpened } from './consume-stream.js';
+export type { DurableBatch, DurableMessage } from './delivery.js';
+export type { DurableAdmin } from './durable-admin.js';
+export type { DurableSubscribeOptions, From } from './durable-options.js';
+export type { DurableEvent, DurableSubscription } from './durable-subscription.js';
+export type { Message } from './message.js';
+export type { DeadLetteredNotice, DurableNotice, ExpiredNotice, GapNotice } from './notices.js';
 export type { ProducerOptions } from './producer.js';
 export type { PublishAllOptions, PublishSummary } from './publish-all.js';
 export type { PublishReport } from './report.js';
-export type { Message, MessageBatch, SubscribeOptions, Subscription } from './subscription.js';
+export type { NackOptions } from './settlements.js';
+export type { MessageBatch, SubscribeOptions, Subscription } from './subscription.js';
 export type { AckLevel, PublishOptions } from './terms.js';

@@ -172,7 +172,7 @@ export class StreamPublisher {
     setImmediate(() => {
       this.#scheduled = false;
       // While the connection is made again frames stay those of one turn: each expires by the time it was begun.
-      if (this.#blockedUntil) for (const lane of this.#ready.toArray()) lane.open = undefined;
+      if (this.#blockedUntil !== undefined) for (const lane of this.#ready.toArray()) lane.open = undefined;
       this.#pump();
     });
   }
@@ -184,7 +184,7 @@ export class StreamPublisher {
   }
 
   #pump(): void {
-    if (this.#blockedUntil || this.#closed) return;
+    if (this.#blockedUntil !== undefined || this.#closed) return;
     for (let lane = this.#ready.peek(); lane; lane = this.#ready.peek()) {
       const frame = lane.peek();
       if (frame && !this.#mayWrite(frame)) return;

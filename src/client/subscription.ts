@@ -9,29 +9,13 @@ import { Fifo } from '../fifo.js';
 import { fromGrpcError } from '../transport/status.js';
 import { type DeliveryFrame, readDelivery } from '../wire/messaging-frames.js';
 import { FieldReader } from '../wire/reader.js';
-import { ReceivedRecord } from '../wire/record-codec.js';
+import { Message } from './message.js';
 
 export interface SubscribeOptions {
   /** Ends the subscription; the iteration then ends without an error. */
   readonly signal?: AbortSignal | undefined;
   /** Hears when records were lost to this subscription: dropped at a full queue, or published while it was not connected. */
   readonly onLoss?: (loss: { readonly records: number | undefined; readonly why: 'slow' | 'disconnected' }) => void;
-}
-
-/** A record with where it came from. */
-export class Message extends ReceivedRecord {
-  readonly channel: string;
-  /** The organisation of the publisher, as verified by the own gateway. */
-  readonly senderOrg: string;
-  /** The node that published, as verified by its organisation's gateway. */
-  readonly senderNode: string;
-
-  constructor(bytes: Buffer, start: number, end: number, { channel, senderOrg, senderNode }: DeliveryFrame) {
-    super(bytes, start, end);
-    this.channel = channel;
-    this.senderOrg = senderOrg;
-    this.senderNode = senderNode;
-  }
 }
 
 /** Records of one channel from one publisher that arrived together; at least one. */

@@ -1,0 +1,119 @@
+import { ConsumeRequest } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
+import { FedgateError } from '../errors.js';
+import { Deferred } from './deferred.js';
+
+export interface NackOptions {
+  /** How long to wait before the record is delivered again, milliseconds. @default 0 */
+  readonly delayMs?: number | undefined;
+  /** Why, for people; stands in the dead letter. At most 500 bytes. */
+  readonly reason?: string | undefined;
+  /** Whether to make it a dead letter at once. @default false */
+  readonly deadLetter?: boolean | undefined;
+}
+
+interface Range {
+  readonly first: number;
+  last: number;
+}
+
+/** What is said of records, and of which. */
+interface Settlement {
+  readonly kind: 'ack' | 'nack' | 'inProgress';
+  readonly options: NackOptions;
+  readonly ranges: Range[];
+  readonly done: Deferred<void>;
+}
+
+/** The bound of the contract for one frame. */
+const MAX_RANGES = 10_000;
+
+/**
+ * Acknowledgements of one stream. What one turn of the loop says is written as one frame for each kind, with records that stand next to
+ * each other as one range; all of it shares a promise.
+ */
+export class Settlements {
+  readonly #open = new Map<string, Settlement>();
+  #unwritten: Settlement[] = [];
+  readonly #unsettled = new Map<number, Deferred<void>>();
+  #nextId = 1;
+
+  /** Whether something was written whose answer is not there yet. */
+  get awaiting(): boolean {
+    return this.#unsettled.size > 0;
+  }
+
+  /** Resolves when it is on stable storage. */
+  add(kind: Settlement['kind'], first: number, last: number, options: NackOptions = {}): Promise<void> {
+    const key = kind === 'nack' ? JSON.stringify([options.delayMs, options.reason, options.deadLetter]) : kind;
+    const open = this.#open.get(key);
+    const previous = open?.ranges.at(-1);
+    if (open && previous?.last === first - 1) previous.last = last;
+    else if (open && open.ranges.length < MAX_RANGES) open.ranges.push({ first, last });
+    else return this.#begin(key, { kind, options, ranges: [{ first, last }], done: new Deferred() });
+    return open.done.promise;
+  }
+
+  /** The frames of what was said since the last time. */
+  *take(): Generator<Buffer> {
+    this.#open.clear();
+    for (const { kind, options, ranges, done } of this.#unwritten.splice(0)) {
+      const id = this.#nextId++;
+      if (kind !== 'inProgress') this.#unsettled.set(id, done);
+      yield encode(kind, options, ranges, BigInt(id));
+    }
+  }
+
+  settled(id: number): void {
+    this.#unsettled.get(id)?.resolve();
+    this.#unsettled.delete(id);
+  }
+
+  /** Resolves when all that was said until now is settled one way or the other. */
+  async all(): Promise<void> {
+    const waiting = this.#unwritten.filter(({ kind }) => kind !== 'inProgress').map(({ done }) => done);
+    await Promise.allSettled([...waiting, ...this.#unsettled.values()].map(({ promise }) => promise));
+  }
+
+  /** The stream is over. What has no answer may or may not count. */
+  fail(error: FedgateError): void {
+    const failed = [...this.#unwritten.splice(0).map(({ done }) => done), ...this.#unsettled.values()];
+    this.#open.clear();
+    this.#unsettled.clear();
+    for (const { reject } of failed) reject(error);
+  }
+
+  #begin(key: string, settlement: Settlement): Promise<void> {
+    this.#open.set(key, settlement);
+    this.#unwritten.push(settlement);
+    return settlement.done.promise;
+  }
+}
+
+function encode(kind: Settlement['kind'], options: NackOptions, given: readonly Range[], ackId: bigint): Buffer {
+  const ranges = joined(given).map(({ first, last }) => ({ first: BigInt(first), last: BigInt(last) }));
+  const { delayMs = 0, reason = '', deadLetter = false } = options;
+  const frame: ConsumeRequest['frame'] =
+    kind === 'ack'
+      ? { $case: 'ack', value: { ranges, ackId } }
+      : kind === 'nack'
+        ? { $case: 'nack', value: { ranges, delayMs, reason, deadLetter, ackId } }
+        : { $case: 'inProgress', value: { ranges } };
+  return Buffer.from(ConsumeRequest.encode({ frame }).finish());
+}
+
+/** Programs finish in any order: what stands next to each other in the end becomes one range. */
+function joined(ranges: readonly Range[]): Range[] {
+  const result: Range[] = [];
+  for (const { first, last } of [...ranges].sort((a, b) => a.first - b.first)) {
+    const previous = result.at(-1);
+    if (previous && first <= previous.last + 1) previous.last = Math.max(previous.last, last);
+    else result.push({ first, last });
+  }
+  return result;
+}
+
+export const unknownAck = (why: string): FedgateError =>
+  new FedgateError(
+    'OUTCOME_UNKNOWN',
+    `the stream ended before the acknowledgement was settled (${why}); what did not count is delivered again`,
+  );
