@@ -23,9 +23,8 @@ export class NodeProcess {
     this.#closed = once(child, 'close').then(() => this.#look());
     child.stdin?.on('error', () => undefined);
     createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', line => {
-      // Of the last line of a process that was killed, perhaps only a part was written.
-      if (!line.endsWith('}')) return;
-      const said = JSON.parse(line) as RecordedEvent | NodeNews;
+      const said = parse(line);
+      if (!said) return;
       if (!('news' in said)) return recording.append(said);
       this.#news.push(said);
       this.#look();
@@ -69,5 +68,14 @@ export class NodeProcess {
   #look(): void {
     for (const resume of [...this.#waiting]) resume();
     this.#waiting.clear();
+  }
+}
+
+/** Of the last line of a process that was killed, perhaps only a part was written. */
+function parse(line: string): RecordedEvent | NodeNews | undefined {
+  try {
+    return JSON.parse(line) as RecordedEvent | NodeNews;
+  } catch {
+    return undefined;
   }
 }
