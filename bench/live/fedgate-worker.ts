@@ -34,13 +34,13 @@ const methods = {
   async publish({ node, address, payloadBytes }: { node: Node; address: string; payloadBytes: number }): Promise<void> {
     const client = await connect(node);
     await untilHeard(client, address);
-    void client.publishAll(address, endless(payloadBytes), { patienceMs: PATIENCE_MS });
+    void client.publishAll(address, endless(payloadBytes), { delivery: 'live', patienceMs: PATIENCE_MS });
   },
 
   /** Publishes so many records without patience: what a subscriber does not take is dropped. Tells how many were. */
   async flood({ node, address, payloadBytes, records }: Flood): Promise<number> {
     await using client = await connect(node);
-    const { dropped } = await client.publishAll(address, some(payloadBytes, records));
+    const { dropped } = await client.publishAll(address, some(payloadBytes, records), { delivery: 'live' });
     return dropped;
   },
 
@@ -59,7 +59,7 @@ const methods = {
     const times: number[] = [];
     for (let i = 0; i < messages + WARMUP_MESSAGES; i++) {
       const begun = performance.now();
-      const answer = publisher.publish(address, payload);
+      const answer = publisher.publish(address, payload, { delivery: 'live' });
       await received.next();
       if (i >= WARMUP_MESSAGES) times.push(performance.now() - begun);
       await answer;
@@ -104,7 +104,7 @@ async function read(subscription: Subscription): Promise<void> {
 async function untilHeard(client: FedgateClient, address: string): Promise<void> {
   for (let attempt = 0; attempt < 100; attempt++) {
     try {
-      const { subscribers } = await client.publish(address, 'hello');
+      const { subscribers } = await client.publish(address, 'hello', { delivery: 'live' });
       if (subscribers > 0) return;
     } catch (error) {
       if (!(error instanceof FedgateError && error.retryable)) throw error;

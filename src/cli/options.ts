@@ -31,6 +31,20 @@ export async function connectTo(env: CliEnv, options: GatewayOptions): Promise<F
   return client;
 }
 
+/** Runs with a client of the chosen context, and closes it. */
+export async function withClient<T>(
+  env: CliEnv,
+  options: GatewayOptions,
+  use: (client: FedgateClient) => Promise<T>,
+): Promise<T> {
+  const client = await connectTo(env, options);
+  try {
+    return await use(client);
+  } finally {
+    client.close();
+  }
+}
+
 /** Parses a whole number. Throws FIELD_INVALID naming the option. */
 export function parseCount(text: string, option: string, least = 0): number {
   const count = Number(text);

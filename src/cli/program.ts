@@ -1,7 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { FedgateError } from '../errors.js';
 import { SOFTWARE_VERSION } from '../version.js';
-import { COMMANDS } from './commands/index.js';
+import { COMMAND_GROUPS } from './commands/index.js';
 import { type CliEnv, say } from './env.js';
 import { EXIT, EXIT_HELP, exitCodeOf } from './exit-codes.js';
 
@@ -18,7 +18,11 @@ export function createProgram(env: CliEnv): Command {
       'after',
       `\nExit codes:\n${EXIT_HELP.map(([code, text]) => `  ${String(code).padEnd(4)} ${text}`).join('\n')}\n\nFirst steps:\n  fedgate demo                 see it work\n  fedgate registry init --help start a federation of your own`,
     );
-  for (const register of COMMANDS) register(program, env);
+  for (const { title, commands } of COMMAND_GROUPS) {
+    program.commandsGroup(title);
+    for (const register of commands) register(program, env);
+  }
+  program.commandsGroup('Help:').helpCommand(true);
   inherit(program);
   return program;
 }

@@ -40,6 +40,26 @@ export function showProgress(env: CliEnv, totalBytes: number | undefined): Progr
   };
 }
 
+/** A count of bytes with the rate; on a terminal only. */
+export function showBytes(env: CliEnv): { update(bytes: number): void; stop(): void } {
+  if (!env.terminal) return { update: () => undefined, stop: () => undefined };
+  const bar = new SingleBar({
+    stream: env.stderr as NodeJS.WritableStream as never,
+    format: ' {size} | {rate}/s',
+    hideCursor: true,
+    clearOnComplete: true,
+  });
+  const start = performance.now();
+  bar.start(0, 0, { size: '0 B', rate: '0 B' });
+  return {
+    update(bytes) {
+      const seconds = Math.max(0.001, (performance.now() - start) / 1000);
+      bar.update(0, { size: formatBytes(bytes), rate: formatBytes(Math.round(bytes / seconds)) });
+    },
+    stop: () => bar.stop(),
+  };
+}
+
 /** How many bytes standard input holds, when it is a file. */
 export function inputSize(env: CliEnv): number | undefined {
   const { fd } = env.stdin as { fd?: number };

@@ -18,6 +18,9 @@ export interface LinesReport {
   readonly seconds: number;
 }
 
+/** Each run has a durable subscription of its own. */
+let runs = 0;
+
 /** Pipes lines into `fedgate pub … --lines` at one organisation and out of `fedgate sub … --raw` at another, and compares. */
 export async function sendLines(world: DemoWorld, input: () => Iterable<string>): Promise<LinesReport> {
   const { acme, globex } = world;
@@ -30,7 +33,7 @@ export async function sendLines(world: DemoWorld, input: () => Iterable<string>)
     sent.update(chunk);
   }
   const sub = runCommand(
-    ['sub', 'lines', '--raw', '--count', String(lines), '--context', globex.context],
+    ['sub', 'lines', '--raw', '--durable', `lines-${++runs}`, '--count', String(lines), '--context', globex.context],
     ['ignore', 'pipe', 'pipe'],
   );
   if (!sub.stdout || !sub.stderr) throw new Error('no pipes');
@@ -38,6 +41,7 @@ export async function sendLines(world: DemoWorld, input: () => Iterable<string>)
   sub.stdout.on('data', (chunk: Buffer) => received.update(chunk));
   // It says on standard error when its subscription is open.
   await Promise.race([once(sub.stderr, 'data'), once(sub, 'exit')]);
+  sub.stderr.resume();
   const start = performance.now();
   const pub = runCommand(
     ['pub', 'pubsub://GLOBEX/lines', '--lines', '--context', acme.context],

@@ -1,4 +1,7 @@
-import type { Receipt, StreamNotice } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
+import type {
+  StreamNotice_DeadLettered as DeadLettered,
+  StreamNotice,
+} from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import type { FedgateError } from '../errors.js';
 import type { OrgName } from '../identity/names.js';
 import type { Pattern } from '../messaging/address.js';
@@ -70,7 +73,7 @@ export interface Outbox {
 
   /** Stores records; resolves when they are on stable storage. Rejects with OUTBOX_FULL, STORE_*, SEQUENCE_GAP, PRODUCER_FENCED. */
   append(records: OutgoingRecords): Promise<Stored>;
-  /** Puts a notice into a change that the caller commits in this same turn. The sequence is taken at once. */
+  /** Puts a notice into a change that the caller commits in this same turn. It is told once, if that is committed, soon after. */
   appendNotice(change: Change, notice: StreamNotice): void;
   /** Resolves when a batch has a receipt. Rejects with the peer's refusal, or PURGED, EXPIRED. */
   received(position: StreamPosition, signal: AbortSignal): Promise<void>;
@@ -79,8 +82,11 @@ export interface Outbox {
 
   /** Batches from a position on, waiting for new ones; ends when the signal fires. One reader at a time. */
   read(from: StreamPosition, signal: AbortSignal): AsyncIterable<SealedDurable>;
-  /** Takes a receipt that was verified. Resolves when that is on stable storage. Throws WATERMARK_INVALID for batches never sent. */
-  settle(receipt: Receipt, certificate: Buffer): Promise<void>;
+  /**
+   * Takes a receipt whose signature was verified. Resolves when that is on stable storage. Rejects with WATERMARK_INVALID for batches never
+   * sent, RECEIPT_INVALID for one that does not follow the one before or whose digests are not those of the batches.
+   */
+  settle(receipt: VerifiedReceipt): Promise<void>;
   /**
    * Judges what the peer says it has (its hello), and answers from where to send. Throws WATERMARK_INVALID for what cannot be:
    * batches that were never sent, or fewer than it gave receipts for without a restored store.
@@ -88,9 +94,74 @@ export interface Outbox {
   resume(received: StreamPosition | undefined, peerStoreId: Buffer): Promise<StreamPosition>;
   /** The records of a batch that was sent earlier, if they are still held. */
   refetch(position: StreamPosition): Promise<RecordBlock | undefined>;
-  /** A notice of the peer about batches sent earlier, with the change that stores it. */
-  noticed(notice: StreamNotice, change: Change): void;
+  /** A notice of the peer about batches sent earlier, with the change that stores it. What is returned is called once that is committed. */
+  noticed(notice: StreamNotice, change: Change): () => void;
 }
+
+/** A receipt as the link hands it over: of a form that is right, signed by the peer, for batches of ours. */
+export interface VerifiedReceipt {
+  readonly epoch: bigint;
+  readonly first: number;
+  readonly last: number;
+  /** SHA-256 of each header, in order. Empty for one that the peer no longer knows. */
+  readonly headerSha256: readonly Uint8Array[];
+  readonly refusals: readonly { readonly sequence: number; readonly error: FedgateError }[];
+  /** The signed bytes, the signature, and the certificate of the peer. */
+  readonly body: Buffer;
+  readonly signature: Buffer;
+  readonly certificate: { readonly sha256: Buffer; readonly der: Buffer };
+}
+
+/** An outbox as its gateway's operator sees it. */
+export interface ManagedOutbox extends Outbox {
+  readonly maxBytes: number;
+  /** The last position with a receipt; undefined: there is none yet. */
+  readonly receipted: StreamPosition | undefined;
+  /** What the next batch gets. */
+  readonly next: StreamPosition;
+  /** The first batches that wait. */
+  head(limit: number): Promise<readonly SentBatch[]>;
+  /** Stops or goes on with the sending. Resolves when that is on stable storage. */
+  setPaused(paused: boolean): Promise<void>;
+  /** Drops what waits and is not on its way at this moment. Those who wait for an answer get PURGED. */
+  purge(): Promise<{ readonly batches: number; readonly records: number }>;
+}
+
+/** A batch of an outbox, without its records. */
+export interface SentBatch extends StreamPosition {
+  readonly org: OrgName;
+  readonly channel: string;
+  readonly senderNode: string;
+  readonly recordCount: number;
+  readonly bytes: number;
+  readonly storedMs: number;
+  /** 0: never. */
+  readonly expireMs: number;
+  readonly notifyConsumed: boolean;
+  readonly withheld: Withheld | undefined;
+}
+
+/** Hears of records that were sent and are of no avail, with the change that makes it so: the place for what is to be kept of them. */
+export interface DeadLetterSink {
+  /** The other organisation refused a batch. Undefined records: they cannot be read any more. */
+  refused(change: Change, batch: SentBatch, records: RecordBlock | undefined, error: FedgateError): void;
+  /** A durable subscription there gave a record up. `refetch` of the outbox has the records while they are kept. */
+  gaveUp(change: Change, org: OrgName, notice: DeadLettered): void;
+}
+
+/** What happens to an outbox that its operator should see in the log. */
+export type OutboxEvent =
+  | {
+      readonly kind: 'withheld';
+      readonly org: OrgName;
+      readonly why: Withheld;
+      readonly batches: number;
+      readonly records: number;
+    }
+  | { readonly kind: 'refused'; readonly batch: SentBatch; readonly error: FedgateError }
+  | { readonly kind: 'epoch'; readonly org: OrgName; readonly epoch: bigint; readonly why: string }
+  | { readonly kind: 'peer-restored'; readonly org: OrgName; readonly received: StreamPosition | undefined }
+  | { readonly kind: 'failed'; readonly org: OrgName; readonly error: unknown };
 
 // ---- the receiving side -----------------------------------------------------------------------------------------------------------
 
@@ -118,8 +189,11 @@ export interface ReceivedDurable extends StreamPosition {
 export interface Inbox {
   /** What is on stable storage of a stream; undefined: nothing ever came. */
   watermark(from: StreamId): StreamPosition | undefined;
-  /** Stores a batch and moves the watermark in one commit. Resolves when both are on stable storage. Order: that of the calls. */
-  receive(batch: ReceivedDurable): Promise<void>;
+  /**
+   * Stores a batch and moves the watermark in one commit. Resolves when both are on stable storage. Order: that of the calls. With `extra`
+   * the batch does not become part of the log: it speaks to this gateway, and `extra` puts what it says into the same change.
+   */
+  receive(batch: ReceivedDurable, extra?: (change: Change) => void): Promise<void>;
   /** The store was restored and the peer goes on further ahead: what lies between is reported as lost, and the watermark moves. */
   skip(from: StreamId, to: StreamPosition): Promise<void>;
   /** For receipts that got lost: SHA-256 of the header and the refusal of batches received earlier; undefined where no longer known. */
@@ -165,14 +239,20 @@ export interface Log {
   /** The oldest offset that is held, and the one that the next record gets. */
   readonly first: number;
   readonly end: number;
-  /** Entries that match from an offset on, in order, at most so many, and the offset to go on from. Never waits for new ones. */
+  /**
+   * Entries that match from an offset on, in order, at most so many, and the offset to go on from. Never waits for new ones. There may be
+   * none although `next` is before `end`: a bounded piece of the log was gone through. A gap without a channel matches every pattern.
+   */
   read(
     from: number,
     pattern: Pattern,
     limit: number,
   ): Promise<{ readonly entries: readonly LogEntry[]; readonly next: number }>;
-  /** The records of an entry, digest checked; undefined when they are lost for good (the entry then has become a gap). */
-  records(entry: LogEntry): Promise<RecordBlock | undefined>;
+  /**
+   * The records of an entry, digest checked; undefined when they are lost for good (the entry then has become a gap) or were trimmed. When
+   * they went bad on the disk and their origin cannot be reached, this waits for it; the signal ends that, with CANCELLED.
+   */
+  records(entry: LogEntry, signal?: AbortSignal): Promise<RecordBlock | undefined>;
   /** The first offset that was stored at or after a time. */
   offsetAt(timeMs: number): Promise<number>;
   /** Hears of each entry once it is on stable storage, in order. Returns the way to stop that. */

@@ -33,6 +33,7 @@ access:
       publish: ["**"]         # own channels; other organisations: ["pubsub://GLOBEX/orders/*"]
       subscribe: ["**"]
       status: true
+      admin: true             # may see and change what is stored: \`fedgate outbox\`, \`dead\`, \`evidence\`, \`store stats\`
   # What other organisations may publish here. They can never subscribe.
   peers: []
   #  - org: GLOBEX

@@ -21,6 +21,8 @@ export interface TrustDirectory {
 /** A caller or peer whose certificate was verified. */
 export interface Identity extends Subject {
   readonly fingerprint: string;
+  /** DER. */
+  readonly certificate: Buffer;
   readonly publicKey: KeyObject;
   readonly notAfterMs: number;
 }
@@ -99,6 +101,7 @@ export class CertificateVerifier {
     const identity = {
       ...subject,
       fingerprint: leaf.fingerprint256,
+      certificate: leaf.raw,
       publicKey: leaf.publicKey,
       notAfterMs: Date.parse(leaf.validTo),
     };

@@ -58,6 +58,16 @@ export function sealBatch(
  * IDENTITY_MISMATCH, WRONG_RECIPIENT, REPLAYED, FRAME_UNEXPECTED. All but the first say that the peer is broken or lies: the link ends.
  */
 export function openBatch(sealed: SealedBatch, terms: BatchTerms, sequence: number, key: KeyObject): BatchHeader {
+  if (sealed.withheld !== undefined) throw malformed('a live batch without records');
+  const header = openHeader(sealed, terms, key);
+  if (header.durable) throw new FedgateError('REPLAYED', 'a batch of a durable stream on the mail lane');
+  checkSequence(header, terms.streamEpoch, sequence);
+  checkContent(header, sealed, terms);
+  return header;
+}
+
+/** Who a batch comes from and is for; its place and content are yet to be judged. Throws as `openBatch`. */
+export function openHeader(sealed: SealedBatch, terms: Omit<BatchTerms, 'streamEpoch'>, key: KeyObject): BatchHeader {
   const header = decodeHeader(sealed.header);
   if (!verifyDetached('batch', key, sealed.header, sealed.signature)) {
     throw new FedgateError('SIGNATURE_INVALID', `the signature of a batch from ${terms.originOrg} does not hold`);
@@ -75,14 +85,20 @@ export function openBatch(sealed: SealedBatch, terms: BatchTerms, sequence: numb
       `a batch for ${header.recipientOrg} came to ${terms.recipientOrg}; gateways do not relay`,
     );
   }
-  checkSequence(header, terms.streamEpoch, sequence);
-  if (header.recordCount !== sealed.records.count || !sha256(sealed.records.bytes).equals(header.contentSha256)) {
-    throw new FedgateError(
-      'SIGNATURE_INVALID',
-      `the records of a batch from ${terms.originOrg} are not those that were signed`,
-    );
-  }
   return header;
+}
+
+/** Whether the records are those that were signed. Throws SIGNATURE_INVALID. */
+export function checkContent(
+  header: BatchHeader,
+  { records }: SealedBatch,
+  { originOrg }: { originOrg: string },
+): void {
+  if (header.recordCount === records.count && sha256(records.bytes).equals(header.contentSha256)) return;
+  throw new FedgateError(
+    'SIGNATURE_INVALID',
+    `the records of a batch from ${originOrg} are not those that were signed`,
+  );
 }
 
 function decodeHeader(bytes: Buffer): BatchHeader {

@@ -10,7 +10,7 @@ import { fromGrpcError } from '../transport/status.js';
 import { BATCH_OVERHEAD_BYTES } from '../wire/lane-frames.js';
 import { MAX_FRAME_BYTES } from '../wire/records.js';
 import { newStreamEpoch } from './batch.js';
-import { checkHello, LANE, type LaneKind, makeHello, type Self } from './hello.js';
+import { checkHello, type DurableHello, LANE, type LaneKind, makeHello, type Self } from './hello.js';
 import { Lane } from './lane.js';
 import type { LinkParts, OpenLane } from './link.js';
 
@@ -40,7 +40,9 @@ export async function dialLink(target: DialTarget, settings: DialSettings, signa
   const control = await dialLane(target, LANE.control, linkId, settings, signal);
   try {
     const mail = await dialLane(target, LANE.mail, linkId, settings, signal);
-    return { peer: control.peer, dialled: true, address: target.address, control, mail };
+    const openDurable = (hello: DurableHello, ended: AbortSignal): Promise<OpenLane> =>
+      dialLane(target, LANE.durable, linkId, settings, ended, hello);
+    return { peer: control.peer, dialled: true, address: target.address, control, mail, openDurable };
   } catch (error) {
     control.lane.close(new FedgateError('PEER_UNREACHABLE', 'the mail lane did not open', { cause: error }));
     throw error;
@@ -54,6 +56,7 @@ export async function dialLane(
   linkId: Buffer,
   settings: DialSettings,
   signal: AbortSignal,
+  durable?: DurableHello,
 ): Promise<OpenLane & { peer: Identity }> {
   let peer: Identity | undefined;
   let refusal: unknown;
@@ -76,11 +79,12 @@ export async function dialLane(
   });
   const lane = callLane(channel, signal);
   try {
-    const ownEpoch = newStreamEpoch();
-    lane.put({ $case: 'hello', value: makeHello(settings.self, kind, linkId, ownEpoch) });
+    const ownEpoch = durable?.streamEpoch ?? newStreamEpoch();
+    lane.put({ $case: 'hello', value: makeHello(settings.self, kind, linkId, durable ?? ownEpoch) });
     const answer = await lane.first(settings.timeoutMs);
     if (!peer) throw new FedgateError('CERTIFICATE_UNTRUSTED', `${target.address} showed no certificate`);
     const hello = checkHello(answer, settings.self, peer);
+    if (hello.lane !== kind) throw new FedgateError('FRAME_UNEXPECTED', 'the hello is for another kind of lane');
     return { lane, hello, ownEpoch, peer };
   } catch (error) {
     const reason = fromGrpcError(refusal ?? error, 'PEER_UNREACHABLE');

@@ -8,9 +8,11 @@ import type { IncomingFrame } from './lane.js';
 export const LINK_VERSIONS = { min: 1, max: 1 } as const;
 /** What it can do beyond the version. */
 export const CAPABILITIES: readonly string[] = ['live'];
+/** The capability to receive and send durable batches. */
+export const DURABLE = 'durable';
 
 export type LaneKind = Hello['lane'];
-export const LANE = { control: 1, mail: 2, probe: 3 } as const satisfies Record<string, LaneKind>;
+export const LANE = { control: 1, mail: 2, probe: 3, durable: 4 } as const satisfies Record<string, LaneKind>;
 
 /** What this gateway says of itself in every hello. */
 export interface Self {
@@ -21,7 +23,15 @@ export interface Self {
   /** Drawn when the process starts: tells a restart from a second connection. */
   readonly instanceId: Buffer;
   readonly snapshotVersion: () => bigint;
+  /** Whether it opens durable lanes. @default false */
+  readonly durable?: boolean;
 }
+
+/** What a hello says more on a durable lane: where both streams go on. */
+export type DurableHello = Pick<
+  Hello,
+  'streamEpoch' | 'nextSequence' | 'newestEpoch' | 'receivedEpoch' | 'receivedSequence' | 'storeId'
+>;
 
 /** Bytes of batches without an outcome that we take from a peer. Memory: that much per peer at most. */
 export const MAX_IN_FLIGHT_BYTES = 32 * 1024 * 1024;
@@ -32,7 +42,7 @@ const LIMITS: Limits = {
   maxInFlightBytes: MAX_IN_FLIGHT_BYTES,
 };
 
-export function makeHello(self: Self, lane: LaneKind, linkId: Uint8Array, streamEpoch: bigint): Hello {
+export function makeHello(self: Self, lane: LaneKind, linkId: Uint8Array, stream: bigint | DurableHello): Hello {
   return Hello.fromPartial({
     lane,
     linkId,
@@ -41,10 +51,9 @@ export function makeHello(self: Self, lane: LaneKind, linkId: Uint8Array, stream
     gateway: self.gateway,
     versionMin: LINK_VERSIONS.min,
     versionMax: LINK_VERSIONS.max,
-    capabilities: CAPABILITIES,
+    capabilities: self.durable ? [...CAPABILITIES, DURABLE] : CAPABILITIES,
     limits: LIMITS,
-    streamEpoch,
-    nextSequence: 1n,
+    ...(typeof stream === 'bigint' ? { streamEpoch: stream, nextSequence: 1n } : stream),
     timeMs: BigInt(Date.now()),
     snapshotVersion: self.snapshotVersion(),
     software: self.software,
@@ -78,7 +87,18 @@ export function checkHello(frame: IncomingFrame, self: Self, peer: Identity): He
   if (!limits || limits.maxBatchBytes < 64 * 1024 || limits.maxInFlightBytes < limits.maxBatchBytes) {
     throw invalid('limits', 'must allow batches of 64 KiB and at least one on the way');
   }
+  if (hello.lane === LANE.durable) checkDurable(hello);
   return hello;
+}
+
+/** Sequences are numbers here; nobody gets to 2^53 batches. */
+function checkDurable({ streamEpoch, nextSequence, receivedEpoch, receivedSequence, storeId }: Hello): void {
+  if (storeId.length !== 16) throw invalid('store_id', 'must be 16 bytes');
+  if (streamEpoch === 0n) throw invalid('stream_epoch', 'must not be 0');
+  if (nextSequence === 0n || nextSequence > BigInt(Number.MAX_SAFE_INTEGER))
+    throw invalid('next_sequence', 'must be between 1 and 2^53');
+  if ((receivedEpoch === 0n) !== (receivedSequence === 0n) || receivedSequence > BigInt(Number.MAX_SAFE_INTEGER))
+    throw invalid('received_sequence', 'must be between 1 and 2^53 when there is an epoch, and 0 when there is none');
 }
 
 const invalid = (field: string, description: string): FedgateError =>

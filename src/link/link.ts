@@ -6,9 +6,11 @@ import type { DeliveryOutcome } from '../messaging/router.js';
 import type { OutgoingBatch } from './batch.js';
 import { BatchReceiver, type ReceiveBatch } from './batch-receiver.js';
 import { BatchSender } from './batch-sender.js';
+import type { DurableHost, DurableSession } from './durable-session.js';
 import { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
-import { LANE, type LaneKind, type Self } from './hello.js';
+import { DURABLE, type DurableHello, LANE, type LaneKind, type Self } from './hello.js';
 import type { IncomingFrame, Lane } from './lane.js';
+import { LiveMeter } from './live-meter.js';
 
 /** A lane whose hellos were exchanged. */
 export interface OpenLane {
@@ -27,6 +29,8 @@ export interface LinkParts {
   readonly address: string;
   readonly control: OpenLane;
   readonly mail: OpenLane;
+  /** Opens the durable lane of the link: only the side that dialled can. */
+  readonly openDurable?: (hello: DurableHello, signal: AbortSignal) => Promise<OpenLane>;
 }
 
 export interface LinkSettings {
@@ -34,6 +38,8 @@ export interface LinkSettings {
   readonly signingKey: KeyObject;
   readonly heartbeat: HeartbeatOptions;
   readonly receive: (peer: Identity) => ReceiveBatch;
+  /** Undefined: links have no durable lane. */
+  readonly durable?: DurableHost | undefined;
 }
 
 /** A link that is up: all its lanes are open. It ends as a whole when one of them ends. */
@@ -46,6 +52,13 @@ export class Link {
   readonly clockSkewMs: number;
   /** Names the peer's process, not the connection. */
   readonly peerInstance: string;
+  /** Names the link on both sides. */
+  readonly id: string;
+  /** Whether the peer opens durable lanes. */
+  readonly peerIsDurable: boolean;
+  readonly live = new LiveMeter();
+  readonly openDurable: LinkParts['openDurable'];
+  readonly #lanes: Lane[];
   readonly #control: Lane;
   readonly #mail: Lane;
   readonly #sender: BatchSender;
@@ -54,10 +67,12 @@ export class Link {
   readonly #closed: Promise<FedgateError>;
   #draining = false;
   #lostBatches = 0;
+  #durable: DurableSession | undefined;
+  #endAll: (reason: FedgateError) => void = () => undefined;
   #onDrain: ((reconnectAfterMs: number) => void) | undefined;
 
   constructor(
-    { peer, dialled, address, control, mail }: LinkParts,
+    { peer, dialled, address, control, mail, openDurable }: LinkParts,
     { self, signingKey, heartbeat, receive }: LinkSettings,
   ) {
     this.peer = peer;
@@ -65,6 +80,10 @@ export class Link {
     this.address = address;
     this.clockSkewMs = Number(control.hello.timeMs) - Date.now();
     this.peerInstance = Buffer.from(control.hello.instanceId).toString('hex');
+    this.id = Buffer.from(control.hello.linkId).toString('hex');
+    this.peerIsDurable = control.hello.capabilities.includes(DURABLE);
+    this.openDurable = openDurable;
+    this.#lanes = [control.lane, mail.lane];
     this.#control = control.lane;
     this.#mail = mail.lane;
     const limits = mail.hello.limits;
@@ -85,7 +104,7 @@ export class Link {
     };
     this.#sender = new BatchSender(mail.lane, us, limits, signingKey);
     this.#receiver = new BatchReceiver(mail.lane, them, peer.publicKey, receive(peer));
-    this.#heartbeat = new Heartbeat(control.lane, [control.lane, mail.lane], heartbeat);
+    this.#heartbeat = new Heartbeat(control.lane, this.#lanes, heartbeat);
     this.#closed = this.#tieTogether();
     control.lane.listen(frame => this.#onControl(frame));
     mail.lane.listen(frame => this.#onMail(frame));
@@ -122,8 +141,23 @@ export class Link {
     return this.#lostBatches;
   }
 
+  /** The durable lane, once it is open. */
+  get durable(): DurableSession | undefined {
+    return this.#durable;
+  }
+
+  /** Takes the durable lane: from now on the link ends with it, and it with the link. */
+  attach(session: DurableSession): void {
+    const { lane } = session;
+    this.#durable = session;
+    this.#lanes.push(lane);
+    if (lane.closed.aborted) this.#endAll(lane.reason);
+    else lane.closed.addEventListener('abort', () => this.#endAll(lane.reason), { once: true });
+  }
+
   /** As BatchSender.send. */
   send(batch: OutgoingBatch): Promise<DeliveryOutcome> {
+    this.live.add(batch.records.bytes.length);
     return this.#sender.send(batch);
   }
 
@@ -137,6 +171,7 @@ export class Link {
     if (!this.#draining) {
       this.#draining = true;
       this.#control.put({ $case: 'drain', value: { reason, reconnectAfterMs: 0 } });
+      this.#durable?.drain();
     }
     await this.#idle(graceMs);
     this.close(new FedgateError('DRAINING', reason));
@@ -151,23 +186,21 @@ export class Link {
     const grace = new Promise<void>(resolve => {
       timer = setTimeout(resolve, graceMs);
     });
-    await Promise.race([this.#sender.idle(), grace]);
+    await Promise.race([Promise.all([this.#sender.idle(), this.#durable?.idle()]), grace]);
     clearTimeout(timer);
   }
 
   #tieTogether(): Promise<FedgateError> {
     return new Promise(resolve => {
-      const end = (lane: Lane): void => {
-        const { reason } = lane;
+      this.#endAll = reason => {
         this.#heartbeat.stop();
         this.#lostBatches += this.#sender.close(reason);
-        this.#control.close(reason);
-        this.#mail.close(reason);
+        for (const lane of this.#lanes) lane.close(reason);
         resolve(reason);
       };
-      for (const lane of [this.#control, this.#mail]) {
-        if (lane.closed.aborted) end(lane);
-        else lane.closed.addEventListener('abort', () => end(lane), { once: true });
+      for (const lane of [...this.#lanes]) {
+        if (lane.closed.aborted) this.#endAll(lane.reason);
+        else lane.closed.addEventListener('abort', () => this.#endAll(lane.reason), { once: true });
       }
     });
   }
@@ -176,12 +209,15 @@ export class Link {
     if (frame.$case === 'ping' || frame.$case === 'pong') return this.#heartbeat.take(frame);
     if (frame.$case !== 'drain') throw misplaced(frame, LANE.control);
     this.#draining = true;
+    this.#durable?.drain();
     this.#onDrain?.(frame.value.reconnectAfterMs);
   }
 
   #onMail(frame: IncomingFrame): void {
-    if (frame.$case === 'sealed') this.#receiver.take(frame.value);
-    else if (frame.$case === 'batchOutcome') this.#sender.settle(frame.value);
+    if (frame.$case === 'sealed') {
+      this.live.add(frame.value.records.bytes.length);
+      this.#receiver.take(frame.value);
+    } else if (frame.$case === 'batchOutcome') this.#sender.settle(frame.value);
     else throw misplaced(frame, LANE.mail);
   }
 }

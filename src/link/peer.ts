@@ -20,6 +20,10 @@ export interface PeerHost {
   trusts(peer: Identity): boolean;
   /** Hears of every change of state. */
   onState(peer: Peer): void;
+  /** Hears of each link that is taken, once it is. */
+  onLink?(link: Link): void;
+  /** Whether something durable waits for the organisation. */
+  isUrgent?(org: OrgName): boolean;
   /** `ORG/gateway` of this side. */
   readonly selfId: string;
 }
@@ -35,6 +39,8 @@ const CONNECT_WAIT_MS = 20_000;
 /** A link that lived this long was a good one: the next attempts begin quickly again. */
 const GOOD_LINK_MS = 5_000;
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
+/** The longest wait between two dials of a peer that something durable waits for: it is to flow within 3 s of its return. */
+const URGENT_WAIT_MS = 2_000;
 
 /**
  * One other organisation: the link to it, and the making of that link.
@@ -100,6 +106,13 @@ export class Peer {
   want(): void {
     this.#wanted = true;
     if (this.#state === 'idle' || this.#state === 'blocked') this.#dial();
+  }
+
+  /** Something durable waits for it: as long as that is so it is dialled at least every two seconds. */
+  waiting(): void {
+    if (this.#link?.usable || this.#closed) return;
+    this.want();
+    if (this.#state === 'backoff' && this.#nextRetryMs - Date.now() > URGENT_WAIT_MS) this.#scheduleDial(0);
   }
 
   /**
@@ -194,6 +207,7 @@ export class Peer {
     });
     void link.closed.then(reason => this.#ended(link, reason));
     this.#flushWaiting();
+    this.#host.onLink?.(link);
   }
 
   #ended(link: Link, reason: FedgateError): void {
@@ -206,8 +220,13 @@ export class Peer {
     if (this.#closed) return;
     this.#lastError = reason;
     if (this.#state === 'blocked') return;
+    if (this.#urgent) this.#wanted = true;
     if (this.#wanted) this.#scheduleDial(0);
     else this.#enter('idle');
+  }
+
+  get #urgent(): boolean {
+    return this.#host.isUrgent?.(this.org) ?? false;
   }
 
   #dial(): void {
@@ -259,7 +278,8 @@ export class Peer {
   #scheduleDial(atLeastMs: number): void {
     if (this.#closed) return;
     this.#clearRetry();
-    const waitMs = Math.max(atLeastMs, this.#backoff.next());
+    const calm = this.#backoff.next();
+    const waitMs = Math.max(atLeastMs, this.#urgent ? Math.min(calm, URGENT_WAIT_MS) : calm);
     this.#nextRetryMs = Date.now() + waitMs;
     if (!this.#link?.usable) this.#enter('backoff');
     this.#retry = setTimeout(() => this.#dial(), waitMs);

@@ -1,11 +1,14 @@
+import type { StreamId, StreamPosition } from '../durable/types.js';
+import { FedgateError } from '../errors.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 import type { OrgName } from '../identity/names.js';
-import type { CertificateVerifier } from '../identity/verify.js';
+import type { CertificateVerifier, Identity } from '../identity/verify.js';
 import type { DeliveryOutcome } from '../messaging/router.js';
 import type { Directory } from '../registry/directory.js';
-import { Acceptor } from './accept.js';
+import { Acceptor, type DurableDoor } from './accept.js';
 import type { OutgoingBatch } from './batch.js';
 import { type DialTarget, dialLink } from './dial.js';
+import { DurableLanes } from './durable-lanes.js';
 import { Link, type LinkParts, type LinkSettings } from './link.js';
 import { Peer, type PeerHost } from './peer.js';
 
@@ -25,22 +28,28 @@ export class Peers {
   readonly #peers = new Map<OrgName, Peer>();
   readonly #host: PeerHost;
   readonly #unsubscribe: () => void;
+  readonly #lanes: DurableLanes | undefined;
 
   constructor(options: PeersOptions) {
-    this.#options = options;
-    const { self } = options;
+    const self = options.durable ? { ...options.self, durable: true } : options.self;
+    const settings = { ...options, self };
+    this.#options = settings;
+    this.#lanes = options.durable && new DurableLanes(options.durable, self, options.signingKey);
     this.#host = {
       selfId: `${self.org}/${self.gateway}`,
       targets: org => this.#targets(org),
       dial: async (target, signal) =>
-        this.#link(await dialLink(target, { ...options, timeoutMs: options.dialTimeoutMs }, signal)),
+        this.#link(await dialLink(target, { ...settings, timeoutMs: options.dialTimeoutMs }, signal)),
       trusts: peer => options.verifier.stillGood(peer),
       onState: options.onState,
+      onLink: link => void this.#openDurable(link),
+      isUrgent: org => (options.durable?.outbox(org).waiting.batches ?? 0) > 0,
     };
     this.acceptor = new Acceptor({
       self,
       mayLink: (peer, instance) => this.#peer(peer.org).checkIncoming(instance),
       linked: parts => this.#peer(parts.peer.org).adopt(this.#link(parts)),
+      durable: this.#lanes && this.#door(this.#lanes),
     });
     this.#unsubscribe = options.directory.onChange(() => {
       for (const peer of this.#peers.values()) peer.membershipChanged();
@@ -58,6 +67,16 @@ export class Peers {
   /** Keeps a link to an organisation from now on. */
   want(org: OrgName): void {
     this.#peer(org).want();
+  }
+
+  /** Something durable waits for an organisation: a link to it is made, and until there is one it is dialled often. */
+  waiting(org: OrgName): void {
+    this.#peer(org).waiting();
+  }
+
+  /** The records of a batch that came on a stream, from its origin, as encoded. Undefined: they cannot be had at the moment, or ever. */
+  async refetch(from: StreamId, position: StreamPosition): Promise<Buffer | undefined> {
+    return this.#lanes?.refetch(from, position);
   }
 
   all(): Peer[] {
@@ -83,6 +102,43 @@ export class Peers {
     return peer;
   }
 
+  #door(lanes: DurableLanes): DurableDoor {
+    const linkOf = ({ org }: Identity, linkId: string): Link => {
+      const link = this.#peers.get(org)?.link;
+      if (link?.id === linkId && link.usable && !link.dialled && !link.durable) return link;
+      throw new FedgateError('LINK_SUPERSEDED', 'a durable lane of a link that is not there');
+    };
+    return {
+      offer: async (peer, linkId) => {
+        linkOf(peer, linkId);
+        return lanes.offer({ org: peer.org, gateway: peer.name });
+      },
+      start: (peer, linkId, open, offer) => lanes.start(peer.org, linkOf(peer, linkId), open, offer),
+    };
+  }
+
+  /** The side that dialled opens the durable lane too. A link whose durable lane does not open is of no use. */
+  async #openDurable(link: Link): Promise<void> {
+    const { peer, openDurable } = link;
+    if (!this.#lanes || !openDurable || !link.peerIsDurable) return;
+    const ended = new AbortController();
+    void link.closed.then(reason => ended.abort(reason));
+    try {
+      const offer = await this.#lanes.offer({ org: peer.org, gateway: peer.name });
+      if (!link.usable) return;
+      const open = await openDurable(offer.hello, ended.signal);
+      try {
+        if (link.usable) this.#lanes.start(peer.org, link, open, offer);
+        else open.lane.close(new FedgateError('LINK_SUPERSEDED', 'the link is over'));
+      } catch (error) {
+        open.lane.close(asError(error));
+        throw error;
+      }
+    } catch (error) {
+      link.close(asError(error));
+    }
+  }
+
   #link(parts: LinkParts): Link {
     return new Link(parts, this.#options);
   }
@@ -95,3 +151,6 @@ export class Peers {
     );
   }
 }
+
+const asError = (error: unknown): FedgateError =>
+  error instanceof FedgateError ? error : new FedgateError('INTERNAL', 'internal error', { cause: error });

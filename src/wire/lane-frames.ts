@@ -1,5 +1,5 @@
-import { FieldReader, LENGTH_DELIMITED, malformed } from './reader.js';
-import { MAX_FRAME_BYTES, RECORDS_FIELD, type RecordBlock, RecordCollector, tooLarge } from './records.js';
+import { FieldReader, LENGTH_DELIMITED, malformed, VARINT } from './reader.js';
+import { EMPTY_BLOCK, MAX_FRAME_BYTES, RECORDS_FIELD, type RecordBlock, RecordCollector, tooLarge } from './records.js';
 import { FieldWriter } from './writer.js';
 
 /** The opaque forms of the frames of `fedgate.federation.v1`. Field numbers are those of federation_service.proto. */
@@ -9,6 +9,8 @@ export interface SealedBatch {
   readonly header: Buffer;
   readonly signature: Buffer;
   readonly records: RecordBlock;
+  /** A number of `Withheld`. When it is there the sender holds the records back, and there are none. */
+  readonly withheld?: number | undefined;
 }
 
 /** What a lane receives: a batch in opaque form, or the bytes of a LaneFrame of another kind. */
@@ -25,8 +27,8 @@ const MAX_HEADER_BYTES = 2048;
 export const encodeLaneFrame = (frame: Uint8Array): Buffer =>
   Buffer.concat([new FieldWriter().prefix(FRAME, frame.length).view(), frame]);
 
-export function encodeBatchFrame({ header, signature, records }: SealedBatch): Buffer {
-  const fields = new FieldWriter().bytes(1, header).bytes(2, signature);
+export function encodeBatchFrame({ header, signature, records, withheld = 0 }: SealedBatch): Buffer {
+  const fields = new FieldWriter().bytes(1, header).bytes(2, signature).number(3, withheld);
   const batchLength = fields.length + records.bytes.length;
   const inner = new FieldWriter().prefix(BATCH, batchLength);
   const outer = new FieldWriter().prefix(FRAME, inner.length + batchLength);
@@ -52,14 +54,18 @@ function readBatch(bytes: Buffer, start: number, end: number): SealedBatch {
   const records = new RecordCollector();
   let header: Buffer | undefined;
   let signature: Buffer | undefined;
+  let withheld: number | undefined;
   while (reader.next()) {
     if (reader.field === RECORDS_FIELD) records.take(reader);
     else if (reader.field === 1 && reader.wireType === LENGTH_DELIMITED) header = reader.content();
     else if (reader.field === 2 && reader.wireType === LENGTH_DELIMITED) signature = reader.content();
+    else if (reader.field === 3 && reader.wireType === VARINT && reader.value > 0) withheld = reader.value;
     else throw malformed(`field ${reader.field} of the batch is not known`);
   }
   if (!header || !signature) throw malformed('the batch has no header or no signature');
   if (header.length > MAX_HEADER_BYTES)
     throw tooLarge(`the header of the batch has more than ${MAX_HEADER_BYTES} bytes`);
-  return { header, signature, records: records.finish() };
+  if (withheld === undefined) return { header, signature, records: records.finish() };
+  if (!records.empty) throw malformed('the batch has records and says that they are held back');
+  return { header, signature, records: EMPTY_BLOCK, withheld };
 }

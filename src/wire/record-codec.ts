@@ -1,5 +1,5 @@
 import { FieldReader, LENGTH_DELIMITED } from './reader.js';
-import { RECORDS_FIELD } from './records.js';
+import { RECORDS_FIELD, type RecordBlock } from './records.js';
 import { FieldWriter } from './writer.js';
 
 /** How the ends encode and decode records. Field numbers are those of record.proto. Written by hand: this is most of a client's work. */
@@ -217,6 +217,14 @@ export class ReceivedRecord {
     }
     return end > start ? this.#bytes.subarray(start, end) : EMPTY;
   }
+}
+
+/** The records of a block, as views. Throws FRAME_MALFORMED. */
+export function readRecords({ bytes }: RecordBlock): ReceivedRecord[] {
+  const records: ReceivedRecord[] = [];
+  const reader = new FieldReader(bytes);
+  while (reader.next()) records.push(new ReceivedRecord(bytes, reader.start, reader.end));
+  return records;
 }
 
 const EMPTY = Buffer.alloc(0);

@@ -14,6 +14,8 @@ export interface RecordBlock {
   readonly count: number;
 }
 
+export const EMPTY_BLOCK: RecordBlock = { bytes: Buffer.alloc(0), count: 0 };
+
 export const RECORDS_FIELD = 15;
 export const MAX_RECORD_BYTES = 1024 * 1024;
 export const MAX_FRAME_BYTES = 2 * 1024 * 1024;
@@ -39,6 +41,10 @@ export class RecordCollector {
     }
     this.#runEnd = reader.end;
     this.#bytes = reader.bytes;
+  }
+
+  get empty(): boolean {
+    return this.#count === 0;
   }
 
   /** Throws FIELD_INVALID when there are none. */

@@ -7,6 +7,7 @@ import { freePort } from '../../src/demo/free-port.js';
 import type { FedgateError } from '../../src/errors.js';
 import { startFederation, startTestOrg, type TestOrg } from '../support/federation.js';
 import { GatewayProcess } from '../support/gateway-process.js';
+import { LIVE } from '../support/live.js';
 import { startTestRegistry } from '../support/registry.js';
 
 const ACCEPT = `nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], status: true }]
@@ -38,7 +39,7 @@ function chatter(publisher: FedgateClient, address: string) {
   const done = (async () => {
     while (running) {
       const payload = String(++sent);
-      await publisher.publish(address, payload).catch((error: FedgateError) => failures.push(error.reason));
+      await publisher.publish(address, payload, LIVE).catch((error: FedgateError) => failures.push(error.reason));
       await new Promise(resolve => setTimeout(resolve, 5));
     }
   })();
@@ -103,7 +104,7 @@ async function twoProcesses(t: ExecutionContext) {
   await ears.subscription.opened;
   await eventually(
     () =>
-      publisher.publish('pubsub://GLOBEX/orders/n', '0').then(
+      publisher.publish('pubsub://GLOBEX/orders/n', '0', LIVE).then(
         () => true,
         () => undefined,
       ),
@@ -178,17 +179,17 @@ test('recovery: SIGTERM drains: exit code 0, soon, and the subscriber is back af
 
 test('recovery: with the registry away, organisations that know each other go on', async t => {
   const { registry, ACME, GLOBEX } = await startFederation(t, { ACME: { access: ACCEPT }, GLOBEX: { access: ACCEPT } });
-  await (await ACME.node('first')).publish('pubsub://GLOBEX/orders/n', '0');
+  await (await ACME.node('first')).publish('pubsub://GLOBEX/orders/n', '0', LIVE);
   await registry.stop();
   const ears = listen(await GLOBEX.node('sub'), 'orders/*');
   await ears.subscription.opened;
-  t.like(await (await ACME.node('pub')).publish('pubsub://GLOBEX/orders/n', '1'), { subscribers: 1 });
+  t.like(await (await ACME.node('pub')).publish('pubsub://GLOBEX/orders/n', '1', LIVE), { subscribers: 1 });
   await GLOBEX.stop();
   await GLOBEX.start();
   const publisher = await ACME.node('pub2');
   await eventually(
     () =>
-      publisher.publish('pubsub://GLOBEX/orders/n', '2').then(
+      publisher.publish('pubsub://GLOBEX/orders/n', '2', LIVE).then(
         report => (report.subscribers === 1 ? true : undefined),
         () => undefined,
       ),
@@ -203,19 +204,19 @@ test('recovery: a suspended organisation is cut within 5 s and refused; resumed,
   const back = await GLOBEX.node('back');
   const ears = listen(await GLOBEX.node('sub'), 'orders/*');
   await ears.subscription.opened;
-  await publisher.publish('pubsub://GLOBEX/orders/n', '1');
+  await publisher.publish('pubsub://GLOBEX/orders/n', '1', LIVE);
   const fromMs = performance.now();
   await registry.admin.setState('ACME', 'suspended');
   await eventually(() => (linkOf(GLOBEX, 'ACME')?.state === UP ? undefined : true), 5_000);
   t.log(`cut after ${Math.round(performance.now() - fromMs)} ms`);
-  t.is((await t.throwsAsync<FedgateError>(back.publish('pubsub://ACME/orders/n', 'x')))?.reason, 'ORG_INACTIVE');
-  const refused = await t.throwsAsync<FedgateError>(publisher.publish('pubsub://GLOBEX/orders/n', 'x'));
+  t.is((await t.throwsAsync<FedgateError>(back.publish('pubsub://ACME/orders/n', 'x', LIVE)))?.reason, 'ORG_INACTIVE');
+  const refused = await t.throwsAsync<FedgateError>(publisher.publish('pubsub://GLOBEX/orders/n', 'x', LIVE));
   t.is(refused?.reason, 'ORG_INACTIVE', refused?.message);
   t.like(await publisher.publish('orders/own', 'x'), { side: 'local' }, 'its own nodes are still served');
   await registry.admin.setState('ACME', 'active');
   await eventually(
     () =>
-      publisher.publish('pubsub://GLOBEX/orders/n', '2').then(
+      publisher.publish('pubsub://GLOBEX/orders/n', '2', LIVE).then(
         () => true,
         () => undefined,
       ),
@@ -223,7 +224,7 @@ test('recovery: a suspended organisation is cut within 5 s and refused; resumed,
   );
   await eventually(
     () =>
-      back.publish('pubsub://ACME/orders/n', '2').then(
+      back.publish('pubsub://ACME/orders/n', '2', LIVE).then(
         () => true,
         () => undefined,
       ),
@@ -243,16 +244,16 @@ test('recovery: a gateway without an address works by dialling out, in both dire
   const outside = await OPEN.node('n');
   const [a, b] = [listen(inside, 'orders/*'), listen(outside, 'orders/*')];
   await Promise.all([a.subscription.opened, b.subscription.opened]);
-  t.like(await outside.publish('pubsub://HIDDEN/orders/n', '1'), { subscribers: 1 });
-  t.like(await inside.publish('pubsub://OPEN/orders/n', '1'), { subscribers: 1 });
+  t.like(await outside.publish('pubsub://HIDDEN/orders/n', '1', LIVE), { subscribers: 1 });
+  t.like(await inside.publish('pubsub://OPEN/orders/n', '1', LIVE), { subscribers: 1 });
   t.is(linkOf(OPEN, 'HIDDEN')?.dialled, false);
   await HIDDEN.stop();
-  const refused = await t.throwsAsync<FedgateError>(outside.publish('pubsub://HIDDEN/orders/n', 'x'));
+  const refused = await t.throwsAsync<FedgateError>(outside.publish('pubsub://HIDDEN/orders/n', 'x', LIVE));
   t.true(['PEER_UNREACHABLE', 'OUTCOME_UNKNOWN'].includes(refused?.reason ?? ''));
   await HIDDEN.start();
   await eventually(
     () =>
-      outside.publish('pubsub://HIDDEN/orders/n', '2').then(
+      outside.publish('pubsub://HIDDEN/orders/n', '2', LIVE).then(
         () => true,
         () => undefined,
       ),
@@ -263,8 +264,8 @@ test('recovery: a gateway without an address works by dialling out, in both dire
 test('recovery: both sides dialling at once end with one link, the same for both', async t => {
   const { ACME, GLOBEX } = await startFederation(t, { ACME: { access: ACCEPT }, GLOBEX: { access: ACCEPT } });
   for (let round = 0; round < 6; round++) {
-    const fromA = (await ACME.node(`a${round}`)).publish('pubsub://GLOBEX/orders/n', 'x');
-    const fromG = (await GLOBEX.node(`g${round}`)).publish('pubsub://ACME/orders/n', 'x');
+    const fromA = (await ACME.node(`a${round}`)).publish('pubsub://GLOBEX/orders/n', 'x', LIVE);
+    const fromG = (await GLOBEX.node(`g${round}`)).publish('pubsub://ACME/orders/n', 'x', LIVE);
     await Promise.allSettled([fromA, fromG]);
     const pair = await eventually(() => {
       const [a, g] = [linkOf(ACME, 'GLOBEX'), linkOf(GLOBEX, 'ACME')];
@@ -272,8 +273,8 @@ test('recovery: both sides dialling at once end with one link, the same for both
     }, 5_000);
     t.is(pair.a.dialled, !pair.g.dialled, `round ${round}`);
     // What was superseded is closed, and the link that stays carries both ways.
-    t.like(await (await ACME.node('a')).publish('pubsub://GLOBEX/orders/n', 'x'), { side: 'remote' });
-    t.like(await (await GLOBEX.node('g')).publish('pubsub://ACME/orders/n', 'x'), { side: 'remote' });
+    t.like(await (await ACME.node('a')).publish('pubsub://GLOBEX/orders/n', 'x', LIVE), { side: 'remote' });
+    t.like(await (await GLOBEX.node('g')).publish('pubsub://ACME/orders/n', 'x', LIVE), { side: 'remote' });
     await Promise.all([ACME.stop(), GLOBEX.stop()]);
     await Promise.all([ACME.start(), GLOBEX.start()]);
   }
@@ -323,10 +324,10 @@ test('recovery: a peer behind a wire that swallows everything is given up after 
   });
   const ACME = await startTestOrg(t, registry, 'ACME', { access: ACCEPT, extra });
   const publisher = await ACME.node('pub');
-  await publisher.publish('pubsub://GLOBEX/orders/n', 'x');
+  await publisher.publish('pubsub://GLOBEX/orders/n', 'x', LIVE);
   cable.cut();
   const fromMs = performance.now();
-  const report = t.throwsAsync<FedgateError>(publisher.publish('pubsub://GLOBEX/orders/n', 'lost'));
+  const report = t.throwsAsync<FedgateError>(publisher.publish('pubsub://GLOBEX/orders/n', 'lost', LIVE));
   await ACME.logged(event => event.msg === 'link' && event.state === 'backoff');
   const tookMs = performance.now() - fromMs;
   t.log(`given up after ${Math.round(tookMs)} ms`);
@@ -349,7 +350,7 @@ test('recovery: when the first address is dead the second is used', async t => {
     extra: 'links: { dial: demand }',
   });
   const ACME = await startTestOrg(t, registry, 'ACME', { access: ACCEPT });
-  t.like(await (await ACME.node('n')).publish('pubsub://GLOBEX/orders/n', 'x'), { side: 'remote' });
+  t.like(await (await ACME.node('n')).publish('pubsub://GLOBEX/orders/n', 'x', LIVE), { side: 'remote' });
   t.is(linkOf(ACME, 'GLOBEX')?.address, peers);
   t.is(linkOf(GLOBEX, 'ACME')?.state, UP);
 });
@@ -357,13 +358,13 @@ test('recovery: when the first address is dead the second is used', async t => {
 test('recovery: a publish to a peer that is down answers PEER_UNREACHABLE at once, and nothing is queued', async t => {
   const { ACME, GLOBEX } = await startFederation(t, { ACME: { access: ACCEPT }, GLOBEX: { access: ACCEPT } });
   const publisher = await ACME.node('pub');
-  await publisher.publish('pubsub://GLOBEX/orders/n', 'before');
+  await publisher.publish('pubsub://GLOBEX/orders/n', 'before', LIVE);
   await GLOBEX.stop();
   await eventually(() => (linkOf(ACME, 'GLOBEX')?.state === UP ? undefined : true), 5_000);
   const fromMs = performance.now();
   const errors = await Promise.all(
     Array.from({ length: 20 }, () =>
-      t.throwsAsync<FedgateError>(publisher.publish('pubsub://GLOBEX/orders/n', 'down')),
+      t.throwsAsync<FedgateError>(publisher.publish('pubsub://GLOBEX/orders/n', 'down', LIVE)),
     ),
   );
   t.true(performance.now() - fromMs < 2_000);
@@ -381,7 +382,7 @@ test('recovery: a publish to a peer that is down answers PEER_UNREACHABLE at onc
   })();
   await eventually(
     () =>
-      publisher.publish('pubsub://GLOBEX/orders/n', 'after').then(
+      publisher.publish('pubsub://GLOBEX/orders/n', 'after', LIVE).then(
         () => true,
         () => undefined,
       ),

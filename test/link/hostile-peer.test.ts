@@ -22,6 +22,7 @@ import {
   recordBlock,
 } from '../support/attack.js';
 import { startTestOrg, type TestOrg, take } from '../support/federation.js';
+import { LIVE } from '../support/live.js';
 import { heldBytes } from '../support/memory.js';
 import { FEDERATION, joinOrg, startTestRegistry } from '../support/registry.js';
 
@@ -65,7 +66,7 @@ const attack = (title: string, run: (t: ExecutionContext, scene: Scene) => Promi
   test.serial(title, async t => {
     scene.globex.events.length = 0;
     await run(t, scene);
-    const { subscribers } = await scene.honest.publish('pubsub://GLOBEX/orders/proof', 'still here');
+    const { subscribers } = await scene.honest.publish('pubsub://GLOBEX/orders/proof', 'still here', LIVE);
     t.true(subscribers >= 0, 'the gateway still serves others');
   });
 
@@ -198,7 +199,7 @@ attack('hostile peer: an outcome for a batch never sent ends the link with FRAME
 
 attack('hostile peer: a refusal with broken or endless details still settles the publish', async (t, { acme, erp }) => {
   const link = await acme.link();
-  const report = erp.publish('pubsub://ACME/orders/x', 'for you');
+  const report = erp.publish('pubsub://ACME/orders/x', 'for you', LIVE);
   await link.mail.until(bytes => (bytes.includes('for you') ? true : undefined));
   const typeUrl = 'type.googleapis.com/google.rpc.ErrorInfo';
   const error = { code: 7, message: 'x'.repeat(1_000_000), details: [{ typeUrl, value: Buffer.from([0xff, 0xff]) }] };
@@ -212,7 +213,7 @@ attack(
   'hostile peer: a link that ends before the answer leaves the publish with OUTCOME_UNKNOWN',
   async (t, { acme, erp }) => {
     const link = await acme.link();
-    const report = t.throwsAsync<FedgateError>(erp.publish('pubsub://ACME/orders/x', 'for you'));
+    const report = t.throwsAsync<FedgateError>(erp.publish('pubsub://ACME/orders/x', 'for you', LIVE));
     await link.mail.until(bytes => (bytes.includes('for you') ? true : undefined));
     link.control.call.cancel();
     t.is((await report)?.reason, 'OUTCOME_UNKNOWN');

@@ -18,21 +18,23 @@ export interface CommandSettings {
   readonly stdin?: string | Buffer | Readable;
   readonly variables?: Record<string, string>;
   readonly signal?: AbortSignal;
+  /** Whether somebody sits at a terminal and can be asked. @default false */
+  readonly terminal?: boolean;
 }
 
 /** Runs a command line in this process. */
 export async function fedgate(
   args: readonly string[],
-  { stdin = '', variables = {}, signal }: CommandSettings = {},
+  { stdin = '', variables = {}, signal, terminal = false }: CommandSettings = {},
 ): Promise<CommandResult> {
   const stdout = new Collector();
   const stderr = new Collector();
   const input = stdin instanceof Readable ? stdin : Readable.from(stdin.length > 0 ? [Buffer.from(stdin)] : []);
   const code = await run(args, {
-    stdin: input,
+    stdin: Object.assign(input, { isTTY: terminal }),
     stdout,
     stderr,
-    terminal: false,
+    terminal,
     variables,
     signal: signal ?? new AbortController().signal,
     exitCode: 0,

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { explorations } from '../../demo/explore.js';
+import { Ledger } from '../../demo/ledger.js';
 import { type Storyteller, tellStory } from '../../demo/story.js';
 import { buildWorld, type DemoWorld, removeFolder } from '../../demo/world.js';
 import { type CliEnv, print } from '../env.js';
@@ -73,6 +74,8 @@ class Story implements Storyteller {
 }
 
 const TRAFFIC_MS = 1_000;
+/** How long orders that are on their way may take at the end. */
+const SETTLE_MS = 5_000;
 
 /** Keeps traffic going until Ctrl-C. */
 async function goOn(env: CliEnv, world: DemoWorld, interrupted: Promise<unknown>): Promise<void> {
@@ -86,10 +89,11 @@ async function goOn(env: CliEnv, world: DemoWorld, interrupted: Promise<unknown>
   for (const service of [globex.gateway, acme.gateway, initech.gateway, registry]) {
     service.onRestart(name => void env.stdout.write(`${name} died and was started again\n`));
   }
-  let order = 1;
-  const traffic = setInterval(() => {
-    acme.client.publish('pubsub://GLOBEX/orders/created', JSON.stringify({ order: ++order })).catch(() => undefined);
-  }, TRAFFIC_MS);
+  const ledger = new Ledger(acme, globex);
+  const traffic = setInterval(() => void ledger.send(), TRAFFIC_MS);
   await interrupted;
   clearInterval(traffic);
+  const { sent, booked, lost, repeated } = await ledger.balanced(SETTLE_MS);
+  ledger.close();
+  await print(env, `\n${sent} orders sent, ${booked} booked, ${lost} lost, ${repeated} repeated`);
 }

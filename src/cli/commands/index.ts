@@ -1,26 +1,37 @@
 import type { Command } from 'commander';
 import type { CliEnv } from '../env.js';
 import { registerContext } from './context/context.js';
+import { registerDead } from './dead/index.js';
 import { registerDemo } from './demo.js';
 import { registerDoctor } from './doctor.js';
+import { registerEvidence } from './evidence/index.js';
 import { registerGateway } from './gateway/run.js';
 import { registerNode } from './node/add.js';
 import { registerOrg } from './org/index.js';
-import { registerPub } from './pub.js';
+import { registerOutbox } from './outbox/index.js';
+import { registerPub } from './pub/index.js';
 import { registerRegistry } from './registry/index.js';
 import { registerStatus } from './status.js';
-import { registerSub } from './sub.js';
+import { registerStore } from './store/index.js';
+import { registerSub } from './sub/index.js';
+import { registerSubs } from './subs/index.js';
+
+export interface CommandGroup {
+  /** Its heading in `fedgate --help`. */
+  readonly title: string;
+  readonly commands: readonly ((program: Command, env: CliEnv) => void)[];
+}
 
 /** In the order of `fedgate --help`. */
-export const COMMANDS: readonly ((program: Command, env: CliEnv) => void)[] = [
-  registerDemo,
-  registerRegistry,
-  registerOrg,
-  registerGateway,
-  registerNode,
-  registerContext,
-  registerPub,
-  registerSub,
-  registerStatus,
-  registerDoctor,
+export const COMMAND_GROUPS: readonly CommandGroup[] = [
+  { title: 'Messages:', commands: [registerPub, registerSub] },
+  {
+    title: 'What is stored:',
+    commands: [registerSubs, registerOutbox, registerDead, registerStore, registerEvidence],
+  },
+  { title: 'How it is going:', commands: [registerStatus, registerDoctor, registerDemo] },
+  {
+    title: 'Setting up:',
+    commands: [registerRegistry, registerOrg, registerGateway, registerNode, registerContext],
+  },
 ];

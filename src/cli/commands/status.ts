@@ -10,11 +10,12 @@ import { type CliEnv, print, printJson, table } from '../env.js';
 import { examples } from '../help.js';
 import { connectTo, type GatewayOptions, withGatewayOptions } from '../options.js';
 import { formatBytes } from '../progress.js';
+import { describeDurable, durableJson, getDurableStatus } from './status-durable.js';
 
 export function registerStatus(program: Command, env: CliEnv): void {
   const command = program
     .command('status')
-    .description('show this gateway, its links, its subscriptions and rates')
+    .description('show this gateway: its links, subscriptions and rates, its store, and what waits')
     .option('--json', 'show as JSON');
   withGatewayOptions(command)
     .addHelpText(
@@ -25,7 +26,10 @@ export function registerStatus(program: Command, env: CliEnv): void {
       const client = await connectTo(env, options);
       try {
         const status = await callUnary(client.channel, GatewayServiceService.getStatus, {}, { timeoutMs: 5_000 });
-        await (options.json ? printJson(env, forJson(status)) : print(env, describeStatus(status, Date.now())));
+        const durable = await getDurableStatus(client);
+        if (options.json) return await printJson(env, { ...forJson(status), durable: durableJson(durable) });
+        const nowMs = Date.now();
+        await print(env, `${describeStatus(status, nowMs)}\n\n${describeDurable(durable, nowMs)}`);
       } finally {
         client.close();
       }
@@ -42,7 +46,7 @@ const STATES: Readonly<Record<number, string>> = {
 };
 const stateOf = ({ state }: LinkStatus): string => STATES[state] ?? 'unknown';
 
-const forJson = (status: GetStatusResponse): unknown => ({
+const forJson = (status: GetStatusResponse) => ({
   ...status,
   links: status.links.map(link => ({ ...link, state: stateOf(link) })),
 });

@@ -301,6 +301,13 @@ export interface Refusal {
 export interface Credit {
   /** How many bytes of batches (records, headers and signatures) the peer may have sent on this lane, counted from its start. Never falls. */
   readonly bytes: bigint;
+  /**
+   * The epoch of the newest batch of the speaker's own stream that it has a receipt for, on stable storage. 0: none. What the hearer kept
+   * to send lost receipts again may go.
+   */
+  readonly receiptedEpoch: bigint;
+  /** The sequence of that batch. */
+  readonly receiptedSequence: bigint;
 }
 
 /** Asks the origin of a batch for its records. */
@@ -2073,7 +2080,7 @@ export const Refusal: MessageFns<Refusal> = {
 };
 
 function createBaseCredit(): Credit {
-  return { bytes: 0n };
+  return { bytes: 0n, receiptedEpoch: 0n, receiptedSequence: 0n };
 }
 
 export const Credit: MessageFns<Credit> = {
@@ -2083,6 +2090,18 @@ export const Credit: MessageFns<Credit> = {
         throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
       }
       writer.uint32(8).uint64(message.bytes);
+    }
+    if (message.receiptedEpoch !== 0n) {
+      if (BigInt.asUintN(64, message.receiptedEpoch) !== message.receiptedEpoch) {
+        throw new globalThis.Error("value provided for field message.receiptedEpoch of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.receiptedEpoch);
+    }
+    if (message.receiptedSequence !== 0n) {
+      if (BigInt.asUintN(64, message.receiptedSequence) !== message.receiptedSequence) {
+        throw new globalThis.Error("value provided for field message.receiptedSequence of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.receiptedSequence);
     }
     return writer;
   },
@@ -2108,6 +2127,22 @@ export const Credit: MessageFns<Credit> = {
             message.bytes = reader.uint64() as bigint;
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.receiptedEpoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.receiptedSequence = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2126,6 +2161,12 @@ export const Credit: MessageFns<Credit> = {
   fromPartial(object: DeepPartial<Credit>): Credit {
     const message = createBaseCredit() as any;
     message.bytes = (object.bytes !== undefined && object.bytes !== null) ? BigInt(object.bytes) : 0n;
+    message.receiptedEpoch = (object.receiptedEpoch !== undefined && object.receiptedEpoch !== null)
+      ? BigInt(object.receiptedEpoch)
+      : 0n;
+    message.receiptedSequence = (object.receiptedSequence !== undefined && object.receiptedSequence !== null)
+      ? BigInt(object.receiptedSequence)
+      : 0n;
     return message;
   },
 };

@@ -1,0 +1,66 @@
+import type { Command } from 'commander';
+import { fieldError } from '../../../errors.js';
+import { parseDuration } from '../../duration.js';
+import { type CliEnv, say } from '../../env.js';
+import { EXIT } from '../../exit-codes.js';
+import { examples } from '../../help.js';
+import { type GatewayOptions, parseCount, withClient, withGatewayOptions } from '../../options.js';
+import { printDurable } from './durable.js';
+import { type DurableFlags, parseDurable, withDurableOptions } from './durable-options.js';
+import { type Format, jsonLine, rawPayload, readableLine } from './formats.js';
+import { printLive } from './live.js';
+
+interface SubOptions extends GatewayOptions, DurableFlags {
+  readonly count?: string;
+  readonly raw?: boolean;
+  readonly json?: boolean;
+  readonly timeout?: string;
+}
+
+export function registerSub(program: Command, env: CliEnv): void {
+  const command = program
+    .command('sub')
+    .argument('<pattern>', 'a channel of your own organisation; `*` is one segment, a last `**` any number')
+    .description('print the records that arrive')
+    .option('--count <n>', 'end after this many records')
+    .option('--timeout <duration>', 'end after this long')
+    .option(
+      '--raw',
+      'payloads only: each followed by a line feed, unless it is binary (application/octet-stream) or says it is no line',
+    )
+    .option('--json', 'one JSON object per record');
+  withGatewayOptions(withDurableOptions(command))
+    .addHelpText(
+      'after',
+      `${examples(
+        'fedgate sub "orders/*"',
+        'fedgate sub "**" --json | jq .sender',
+        'fedgate sub commits --raw --count 100 > commits.txt',
+        'fedgate sub "orders/*" --durable billing --from earliest',
+      )}\n\nWith --durable each record is acknowledged once it is written out; what Ctrl-C or --count leaves comes next time.\nExits with ${EXIT.nothingThere} when --timeout ends it before --count.`,
+    )
+    .action((pattern: string, options: SubOptions) => subscribe(env, pattern, options));
+}
+
+async function subscribe(env: CliEnv, pattern: string, options: SubOptions): Promise<void> {
+  const format = parseFormat(options);
+  const count = options.count === undefined ? Number.POSITIVE_INFINITY : parseCount(options.count, '--count', 1);
+  const timeout =
+    options.timeout === undefined ? undefined : AbortSignal.timeout(parseDuration(options.timeout, '--timeout'));
+  const durable = parseDurable(options, Date.now());
+  const signal = timeout ? AbortSignal.any([env.signal, timeout]) : env.signal;
+  const printing = { count, signal, format, json: options.json === true };
+  const printed = await withClient(env, options, client =>
+    durable ? printDurable(env, client, pattern, durable, printing) : printLive(env, client, pattern, printing),
+  );
+  if (printed < count && env.signal.aborted) env.exitCode = EXIT.interrupted;
+  else if (printed < count && options.count !== undefined) {
+    say(env, `fedgate: ${printed} of ${count} records came in time`);
+    env.exitCode = EXIT.nothingThere;
+  }
+}
+
+function parseFormat({ raw, json }: SubOptions): Format {
+  if (raw && json) throw fieldError('--raw', 'give one of: --raw, --json');
+  return raw ? rawPayload : json ? jsonLine : readableLine;
+}

@@ -1,0 +1,151 @@
+import { LogChannelRow } from '../../../gen/ts/fedgate/store/v1/log.js';
+import type { Pattern } from '../../messaging/address.js';
+import { matches } from '../../messaging/pattern.js';
+import { key, numberAt } from '../../store/keys.js';
+import type { Row, Store } from '../../store/store.js';
+import { concerns, endOf, type HeldEntry } from './entry.js';
+import { LOG_CHANNEL } from './tables.js';
+
+/** How long, and how much of, a channel is kept for replay. */
+export interface RetentionRule {
+  readonly pattern: Pattern;
+  readonly keepMs: number;
+  /** Of one channel. */
+  readonly keepBytes: number;
+}
+
+/** Channels that no rule speaks of: a week, as long as dedupe ids count, and what fits beside others on a small disk. */
+export const DEFAULT_KEEP_MS = 7 * 24 * 3600_000;
+export const DEFAULT_KEEP_BYTES = 1024 * 1024 * 1024;
+
+/** The oldest entry of a channel. */
+export interface FirstEntry {
+  readonly offset: number;
+  readonly end: number;
+  readonly storedMs: number;
+}
+
+/** What the log knows of a channel without looking at the disk: ~300 bytes while the channel has entries. */
+export interface Channel {
+  readonly name: string;
+  readonly keepMs: number;
+  readonly keepBytes: number;
+  /** The log of bodies it writes to: channels that are kept equally long share one, so that what lies together goes together. */
+  readonly bodies: string;
+  /** In the log now. */
+  bytes: number;
+  first: FirstEntry | undefined;
+  /** The offset of the newest entry on stable storage. */
+  newest: number;
+  /** Up to here entries were removed, or are being removed. */
+  trimmedTo: number;
+  /** The running total of the newest entry: of those on stable storage, and with those that are under way. */
+  committedTotal: number;
+  total: number;
+  underWay: number;
+  /** What durable subscriptions have not passed, in all and by organisation. */
+  held: number;
+  readonly heldOf: Map<string, number>;
+}
+
+export const channelKey = (name: string, offset: number): Buffer => key(name, offset);
+
+/** The channels that have entries, with what is needed to bound them. Read from two rows per channel when the log is opened. */
+export class Channels {
+  readonly #rules: readonly RetentionRule[];
+  readonly #channels = new Map<string, Channel>();
+
+  private constructor(rules: readonly RetentionRule[]) {
+    this.#rules = rules;
+  }
+
+  static async open(store: Store, rules: readonly RetentionRule[]): Promise<Channels> {
+    const channels = new Channels(rules);
+    let from: Buffer | undefined;
+    for (;;) {
+      const [row] = await store.scan(LOG_CHANNEL, from ? { from, limit: 1 } : { limit: 1 });
+      if (!row) return channels;
+      const name = row.key.subarray(0, row.key.length - 9).toString();
+      // The name ends with a zero byte: this is behind all its offsets and before any other name.
+      from = Buffer.from(`${name}\x01`);
+      const [last = row] = await store.scan(LOG_CHANNEL, { from: row.key, to: from, limit: 1, reverse: true });
+      channels.#load(channels.of(name), row, last);
+    }
+  }
+
+  /** The channel, made when it is new. */
+  of(name: string): Channel {
+    let channel = this.#channels.get(name);
+    if (!channel) {
+      const at = this.#rules.findIndex(({ pattern }) => name !== '' && matches(pattern, name));
+      channel = {
+        name,
+        keepMs: this.#rules[at]?.keepMs ?? DEFAULT_KEEP_MS,
+        keepBytes: this.#rules[at]?.keepBytes ?? DEFAULT_KEEP_BYTES,
+        bodies: at < 0 ? 'inbox' : `inbox-${at}`,
+        bytes: 0,
+        first: undefined,
+        newest: 0,
+        trimmedTo: 0,
+        committedTotal: 0,
+        total: 0,
+        underWay: 0,
+        held: 0,
+        heldOf: new Map(),
+      };
+      this.#channels.set(name, channel);
+    }
+    return channel;
+  }
+
+  get(name: string): Channel | undefined {
+    return this.#channels.get(name);
+  }
+
+  all(): IterableIterator<Channel> {
+    return this.#channels.values();
+  }
+
+  get size(): number {
+    return this.#channels.size;
+  }
+
+  /** Those with entries that concern a pattern; undefined when there are more than so many. */
+  matching(pattern: Pattern, most: number): Channel[] | undefined {
+    const found: Channel[] = [];
+    for (const channel of this.#channels.values()) {
+      if (!channel.first || !concerns(pattern, channel.name)) continue;
+      if (found.length === most) return undefined;
+      found.push(channel);
+    }
+    return found;
+  }
+
+  committed(channel: Channel, entry: HeldEntry): void {
+    channel.bytes += entry.bytes;
+    channel.committedTotal += entry.bytes;
+    channel.newest = entry.offset;
+    channel.first ??= { offset: entry.offset, end: endOf(entry), storedMs: entry.storedMs };
+  }
+
+  trimmed(channel: Channel, bytes: number, first: FirstEntry | undefined): void {
+    channel.bytes -= bytes;
+    channel.first = first;
+    this.forget(channel);
+  }
+
+  /** Drops what is known of a channel that has no entries. */
+  forget(channel: Channel): void {
+    if (!channel.first && channel.underWay === 0) this.#channels.delete(channel.name);
+  }
+
+  #load(channel: Channel, row: Row, last: Row): void {
+    const first = LogChannelRow.decode(row.value);
+    channel.newest = numberAt(last.key, last.key.length - 8);
+    channel.total = Number(LogChannelRow.decode(last.value).totalBytes);
+    channel.committedTotal = channel.total;
+    channel.bytes = channel.total - Number(first.totalBytes) + first.bytes;
+    const offset = numberAt(row.key, row.key.length - 8);
+    channel.first = { offset, end: offset + first.count, storedMs: Number(first.storedMs) };
+  }
+}

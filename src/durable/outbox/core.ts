@@ -1,0 +1,137 @@
+import { EventEmitter } from 'node:events';
+import { OutboxRow } from '../../../gen/ts/fedgate/store/v1/outbox.js';
+import { FedgateError } from '../../errors.js';
+import type { OrgName } from '../../identity/names.js';
+import { key } from '../../store/keys.js';
+import type { Change, Store } from '../../store/store.js';
+import type { DeadLetterSink, OutboxEvent, StreamPosition } from '../types.js';
+import type { BatchCache } from './cache.js';
+import { encodeStreamRow, positionKey, TABLE } from './rows.js';
+import type { Seal } from './seal.js';
+import { type StreamState, unreceipted } from './state.js';
+import { Waiters } from './waiters.js';
+
+export interface OutboxLimits {
+  /** The most that may wait for one organisation. */
+  readonly outboxBytes: number;
+  /** How long, and how much of, what has a receipt is kept: as evidence, and for a receiver whose copy went bad. */
+  readonly keepSentMs: number;
+  readonly keepSentBytes: number;
+}
+
+/** What all outboxes of a gateway share. */
+export interface Shared {
+  readonly store: Store;
+  readonly seal: Seal;
+  readonly cache: BatchCache;
+  readonly limits: OutboxLimits;
+  readonly now: () => number;
+  readonly onEvent: (event: OutboxEvent) => void;
+  readonly deadLetters: DeadLetterSink | undefined;
+}
+
+/**
+ * Where one stream stands, in memory and on the disk.
+ *
+ * `state` is what the changes handed to the store will make of it, `committed` what they have made of it. Changes are committed in
+ * order; when one fails, all that were handed in after it fail too, and `state` goes back to `committed`. Only what is committed is
+ * ever sent or acknowledged.
+ */
+export class OutboxCore {
+  readonly org: OrgName;
+  readonly shared: Shared;
+  readonly received = new Waiters();
+  readonly consumed = new Waiters();
+  /** What the peer said at the beginning of its lane that it has. */
+  peerHas: StreamPosition | undefined;
+  /** The last position that the lane was given. */
+  handed: StreamPosition | undefined;
+  /** When the first batch that waits was stored; 0: none waits, or it is not known yet. */
+  oldestMs = 0;
+  /** Counts what made batches that were read from the disk differ from what is there now. */
+  rewritten = 0;
+  #state: StreamState;
+  #committed: StreamState;
+  #failures = 0;
+  #last: Promise<unknown> = Promise.resolve();
+  readonly #changes = new EventEmitter().setMaxListeners(0);
+
+  constructor(org: OrgName, shared: Shared, state: StreamState) {
+    this.org = org;
+    this.shared = shared;
+    this.#state = state;
+    this.#committed = state;
+  }
+
+  get state(): StreamState {
+    return this.#state;
+  }
+
+  get committed(): StreamState {
+    return this.#committed;
+  }
+
+  /** Hands a change to the store that makes the stream what `state` says. */
+  async commit(change: Change, state: StreamState): Promise<void> {
+    change.put(TABLE.stream, key(this.org), encodeStreamRow(state));
+    this.#state = state;
+    const failures = this.#failures;
+    try {
+      await this.shared.store.commit(change);
+    } catch (error) {
+      // The first that fails speaks for all that were under way.
+      if (failures === this.#failures) {
+        this.#failures++;
+        this.#state = this.#committed;
+      }
+      throw error;
+    }
+    this.#committed = state;
+    this.#changes.emit('change');
+  }
+
+  /** Runs one task after the other: those that read rows before they change them must not come between each other. */
+  serially<T>(task: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(task);
+    this.#last = done.catch(() => undefined);
+    return done;
+  }
+
+  /** Finds out when the first batch that waits was stored. */
+  async readOldest(): Promise<void> {
+    const { committed, org } = this;
+    const value = await this.shared.store.get(TABLE.batch, positionKey(org, unreceipted(committed)));
+    if (this.#committed === committed) this.oldestMs = value ? Number(OutboxRow.decode(value).storedMs) : 0;
+  }
+
+  /** Something that a reader waits for may have changed. */
+  wake(): void {
+    this.#changes.emit('change');
+  }
+
+  /** Runs the listener after each commit. */
+  onChange(listener: () => void): () => void {
+    this.#changes.on('change', listener);
+    return () => this.#changes.off('change', listener);
+  }
+
+  /** Resolves with the next change, or when the signal fires. */
+  changed(signal: AbortSignal): Promise<void> {
+    return new Promise(resolve => {
+      const done = (): void => {
+        signal.removeEventListener('abort', done);
+        this.#changes.off('change', done);
+        resolve();
+      };
+      if (signal.aborted) return resolve();
+      signal.addEventListener('abort', done, { once: true });
+      this.#changes.on('change', done);
+    });
+  }
+
+  close(): void {
+    const error = new FedgateError('DRAINING', 'the gateway is about to stop');
+    this.received.rejectAll(error);
+    this.consumed.rejectAll(error);
+  }
+}

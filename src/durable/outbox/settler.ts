@@ -1,0 +1,204 @@
+import { OutboxRow, OutcomeRow, ReceiptRow } from '../../../gen/ts/fedgate/store/v1/outbox.js';
+import { FedgateError } from '../../errors.js';
+import { Change } from '../../store/store.js';
+import { compare, formatPosition } from '../position.js';
+import type { StreamPosition, VerifiedReceipt } from '../types.js';
+import type { OutboxCore } from './core.js';
+import type { Reader } from './reader.js';
+import { positionKey, positionOf, sizeOf, TABLE, toSentBatch } from './rows.js';
+import { digest } from './seal.js';
+import { receipted, type StreamState, unreceipted } from './state.js';
+
+/** A batch that a receipt covers. */
+interface Covered extends StreamPosition {
+  readonly header: Uint8Array;
+  readonly records: number;
+  readonly bytes: number;
+}
+
+/** A receipt that was found right, and what it covers of what is known here. */
+interface Checked {
+  readonly receipt: VerifiedReceipt;
+  readonly acked: StreamPosition;
+  readonly covered: readonly Covered[];
+}
+
+interface Waiting {
+  readonly receipt: VerifiedReceipt;
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+/** Takes receipts, in order. Those that come while one change is under way share the next. */
+export class Settler {
+  readonly #core: OutboxCore;
+  readonly #reader: Reader;
+  #waiting: Waiting[] = [];
+  #running = false;
+
+  constructor(core: OutboxCore, reader: Reader) {
+    this.#core = core;
+    this.#reader = reader;
+  }
+
+  /** As Outbox.settle. */
+  settle(receipt: VerifiedReceipt): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ receipt, resolve, reject });
+      if (this.#running) return;
+      this.#running = true;
+      void this.#core.serially(() => this.#settleAll());
+    });
+  }
+
+  async #settleAll(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const group = this.#waiting;
+      this.#waiting = [];
+      await this.#settleGroup(group);
+    }
+    this.#running = false;
+  }
+
+  async #settleGroup(group: readonly Waiting[]): Promise<void> {
+    const change = new Change();
+    const right: Checked[] = [];
+    let failure: { readonly error: unknown } | undefined;
+    let view = this.#core.state;
+    for (const { receipt } of group) {
+      try {
+        const checked = await this.#check(view, receipt);
+        await this.#record(change, checked);
+        view = receipted(view, checked.acked, { batches: 0, records: 0, bytes: 0 });
+        right.push(checked);
+      } catch (error) {
+        // What follows one that is wrong cannot be right.
+        failure = { error };
+        break;
+      }
+    }
+    try {
+      await this.#commit(change, right);
+      for (const { resolve } of group.slice(0, right.length)) resolve();
+    } catch (error) {
+      failure = { error };
+      right.length = 0;
+    }
+    for (const { reject } of group.slice(right.length)) reject(failure?.error);
+  }
+
+  /** Throws what is wrong with a receipt that comes when `state` is reached. */
+  async #check(state: StreamState, receipt: VerifiedReceipt): Promise<Checked> {
+    const { epoch, first } = receipt;
+    const expected = unreceipted(state);
+    if (epoch !== expected.epoch || first !== expected.sequence) {
+      const what = `a receipt from ${formatPosition({ epoch, sequence: first })} on`;
+      throw new FedgateError('RECEIPT_INVALID', `${what} came where ${formatPosition(expected)} is next`);
+    }
+    const acked = { epoch, sequence: this.#end(state, receipt) };
+    const covered = await this.#load(expected, acked.sequence);
+    if (covered.length !== acked.sequence - first + 1)
+      throw new FedgateError('INTERNAL', 'a batch that waits has no row');
+    for (const [i, batch] of covered.entries()) this.#compare(batch, receipt.headerSha256[i]);
+    return { receipt, acked, covered };
+  }
+
+  /** The last batch of ours that it covers. Throws WATERMARK_INVALID for what was never sent. */
+  #end({ epochs }: StreamState, { epoch, last }: VerifiedReceipt): number {
+    const { handed, peerHas } = this.#core;
+    const at = { epoch, sequence: last };
+    const sent = [handed, peerHas].some(position => position && compare(at, position) <= 0);
+    if (!sent) {
+      throw new FedgateError('WATERMARK_INVALID', `a receipt for ${formatPosition(at)}, which was never sent`);
+    }
+    // A restored store does not know all that the peer has of an epoch that is over.
+    const end = epochs.find(known => known.epoch === epoch)?.next ?? last + 1;
+    return Math.min(last, end - 1);
+  }
+
+  #compare(batch: Covered, sha256: Uint8Array | undefined): void {
+    const { peerHas } = this.#core;
+    const mayBeUnknown = peerHas !== undefined && compare(batch, peerHas) <= 0;
+    if (sha256 && sha256.length === 0 && mayBeUnknown) return;
+    if (sha256 && digest(batch.header).equals(sha256)) return;
+    throw new FedgateError(
+      'RECEIPT_INVALID',
+      `the receipt for ${formatPosition(batch)} is for another batch than was sent`,
+    );
+  }
+
+  async #load({ epoch, sequence }: StreamPosition, last: number): Promise<Covered[]> {
+    const { org, shared } = this.#core;
+    const cached: Covered[] = [];
+    for (let at = sequence; at <= last; at++) {
+      const batch = shared.cache.get(org, { epoch, sequence: at });
+      if (!batch) break;
+      const { header, records } = batch;
+      cached.push({ epoch, sequence: at, header, records: records.count, bytes: records.bytes.length });
+    }
+    if (cached.length === last - sequence + 1) return cached;
+    const from = positionKey(org, { epoch, sequence });
+    const to = positionKey(org, { epoch, sequence: last + 1 });
+    const rows = await shared.store.scan(TABLE.batch, { from, to, limit: last - sequence + 1 });
+    return rows.map(({ key, value }) => {
+      const row = OutboxRow.decode(value);
+      return { ...positionOf(key), header: row.header, ...sizeOf(row) };
+    });
+  }
+
+  async #record(change: Change, { receipt, acked }: Checked): Promise<void> {
+    const { org } = this.#core;
+    const { body, signature, certificate, first } = receipt;
+    const row = { body, signature, firstSequence: BigInt(first), certificateSha256: certificate.sha256 };
+    change.put(TABLE.certificate, certificate.sha256, certificate.der);
+    change.put(TABLE.receipt, positionKey(org, acked), Buffer.from(ReceiptRow.encode(row).finish()));
+    for (const { sequence, error } of receipt.refusals) {
+      if (sequence <= acked.sequence) await this.#refused(change, { epoch: receipt.epoch, sequence }, error);
+    }
+  }
+
+  async #refused(change: Change, position: StreamPosition, error: FedgateError): Promise<void> {
+    const { org, shared } = this.#core;
+    const outcome = { reason: error.reason, message: error.message };
+    change.put(TABLE.outcome, positionKey(org, position), Buffer.from(OutcomeRow.encode(outcome).finish()));
+    const value = await shared.store.get(TABLE.batch, positionKey(org, position));
+    if (!value) return;
+    const batch = toSentBatch(org, position, OutboxRow.decode(value));
+    shared.deadLetters?.refused(change, batch, await this.#reader.records(position), error);
+    shared.onEvent({ kind: 'refused', batch, error });
+  }
+
+  async #commit(change: Change, right: readonly Checked[]): Promise<void> {
+    const last = right.at(-1);
+    if (!last) return;
+    const covered = right.flatMap(checked => checked.covered);
+    const gone = { batches: covered.length, records: 0, bytes: 0 };
+    for (const { records, bytes } of covered) {
+      gone.records += records;
+      gone.bytes += bytes;
+    }
+    // Publishes went on while rows were read: this begins with what is there now.
+    await this.#core.commit(change, receipted(this.#core.state, last.acked, gone));
+    this.#findOldest();
+    for (const checked of right) this.#tell(checked);
+  }
+
+  #tell({ receipt, covered }: Checked): void {
+    const { org, shared, received, consumed } = this.#core;
+    const refusals = new Map(receipt.refusals.map(({ sequence, error }) => [sequence, error]));
+    for (const batch of covered) {
+      shared.cache.drop(org, batch);
+      const refusal = refusals.get(batch.sequence);
+      if (refusal) {
+        received.reject(batch, refusal);
+        consumed.reject(batch, refusal);
+      } else received.resolve(batch);
+    }
+  }
+
+  #findOldest(): void {
+    const { org, shared, committed } = this.#core;
+    this.#core.oldestMs = committed.batches === 0 ? 0 : (shared.cache.get(org, unreceipted(committed))?.storedMs ?? 0);
+    if (committed.batches > 0 && this.#core.oldestMs === 0) void this.#core.readOldest();
+  }
+}

@@ -1,0 +1,75 @@
+import type { KeyObject } from 'node:crypto';
+import type { StreamId, StreamPosition } from '../durable/types.js';
+import { FedgateError } from '../errors.js';
+import type { OrgName } from '../identity/names.js';
+import { type DurableHost, DurableSession, durableHello } from './durable-session.js';
+import type { DurableHello, Self } from './hello.js';
+import type { Link, OpenLane } from './link.js';
+
+/** A hello that was made, and may be answered as long as none was made after it. */
+export interface DurableOffer {
+  readonly hello: DurableHello;
+  readonly number: number;
+}
+
+interface Slot {
+  session: DurableSession | undefined;
+  offers: number;
+}
+
+/**
+ * The durable lanes of all links: at most one is at work per organisation. Links come and go, and for a moment there may be two; the
+ * numbers of a stream must not.
+ */
+export class DurableLanes {
+  readonly #host: DurableHost;
+  readonly #self: Self;
+  readonly #signingKey: KeyObject;
+  readonly #slots = new Map<OrgName, Slot>();
+
+  constructor(host: DurableHost, self: Self, signingKey: KeyObject) {
+    this.#host = host;
+    this.#self = self;
+    this.#signingKey = signingKey;
+  }
+
+  /** Ends the work of the lane that is there, and says where things stand. */
+  async offer(peer: StreamId): Promise<DurableOffer> {
+    const slot = this.#slot(peer.org);
+    const number = ++slot.offers;
+    await slot.session?.halt();
+    return { number, hello: durableHello(this.#host, peer) };
+  }
+
+  /** Sets a lane to work whose hellos were exchanged. Throws LINK_SUPERSEDED when another was begun meanwhile. */
+  start(org: OrgName, link: Link, { lane, hello }: OpenLane, { number }: DurableOffer): void {
+    const slot = this.#slot(org);
+    if (slot.offers !== number || !link.usable)
+      throw new FedgateError('LINK_SUPERSEDED', 'another durable lane was opened at the same moment');
+    const { peer, live } = link;
+    slot.session = new DurableSession({
+      host: this.#host,
+      self: this.#self,
+      signingKey: this.#signingKey,
+      peer,
+      lane,
+      hello,
+      live,
+    });
+    link.attach(slot.session);
+  }
+
+  /** As Refetches.ask; undefined also when there is no link. */
+  async refetch({ org }: StreamId, position: StreamPosition): Promise<Buffer | undefined> {
+    return this.#slots.get(org)?.session?.refetch(position);
+  }
+
+  #slot(org: OrgName): Slot {
+    let slot = this.#slots.get(org);
+    if (!slot) {
+      slot = { session: undefined, offers: 0 };
+      this.#slots.set(org, slot);
+    }
+    return slot;
+  }
+}

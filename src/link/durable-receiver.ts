@@ -1,0 +1,305 @@
+import { createHash, type KeyObject } from 'node:crypto';
+import { type BatchHeader, StreamNotice } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
+import { NOTICES_CHANNEL } from '../durable/outbox/notices.js';
+import { formatPosition } from '../durable/position.js';
+import { placeOf, type ReceiverDecision } from '../durable/resume.js';
+import type { Inbox, Outbox, ReceivedDurable, StreamId, StreamPosition, Withheld } from '../durable/types.js';
+import { FedgateError } from '../errors.js';
+import { Fifo } from '../fifo.js';
+import type { Identity } from '../identity/verify.js';
+import type { Change } from '../store/store.js';
+import { BATCH_OVERHEAD_BYTES, type SealedBatch } from '../wire/lane-frames.js';
+import { readRecords } from '../wire/record-codec.js';
+import { MAX_FRAME_BYTES } from '../wire/records.js';
+import { checkContent, openHeader } from './batch.js';
+import { costOf } from './durable-sender.js';
+import { encodeFrame, type Lane } from './lane.js';
+import { certificateOf, MAX_RECEIPT_BATCHES, makeReceipt, type Receipted, type ReceiptTerms } from './receipt.js';
+
+export interface DurableReceiverOptions {
+  readonly lane: Lane;
+  readonly inbox: Inbox;
+  /** Ours to the same organisation: hears the notices. */
+  readonly outbox: Outbox;
+  readonly peer: Identity;
+  readonly from: StreamId;
+  /** What our receipts say. */
+  readonly terms: ReceiptTerms;
+  readonly signingKey: KeyObject;
+  readonly judge: (channel: string, senderNode: string) => FedgateError | undefined;
+  /** Hears what must end the lane. */
+  readonly fail: (error: unknown) => void;
+}
+
+/** Bytes that one peer may have on the way: 80 MB/s at 100 ms need 8 MiB. Memory: that much per peer at most. */
+export const MAX_DURABLE_WINDOW_BYTES = 16 * 1024 * 1024;
+/** As long as there is room at all, one batch of the largest size is let in. */
+const MIN_WINDOW_BYTES = MAX_FRAME_BYTES + BATCH_OVERHEAD_BYTES;
+/** Credit is worth a frame when it rose by this much, or when the peer may be waiting for it. */
+const CREDIT_STEP_BYTES = 1024 * 1024;
+/** A receipt of the peer's, told to the peer so that it may forget, is worth a frame after so many batches. */
+const TELL_EVERY_BATCHES = 256;
+
+const WITHHELD: readonly (Withheld | undefined)[] = [undefined, 'expired', 'purged', 'lost'];
+
+interface StoredBatch extends Receipted {
+  readonly epoch: bigint;
+  readonly sequence: number;
+}
+
+/**
+ * Takes the batches of a durable lane: verifies each, hands it to the inbox, and signs receipts for what is on stable storage: one for
+ * all that one commit stored.
+ */
+export class DurableReceiver {
+  readonly #options: DurableReceiverOptions;
+  readonly #unsubscribe: () => void;
+  readonly #stored = new Fifo<StoredBatch>();
+  #at: StreamPosition | undefined;
+  #granted = 0;
+  #takenBytes = 0;
+  #pendingBytes = 0;
+  #pending = 0;
+  #open = false;
+  #stopped = false;
+  #scheduled = false;
+  #told: StreamPosition | undefined;
+  #quiet: (() => void)[] = [];
+  recordsReceived = 0;
+
+  constructor(options: DurableReceiverOptions) {
+    this.#options = options;
+    this.#unsubscribe = options.inbox.onRoom(() => this.credit());
+  }
+
+  /** Begins: says again which batches have receipts that may have got lost, and lets the peer send. */
+  async start({ resend }: Extract<ReceiverDecision, { kind: 'go' }>): Promise<void> {
+    const { inbox, from } = this.#options;
+    this.#at = inbox.watermark(from);
+    this.credit();
+    for (const { epoch, first, last } of resend) await this.#resend(epoch, first, last);
+    this.#open = true;
+    this.flush();
+  }
+
+  /** Takes a batch. Throws what must end the lane. */
+  take(sealed: SealedBatch): void {
+    if (this.#stopped) return;
+    const { peer, terms } = this.#options;
+    const cost = costOf(sealed);
+    this.#takenBytes += cost;
+    if (this.#takenBytes > this.#granted) {
+      const message = `${peer.org} sent more than it was allowed to`;
+      throw new FedgateError('CREDIT_EXCEEDED', message, { metadata: { limit: 'credit' } });
+    }
+    const header = openHeader(sealed, { ...terms, recipientOrg: terms.recipientOrg }, peer.publicKey);
+    const position = this.#place(header);
+    const withheld = withheldOf(sealed);
+    if (!withheld) checkContent(header, sealed, terms);
+    this.#at = position;
+    this.#store(sealed, header, position, withheld, cost);
+  }
+
+  /** Puts receipts for all that was stored since the last, as long as the lane takes them. */
+  flush(): void {
+    const { lane, terms, signingKey } = this.#options;
+    if (!this.#open) return;
+    while (this.#stored.length > 0 && lane.out.writable) {
+      const group = this.#group();
+      const [first] = group;
+      if (!first) return;
+      lane.put({ $case: 'receipt', value: makeReceipt(terms, first, group, signingKey, Date.now()) });
+    }
+    this.credit();
+  }
+
+  /** Tells the peer how much more it may send. */
+  credit(): void {
+    const { lane, inbox, from } = this.#options;
+    if (this.#stopped || lane.closed.aborted || !lane.out.writable) return;
+    const room = inbox.room(from);
+    const window = room <= 0 ? 0 : Math.min(MAX_DURABLE_WINDOW_BYTES, Math.max(room, MIN_WINDOW_BYTES));
+    const target = this.#takenBytes + Math.max(0, window - this.#pendingBytes);
+    const rise = target - this.#granted;
+    const mayWait = this.#granted - this.#takenBytes < MIN_WINDOW_BYTES;
+    if ((rise >= CREDIT_STEP_BYTES || (rise > 0 && mayWait)) && target > this.#granted) this.#grant(target);
+    else if (this.#worthTelling()) this.#grant(this.#granted);
+  }
+
+  /** Takes nothing more. Resolves when nothing is being stored. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#unsubscribe();
+    await this.quiet();
+  }
+
+  /** Resolves when all that came is stored and has receipts, or cannot have any. */
+  quiet(): Promise<void> {
+    return new Promise(resolve => {
+      this.#quiet.push(resolve);
+      this.#checkQuiet();
+    });
+  }
+
+  /** Signed and for us, it must also be the next of its stream. Whatever is not is a lie or a defect: nothing was lost. */
+  #place({ durable, streamEpoch, sequence, originOrg }: BatchHeader): StreamPosition {
+    if (!durable) throw new FedgateError('REPLAYED', 'a live batch on the durable lane');
+    const position = { epoch: streamEpoch, sequence: Number(sequence) };
+    const place = placeOf(this.#at, position);
+    const next = this.#at ? `behind ${formatPosition(this.#at)}` : 'as the first';
+    if (place === 'again')
+      throw new FedgateError('REPLAYED', `batch ${formatPosition(position)} of ${originOrg} came again, ${next}`);
+    if (place === 'gap')
+      throw new FedgateError('FRAME_UNEXPECTED', `batch ${formatPosition(position)} of ${originOrg} came ${next}`);
+    return position;
+  }
+
+  #store(
+    sealed: SealedBatch,
+    header: BatchHeader,
+    position: StreamPosition,
+    withheld: Withheld | undefined,
+    cost: number,
+  ): void {
+    const { inbox } = this.#options;
+    const { refusal, extra, afterwards } = this.#meaning(header, sealed, withheld);
+    const batch: ReceivedDurable = {
+      ...position,
+      from: this.#options.from,
+      channel: header.channel,
+      senderNode: header.senderNode,
+      header: sealed.header,
+      signature: sealed.signature,
+      certificate: certificateOf(this.#options.peer),
+      contentSha256: Buffer.from(header.contentSha256),
+      recordCount: header.recordCount,
+      expireMs: Number(header.expireTimeMs),
+      sentMs: Number(header.timeMs),
+      notifyConsumed: header.notifyConsumed,
+      records: withheld ? undefined : sealed.records,
+      withheld,
+      refusal,
+    };
+    const headerSha256 = createHash('sha256').update(sealed.header).digest();
+    const { epoch, sequence } = position;
+    this.#pending++;
+    this.#pendingBytes += cost;
+    inbox
+      .receive(batch, extra)
+      .then(
+        () => {
+          for (const run of afterwards) run();
+          this.#stored.push({ epoch, sequence, headerSha256, refusal });
+          this.recordsReceived += header.recordCount;
+          this.#schedule();
+        },
+        error => this.#options.fail(error),
+      )
+      .finally(() => {
+        this.#pending--;
+        this.#pendingBytes -= cost;
+        this.#checkQuiet();
+      });
+  }
+
+  /** What is to be made of a batch: part of the log, refused, or notices that our outbox hears in the same change. */
+  #meaning(
+    { channel, senderNode }: BatchHeader,
+    sealed: SealedBatch,
+    withheld: Withheld | undefined,
+  ): {
+    readonly refusal: FedgateError | undefined;
+    readonly extra: ((change: Change) => void) | undefined;
+    readonly afterwards: (() => void)[];
+  } {
+    const afterwards: (() => void)[] = [];
+    if (channel !== NOTICES_CHANNEL)
+      return { refusal: this.#options.judge(channel, senderNode), extra: undefined, afterwards };
+    let notices: StreamNotice[] = [];
+    let refusal: FedgateError | undefined;
+    try {
+      if (!withheld) notices = readRecords(sealed.records).map(({ payload }) => StreamNotice.decode(payload));
+    } catch {
+      // It counts as received, or it would come again for ever.
+      refusal = new FedgateError('FRAME_MALFORMED', 'notices that cannot be read');
+    }
+    const extra = (change: Change): void => {
+      for (const notice of notices) afterwards.push(this.#options.outbox.noticed(notice, change));
+    };
+    return { refusal, extra, afterwards };
+  }
+
+  /** What one commit stored resolves in one turn of the loop: one receipt for all of it. */
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.flush();
+      this.#checkQuiet();
+    });
+  }
+
+  /** Batches that one receipt can speak of. */
+  #group(): StoredBatch[] {
+    const group: StoredBatch[] = [];
+    for (let next = this.#stored.peek(); next && group.length < MAX_RECEIPT_BATCHES; next = this.#stored.peek()) {
+      if (group[0] && group[0].epoch !== next.epoch) break;
+      group.push(next);
+      this.#stored.shift();
+    }
+    return group;
+  }
+
+  async #resend(epoch: bigint, first: number, last: number | undefined): Promise<void> {
+    const { inbox, from, lane, terms, signingKey } = this.#options;
+    for (let at = first; last === undefined || at <= last; ) {
+      const end = Math.min(at + MAX_RECEIPT_BATCHES - 1, last ?? Number.MAX_SAFE_INTEGER);
+      const known = await inbox.remembered(from, epoch, at, end);
+      const count = last === undefined ? known.findLastIndex(batch => batch !== undefined) + 1 : end - at + 1;
+      if (count === 0 || lane.closed.aborted) return;
+      const batches = Array.from(
+        { length: count },
+        (_, i) => known[i] ?? { headerSha256: undefined, refusal: undefined },
+      );
+      const receipt = makeReceipt(terms, { epoch, sequence: at }, batches, signingKey, Date.now());
+      await lane.out.send(encodeFrame({ $case: 'receipt', value: receipt }));
+      if (last === undefined && count < MAX_RECEIPT_BATCHES) return;
+      at += count;
+    }
+  }
+
+  #worthTelling(): boolean {
+    const { receipted } = this;
+    if (!receipted) return false;
+    return this.#told?.epoch !== receipted.epoch || receipted.sequence - this.#told.sequence >= TELL_EVERY_BATCHES;
+  }
+
+  /** The last of our own batches with a receipt. */
+  get receipted(): StreamPosition | undefined {
+    const { epoch, sequence } = this.#options.outbox.unreceipted;
+    return sequence > 1 ? { epoch, sequence: sequence - 1 } : undefined;
+  }
+
+  #grant(bytes: number): void {
+    this.#granted = bytes;
+    this.#told = this.receipted;
+    const value = {
+      bytes: BigInt(bytes),
+      receiptedEpoch: this.#told?.epoch ?? 0n,
+      receiptedSequence: BigInt(this.#told?.sequence ?? 0),
+    };
+    this.#options.lane.put({ $case: 'credit', value });
+  }
+
+  #checkQuiet(): void {
+    if (this.#pending > 0) return;
+    if (this.#stored.length > 0 && !this.#stopped && !this.#options.lane.closed.aborted) return;
+    for (const resolve of this.#quiet.splice(0)) resolve();
+  }
+}
+
+/** A kind of holding back that is not known is one all the same. */
+function withheldOf({ withheld }: SealedBatch): Withheld | undefined {
+  return withheld === undefined ? undefined : (WITHHELD[withheld] ?? 'lost');
+}

@@ -1,0 +1,32 @@
+import type { LiveMeter } from './live-meter.js';
+
+/** More than this behind is a backlog: the newest of the records is not what anybody waits for at the moment. */
+export const BACKLOG_BYTES = 4 * 1024 * 1024;
+/** What a backlog may take beside live traffic, bytes per second, or this many times the live bytes: two lanes share the processors. */
+const BACKLOG_RATE = 8 * 1024 * 1024;
+const BACKLOG_SHARE = 8;
+
+/** Keeps a backlog from delaying live messages. */
+export class Pacer {
+  readonly #live: LiveMeter;
+  readonly #now: () => number;
+  #nextMs = 0;
+
+  constructor(live: LiveMeter, now: () => number = () => performance.now()) {
+    this.#live = live;
+    this.#now = now;
+  }
+
+  /** How long a batch is to wait, milliseconds, when this many bytes wait behind it. */
+  delayMs(bytes: number, backlogBytes: number): number {
+    const nowMs = this.#now();
+    if (!this.#live.active || backlogBytes <= BACKLOG_BYTES) {
+      this.#nextMs = nowMs;
+      return 0;
+    }
+    const rate = Math.max(BACKLOG_RATE, BACKLOG_SHARE * this.#live.bytesPerSecond);
+    const startMs = Math.max(nowMs, this.#nextMs);
+    this.#nextMs = startMs + (bytes / rate) * 1000;
+    return startMs - nowMs;
+  }
+}

@@ -1,0 +1,74 @@
+import type { Refetch, Refetched } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
+import { formatPosition } from '../durable/position.js';
+import type { Outbox, StreamPosition } from '../durable/types.js';
+import { FedgateError } from '../errors.js';
+import { encodeFrame, type Lane } from './lane.js';
+
+/** Batches that one side may ask the other for at a time: 2 MiB each. */
+const MAX_REFETCHES = 16;
+
+/** Asks the origin for batches that went bad on the disk here, and answers the same question of the other side. */
+export class Refetches {
+  readonly #lane: Lane;
+  readonly #outbox: Outbox;
+  readonly #asked = new Map<string, (records: Buffer | undefined) => void>();
+  #answering: Promise<void> = Promise.resolve();
+  #toAnswer = 0;
+
+  constructor(lane: Lane, outbox: Outbox) {
+    this.#lane = lane;
+    this.#outbox = outbox;
+    lane.closed.addEventListener('abort', () => this.#end(), { once: true });
+  }
+
+  /** The records as encoded. Undefined: the origin has them no longer, or nobody can be asked at the moment. */
+  ask(position: StreamPosition): Promise<Buffer | undefined> {
+    const name = formatPosition(position);
+    if (this.#lane.closed.aborted || this.#asked.size >= MAX_REFETCHES || this.#asked.has(name))
+      return Promise.resolve(undefined);
+    return new Promise(resolve => {
+      this.#asked.set(name, resolve);
+      const { epoch: streamEpoch, sequence } = position;
+      this.#lane.put({ $case: 'refetch', value: { streamEpoch, sequence: BigInt(sequence) } });
+    });
+  }
+
+  /** Throws FRAME_UNEXPECTED for what was not asked for. */
+  take({ streamEpoch, sequence, records }: Refetched): void {
+    const name = formatPosition({ epoch: streamEpoch, sequence: Number(sequence) });
+    const resolve = this.#asked.get(name);
+    if (!resolve) throw new FedgateError('FRAME_UNEXPECTED', `batch ${name} comes again and was not asked for`);
+    this.#asked.delete(name);
+    resolve(records.length > 0 ? Buffer.from(records) : undefined);
+  }
+
+  /** Answers, one after the other. Throws LIMIT_REACHED when more are asked than may be at a time. */
+  answer({ streamEpoch, sequence }: Refetch, fail: (error: unknown) => void): void {
+    if (this.#toAnswer >= MAX_REFETCHES) {
+      throw new FedgateError('LIMIT_REACHED', 'too many batches are asked for at once', {
+        metadata: { limit: 'refetches' },
+      });
+    }
+    this.#toAnswer++;
+    this.#answering = this.#answering
+      .then(() => this.#answer({ epoch: streamEpoch, sequence: Number(sequence) }))
+      .catch(error => {
+        if (!this.#lane.closed.aborted) fail(error);
+      })
+      .finally(() => {
+        this.#toAnswer--;
+      });
+  }
+
+  async #answer({ epoch: streamEpoch, sequence }: StreamPosition): Promise<void> {
+    const block = await this.#outbox.refetch({ epoch: streamEpoch, sequence });
+    const records = block?.bytes ?? Buffer.alloc(0);
+    const value = { streamEpoch, sequence: BigInt(sequence), records };
+    await this.#lane.out.send(encodeFrame({ $case: 'refetched', value }));
+  }
+
+  #end(): void {
+    for (const resolve of this.#asked.values()) resolve(undefined);
+    this.#asked.clear();
+  }
+}
