@@ -233,6 +233,10 @@ export const REASONS = facts({
   ),
   SUBSCRIPTION_BUSY: retryable('FAILED_PRECONDITION', 'Another node consumes the subscription, and it is no group.'),
   SUBSCRIPTION_TAKEN: reason('ABORTED', 'Another stream of the same node took the subscription over.'),
+  SUBSCRIPTION_MOVED: retryable(
+    'UNAVAILABLE',
+    'The subscription was moved to another place. Consume again: it goes on there.',
+  ),
   SUBSCRIPTION_MISMATCH: reason(
     'FAILED_PRECONDITION',
     'The subscription exists and is another: its pattern or kind differs. Choose another name, or delete it.',

@@ -166,7 +166,9 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     pattern: string,
     options: SubscribeOptions | DurableSubscribeOptions = {},
   ): Subscription | DurableSubscription {
-    return 'durable' in options ? this.#consume(pattern, options) : this.#subscribe(pattern, options);
+    return 'durable' in options
+      ? new DurableClientSubscription(this.#host, pattern, options, this.#durables)
+      : new LiveClientSubscription(this.#host, pattern, options, this.#subscriptions);
   }
 
   /** Waits until all that was published is answered and all that was acknowledged is settled, then closes. */
@@ -188,22 +190,6 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.drain();
-  }
-
-  #subscribe(pattern: string, options: SubscribeOptions): Subscription {
-    const subscription = new LiveClientSubscription(this.#host, pattern, options, () =>
-      this.#subscriptions.delete(subscription),
-    );
-    this.#subscriptions.add(subscription);
-    return subscription;
-  }
-
-  #consume(pattern: string, options: DurableSubscribeOptions): DurableSubscription {
-    const subscription = new DurableClientSubscription(this.#host, pattern, options, () =>
-      this.#durables.delete(subscription),
-    );
-    this.#durables.add(subscription);
-    return subscription;
   }
 
   /** @internal Makes the first connection. */

@@ -164,6 +164,7 @@ export class ConsumeStream implements Settler {
       const told = toNotice(notice);
       if (!told) return;
       if (told.kind === 'deadLettered') this.#comesAgain(told.first, told.last);
+      this.#allow();
       this.#options.onItem(told);
     }
   }

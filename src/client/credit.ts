@@ -39,7 +39,7 @@ export class Credit {
     if (bufferedBytes >= BUFFER_BYTES) return 0;
     const fit = Math.max(1, Math.floor((BUFFER_BYTES - bufferedBytes) / this.#recordBytes));
     const target = Math.min(this.#limit - this.#out, fit, MAX_ALLOWED);
-    if (this.#allowed >= target / 2) return 0;
+    if (this.#allowed > target / 2) return 0;
     const more = Math.ceil(target - this.#allowed);
     this.#allowed += more;
     return more;

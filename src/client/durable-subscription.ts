@@ -43,7 +43,7 @@ export class DurableClientSubscription implements DurableSubscription {
   readonly #options: DurableSubscribeOptions;
   readonly #spec: SubscriptionSpec;
   readonly #credit: number;
-  readonly #onOver: () => void;
+  readonly #siblings: Set<DurableClientSubscription>;
   readonly #opened = new Deferred<DurableOpened>();
   readonly #over = new Deferred<void>();
   readonly #backoff = new Backoff(RETRY);
@@ -57,16 +57,22 @@ export class DurableClientSubscription implements DurableSubscription {
   #wake: (() => void) | undefined;
   readonly #onAbort = (): void => this.close();
 
-  /** Throws FIELD_INVALID. */
-  constructor(host: SubscriptionHost, pattern: string, options: DurableSubscribeOptions, onOver: () => void) {
+  /** `siblings` holds it until it is over. Throws FIELD_INVALID. */
+  constructor(
+    host: SubscriptionHost,
+    pattern: string,
+    options: DurableSubscribeOptions,
+    siblings: Set<DurableClientSubscription>,
+  ) {
     this.#host = host;
     this.#options = options;
     this.#spec = toSpec(pattern, options);
     this.#credit = creditOf(options);
-    this.#onOver = onOver;
+    this.#siblings = siblings;
     if (options.signal?.aborted) this.close();
     else {
       options.signal?.addEventListener('abort', this.#onAbort, { once: true });
+      siblings.add(this);
       this.#start();
     }
   }
@@ -199,7 +205,7 @@ export class DurableClientSubscription implements DurableSubscription {
   }
 
   #finished(): void {
-    this.#onOver();
+    this.#siblings.delete(this);
     this.#over.resolve();
   }
 }

@@ -29,6 +29,8 @@ export class ProducerLane {
   #again = new Fifo<OutgoingFrame>();
   /** What was sent and has no answer, in the order of sending. Only what may be sent again. */
   readonly #flying = new Set<OutgoingFrame>();
+  /** How many of these carry a number. */
+  #numbered = 0;
   #places = 0;
   #next: number;
   /** How many may fly. */
@@ -55,7 +57,10 @@ export class ProducerLane {
   /** The frame that is to be sent next, if one may be now. */
   peek(): OutgoingFrame | undefined {
     if (this.#rewind || this.#flying.size >= this.#limit) return undefined;
-    return this.#again.peek() ?? this.#waiting.peek();
+    const frame = this.#again.peek() ?? this.#waiting.peek();
+    // Without a number it would be taken while what is before it may still have to be sent again.
+    const overtakes = frame?.repeatable && !frame.numbered && this.#numbered > 0;
+    return overtakes ? undefined : frame;
   }
 
   /** Takes what `peek` showed, to send it. */
@@ -66,15 +71,17 @@ export class ProducerLane {
     if (!frame.repeatable) return;
     this.#flying.add(frame);
     if (!frame.numbered) return;
+    this.#numbered++;
     if (frame.sequence === 0) frame.sequence = this.#next++;
     frame.sends++;
   }
 
   /** It was answered, for good or bad. */
   answered(frame: OutgoingFrame, stored: boolean): void {
-    if (!this.#flying.delete(frame)) return;
+    if (!this.#land(frame)) return;
     if (stored) this.#limit *= 2;
-    this.#landed(frame);
+    const rewind = this.#rewind;
+    if (rewind && frame.sequence >= rewind.to && --rewind.open === 0) this.#goBack();
   }
 
   /** Its number was too high. False: that cannot be, and the frame fails. */
@@ -82,7 +89,7 @@ export class ProducerLane {
     const { sequence } = frame;
     if (!(Number.isInteger(expected) && expected >= 1 && expected < sequence)) return false;
     if (++frame.gaps > MAX_GAPS) return false;
-    this.#flying.delete(frame);
+    this.#land(frame);
     const frames = this.#rewind?.frames ?? [];
     frames.push(frame);
     // What has a lower number than the expected one is stored, and its answer may take long: nobody waits for that.
@@ -96,6 +103,7 @@ export class ProducerLane {
   broke(nowMs: number): void {
     const flying = [...this.#flying];
     this.#flying.clear();
+    this.#numbered = 0;
     for (const frame of flying) {
       if (!frame.lost) frame.waitingSinceMs = nowMs;
       frame.lost = true;
@@ -122,10 +130,10 @@ export class ProducerLane {
     return [...this.#flying, ...back, ...this.#again.toArray(), ...this.#waiting.toArray()];
   }
 
-  #landed(frame: OutgoingFrame): void {
-    const rewind = this.#rewind;
-    if (!rewind || frame.sequence < rewind.to) return;
-    if (--rewind.open === 0) this.#goBack();
+  #land(frame: OutgoingFrame): boolean {
+    if (!this.#flying.delete(frame)) return false;
+    if (frame.numbered) this.#numbered--;
+    return true;
   }
 
   #goBack(): void {

@@ -75,7 +75,7 @@ export class LiveClientSubscription implements Subscription {
   readonly #host: SubscriptionHost;
   readonly #pattern: string;
   readonly #options: SubscribeOptions;
-  readonly #onClose: () => void;
+  readonly #siblings: Set<LiveClientSubscription>;
   readonly #frames = new Fifo<DeliveryFrame>();
   #bufferedBytes = 0;
   #call: ClientReadableStream<Buffer> | undefined;
@@ -88,9 +88,15 @@ export class LiveClientSubscription implements Subscription {
   #rejectOpened!: (error: unknown) => void;
   readonly #onAbort = (): void => this.close();
 
-  constructor(host: SubscriptionHost, pattern: string, options: SubscribeOptions, onClose: () => void) {
+  /** `siblings` holds it while it is open. */
+  constructor(
+    host: SubscriptionHost,
+    pattern: string,
+    options: SubscribeOptions,
+    siblings: Set<LiveClientSubscription>,
+  ) {
     this.#host = host;
-    this.#onClose = onClose;
+    this.#siblings = siblings;
     this.#pattern = pattern;
     this.#options = options;
     this.opened = new Promise((resolve, reject) => {
@@ -102,6 +108,7 @@ export class LiveClientSubscription implements Subscription {
     if (options.signal?.aborted) this.close();
     else {
       options.signal?.addEventListener('abort', this.#onAbort, { once: true });
+      siblings.add(this);
       this.#start();
     }
   }
@@ -124,7 +131,7 @@ export class LiveClientSubscription implements Subscription {
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
     this.#call?.cancel();
     this.#call = undefined;
-    this.#onClose();
+    this.#siblings.delete(this);
     this.#rejectOpened(new FedgateError('CANCELLED', 'the subscription was closed'));
     this.#wake?.();
   }

@@ -139,7 +139,9 @@ async function nothingIsLost({ acme, globex }: DemoWorld, tell: Storyteller): Pr
   const { sent, booked, lost, repeated } = await ledger.balanced(30_000);
   ledger.close();
   const seconds = (performance.now() - start) / 1000;
-  tell.fact(`${sent} orders in ${seconds.toFixed(1)} s with ${kills} kills: ${booked} booked, ${lost} lost, ${repeated} repeated`);
+  tell.fact(
+    `${sent} orders in ${seconds.toFixed(1)} s with ${kills} kills: ${booked} booked, ${lost} lost, ${repeated} repeated`,
+  );
   tell.check('no order was lost', lost === 0 && sent === ORDERS_SENT);
   tell.check('no order was repeated', repeated === 0);
 }

@@ -42,7 +42,11 @@ export interface DemoWorld {
 /** What each organisation grants. What stands here is what the demo shows; all else is refused. */
 const GRANTS = {
   ACME: { node: 'billing', out: 'pubsub://*/**', peers: '[{ org: GLOBEX, publish: ["invoices/*"] }]' },
-  GLOBEX: { node: 'erp', out: 'pubsub://ACME/invoices/*', peers: '[{ org: ACME, publish: ["orders/*", "lines", "ledger/*"] }]' },
+  GLOBEX: {
+    node: 'erp',
+    out: 'pubsub://ACME/invoices/*',
+    peers: '[{ org: ACME, publish: ["orders/*", "lines", "ledger/*"] }]',
+  },
   INITECH: { node: 'audit', out: 'pubsub://GLOBEX/**', peers: '[]' },
 } as const;
 

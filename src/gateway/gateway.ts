@@ -1,16 +1,20 @@
 import { createPrivateKey, createPublicKey, randomBytes, X509Certificate } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { GetStatusResponse } from '../../gen/ts/fedgate/gateway/v1/gateway_service.js';
+import { LiveFeed } from '../durable/live-feed.js';
+import { DurablePublisher } from '../durable/publisher.js';
+import type { Outbox } from '../durable/types.js';
 import { FedgateError } from '../errors.js';
 import { readKeyAndCertificate } from '../identity/files.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
-import { parseNodeName } from '../identity/names.js';
+import { type OrgName, parseNodeName } from '../identity/names.js';
 import { type Membership, readMembership } from '../identity/org-folder.js';
 import { CertificateVerifier, subjectOfLeaf } from '../identity/verify.js';
 import { diagnose } from '../link/diagnose.js';
 import type { Self } from '../link/hello.js';
 import type { Peer } from '../link/peer.js';
 import { Peers } from '../link/peers.js';
+import { cannotAsk } from '../link/refetches.js';
 import { Access } from '../messaging/access.js';
 import { parseChannel } from '../messaging/address.js';
 import { MAX_PATIENCE_MS, Publisher } from '../messaging/publisher.js';
@@ -26,6 +30,7 @@ import type { Listener } from '../transport/server.js';
 import { SOFTWARE } from '../version.js';
 import { takeBallast } from './ballast.js';
 import { type GatewayConfig, gatewayFiles } from './config.js';
+import { Durability } from './durable.js';
 import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities } from './listeners.js';
 import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
@@ -56,7 +61,19 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
   checkOwnCertificate(identity, membership, config.gateway);
   const directory = await loadDirectory(membership, files.state, log);
   const remembered = await RememberedPeers.load(files.state);
-  return new RunningGateway({ config, log, membership, identity, directory, remembered }).start();
+  const origin: Origin = { ask: () => Promise.reject(cannotAsk()) };
+  const { federation, org } = membership;
+  const durable = await Durability.open(
+    { state: files.state, self: { federation, org, gateway: config.gateway }, identity, config: config.durable, log },
+    (from, position) => origin.ask(from, position),
+  );
+  const parts = { config, log, membership, identity, directory, remembered, durable, origin };
+  return new RunningGateway(parts).start();
+}
+
+/** The way back to where a batch came from; there is one once there are links. */
+interface Origin {
+  ask: Peers['refetch'];
 }
 
 function checkOwnCertificate(
@@ -87,6 +104,8 @@ interface Parts {
   readonly identity: KeyAndCertificate;
   readonly directory: Directory;
   readonly remembered: RememberedPeers;
+  readonly durable: Durability;
+  readonly origin: Origin;
 }
 
 class RunningGateway implements Gateway {
@@ -134,6 +153,17 @@ class RunningGateway implements Gateway {
       onSecurityEvent: error => this.#refusals.write(error, 'registry', { from: 'registry' }),
     });
     this.#peers = this.#makePeers();
+    const { durable, origin } = parts;
+    // Who is no member any more will never answer.
+    origin.ask = async (from, position) =>
+      isMember(directory, from.org) ? this.#peers.refetch(from, position) : undefined;
+    durable.outboxes.onWaiting(to => this.#peers.waiting(to));
+    new LiveFeed({
+      log: durable.inbox,
+      router: this.#router,
+      now: () => Date.now(),
+      onFailure: error => log.error({ err: error }, 'stored records cannot be read for live subscriptions'),
+    });
     const listeners = { config, identity, org, directory, log, refusals: this.#refusals };
     this.#nodeListener = makeNodeListener(listeners, federation, this.#nodeServices());
     this.#peerListener = makePeerListener(listeners, this.#verifier, this.#peers.acceptor);
@@ -188,6 +218,7 @@ class RunningGateway implements Gateway {
     await this.#watcher.close();
     this.#registry.close();
     await Promise.all([this.#parts.remembered.flush(), this.#parts.directory.flush()]);
+    await this.#parts.durable.close();
     this.#parts.log.info('gateway stopped');
   }
 
@@ -222,19 +253,22 @@ class RunningGateway implements Gateway {
   }
 
   #makePeers(): Peers {
-    const { config, directory, identity } = this.#parts;
+    const { config, directory, identity, durable } = this.#parts;
     return new Peers({
       self: this.#self,
       signingKey: createPrivateKey(identity.key),
       heartbeat: { intervalMs: config.links.heartbeatMs, deadAfterMs: config.links.deadAfterMs },
+      durable: {
+        store: durable.store,
+        outbox: org => durable.outboxes.of(org),
+        inbox: durable.inbox,
+        judge: (peer, channel, senderNode) => this.#judge(peer.org, channel, senderNode),
+        onAlarm: (error, facts) => this.#refusals.write(error, facts.org ?? '', facts),
+      },
       receive: peer => (header, records) => {
         const { channel, senderNode, patienceMs } = header;
-        try {
-          this.#access.checkReceive(peer.org, parseNodeName(senderNode, 'sender_node'), parseChannel(channel));
-        } catch (error) {
-          this.#refusals.write(error as FedgateError, peer.org, { org: peer.org, node: senderNode, channel });
-          throw error;
-        }
+        const refusal = this.#judge(peer.org, channel, senderNode);
+        if (refusal) throw refusal;
         // A timer of more than 2^31 ms fires at once; what a peer may make us hold is ours to say anyway.
         const waitMs = Math.min(patienceMs, MAX_PATIENCE_MS);
         return this.#router.deliver({ channel, senderOrg: peer.org, senderNode, records, patienceMs: waitMs });
@@ -247,13 +281,39 @@ class RunningGateway implements Gateway {
     });
   }
 
+  /** Why a node of another organisation may not publish to a channel here; undefined: it may. */
+  #judge(org: OrgName, channel: string, node: string): FedgateError | undefined {
+    try {
+      this.#access.checkReceive(org, parseNodeName(node, 'sender_node'), parseChannel(channel));
+      return undefined;
+    } catch (error) {
+      this.#refusals.write(error as FedgateError, org, { org, node, channel });
+      return error as FedgateError;
+    }
+  }
+
+  /** Something may be stored for whoever may be reached again one day: a member that is active or suspended. */
+  #outboxOf(org: OrgName): Outbox {
+    const { directory, durable } = this.#parts;
+    if (!isMember(directory, org)) directory.activeMember(org);
+    return durable.outboxes.of(org);
+  }
+
   #nodeServices(): NodeServices {
-    const { config, membership } = this.#parts;
+    const { config, membership, durable } = this.#parts;
     const publisher = new Publisher({
       org: membership.org,
       access: this.#access,
       router: this.#router,
       remote: { send: (to, batch) => this.#peers.send(to, batch).catch(error => Promise.reject(this.#explain(error))) },
+      durable: new DurablePublisher({
+        org: membership.org,
+        log: durable.inbox,
+        outbox: org => this.#outboxOf(org),
+        wanted: () => false,
+        consumedHere: () => Promise.resolve(),
+        draining: this.#draining.signal,
+      }),
       onPublished: records => this.#published.add(records),
     });
     const { subscriptionQueueBytes: queueBytes, subscriptionsPerNode } = config.limits;
@@ -339,4 +399,10 @@ class RunningGateway implements Gateway {
     };
     return diagnose(org, options, signal);
   }
+}
+
+/** Whether an organisation takes part, or may again one day. */
+function isMember(directory: Directory, org: string): boolean {
+  const state = directory.member(org)?.state;
+  return state === 'active' || state === 'suspended';
 }

@@ -14,6 +14,7 @@ import { type OrgName, parseOrgName } from './names.js';
  *     nodes/NAME/tls.*        a node's key and certificate, and context.yaml
  *     gateway.yaml            the configuration of the first gateway
  *     state/                  what the gateway remembers
+ *     state/store/            what it has stored: outboxes, log, subscriptions
  */
 export const orgFolder = (folder: string) => ({
   membership: join(folder, 'fedgate.json'),
@@ -23,6 +24,7 @@ export const orgFolder = (folder: string) => ({
   node: (name: string) => join(folder, 'nodes', name),
   gatewayConfig: join(folder, 'gateway.yaml'),
   state: join(folder, 'state'),
+  store: join(folder, 'state', 'store'),
 });
 
 /** What an organisation knows of the federation it joined. */

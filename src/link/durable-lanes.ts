@@ -5,6 +5,7 @@ import type { OrgName } from '../identity/names.js';
 import { type DurableHost, DurableSession, durableHello } from './durable-session.js';
 import type { DurableHello, Self } from './hello.js';
 import type { Link, OpenLane } from './link.js';
+import { cannotAsk } from './refetches.js';
 
 /** A hello that was made, and may be answered as long as none was made after it. */
 export interface DurableOffer {
@@ -59,9 +60,11 @@ export class DurableLanes {
     link.attach(slot.session);
   }
 
-  /** As Refetches.ask; undefined also when there is no link. */
+  /** As Refetches.ask. */
   async refetch({ org }: StreamId, position: StreamPosition): Promise<Buffer | undefined> {
-    return this.#slots.get(org)?.session?.refetch(position);
+    const session = this.#slots.get(org)?.session;
+    if (!session) throw cannotAsk();
+    return session.refetch(position);
   }
 
   #slot(org: OrgName): Slot {

@@ -4,7 +4,7 @@ import { NOTICES_CHANNEL } from '../durable/outbox/notices.js';
 import { formatPosition } from '../durable/position.js';
 import { placeOf, type ReceiverDecision } from '../durable/resume.js';
 import type { Inbox, Outbox, ReceivedDurable, StreamId, StreamPosition, Withheld } from '../durable/types.js';
-import { FedgateError } from '../errors.js';
+import { FedgateError, type Reason } from '../errors.js';
 import { Fifo } from '../fifo.js';
 import type { Identity } from '../identity/verify.js';
 import type { Change } from '../store/store.js';
@@ -213,8 +213,11 @@ export class DurableReceiver {
     readonly afterwards: (() => void)[];
   } {
     const afterwards: (() => void)[] = [];
-    if (channel !== NOTICES_CHANNEL)
-      return { refusal: this.#options.judge(channel, senderNode), extra: undefined, afterwards };
+    if (channel !== NOTICES_CHANNEL) {
+      // A receipt must not say that records are stored which never came.
+      const refusal = withheld ? withheldRefusal(withheld) : this.#options.judge(channel, senderNode);
+      return { refusal, extra: undefined, afterwards };
+    }
     let notices: StreamNotice[] = [];
     let refusal: FedgateError | undefined;
     try {
@@ -303,3 +306,12 @@ export class DurableReceiver {
 function withheldOf({ withheld }: SealedBatch): Withheld | undefined {
   return withheld === undefined ? undefined : (WITHHELD[withheld] ?? 'lost');
 }
+
+const WITHHELD_REASONS: { readonly [why in Withheld]: Reason } = {
+  expired: 'EXPIRED',
+  purged: 'PURGED',
+  lost: 'BODY_UNREADABLE',
+};
+
+const withheldRefusal = (why: Withheld): FedgateError =>
+  new FedgateError(WITHHELD_REASONS[why], 'the records were withheld by their sender');

@@ -5,12 +5,14 @@ import type { OrgName } from '../identity/names.js';
 import type { CertificateVerifier, Identity } from '../identity/verify.js';
 import type { DeliveryOutcome } from '../messaging/router.js';
 import type { Directory } from '../registry/directory.js';
+import { blockOf, type RecordBlock } from '../wire/records.js';
 import { Acceptor, type DurableDoor } from './accept.js';
 import type { OutgoingBatch } from './batch.js';
 import { type DialTarget, dialLink } from './dial.js';
 import { DurableLanes } from './durable-lanes.js';
 import { Link, type LinkParts, type LinkSettings } from './link.js';
 import { Peer, type PeerHost } from './peer.js';
+import { cannotAsk } from './refetches.js';
 
 export interface PeersOptions extends LinkSettings {
   readonly identity: KeyAndCertificate;
@@ -74,9 +76,14 @@ export class Peers {
     this.#peer(org).waiting();
   }
 
-  /** The records of a batch that came on a stream, from its origin, as encoded. Undefined: they cannot be had at the moment, or ever. */
-  async refetch(from: StreamId, position: StreamPosition): Promise<Buffer | undefined> {
-    return this.#lanes?.refetch(from, position);
+  /**
+   * The records of a batch that came on a stream, from its origin. Undefined: it has them no longer. Rejects with PEER_UNREACHABLE while it
+   * cannot be asked.
+   */
+  async refetch(from: StreamId, position: StreamPosition): Promise<RecordBlock | undefined> {
+    if (!this.#lanes) throw cannotAsk();
+    const bytes = await this.#lanes.refetch(from, position);
+    return bytes && blockOf(bytes);
   }
 
   all(): Peer[] {

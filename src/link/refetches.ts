@@ -7,11 +7,19 @@ import { encodeFrame, type Lane } from './lane.js';
 /** Batches that one side may ask the other for at a time: 2 MiB each. */
 const MAX_REFETCHES = 16;
 
+interface Asked {
+  resolve(records: Buffer | undefined): void;
+  reject(error: FedgateError): void;
+}
+
+export const cannotAsk = (): FedgateError =>
+  new FedgateError('PEER_UNREACHABLE', 'the origin of a batch cannot be asked for it at the moment');
+
 /** Asks the origin for batches that went bad on the disk here, and answers the same question of the other side. */
 export class Refetches {
   readonly #lane: Lane;
   readonly #outbox: Outbox;
-  readonly #asked = new Map<string, (records: Buffer | undefined) => void>();
+  readonly #asked = new Map<string, Asked>();
   #answering: Promise<void> = Promise.resolve();
   #toAnswer = 0;
 
@@ -21,13 +29,13 @@ export class Refetches {
     lane.closed.addEventListener('abort', () => this.#end(), { once: true });
   }
 
-  /** The records as encoded. Undefined: the origin has them no longer, or nobody can be asked at the moment. */
+  /** The records as encoded. Undefined: the origin has them no longer. Rejects with PEER_UNREACHABLE while it cannot be asked. */
   ask(position: StreamPosition): Promise<Buffer | undefined> {
     const name = formatPosition(position);
     if (this.#lane.closed.aborted || this.#asked.size >= MAX_REFETCHES || this.#asked.has(name))
-      return Promise.resolve(undefined);
-    return new Promise(resolve => {
-      this.#asked.set(name, resolve);
+      return Promise.reject(cannotAsk());
+    return new Promise((resolve, reject) => {
+      this.#asked.set(name, { resolve, reject });
       const { epoch: streamEpoch, sequence } = position;
       this.#lane.put({ $case: 'refetch', value: { streamEpoch, sequence: BigInt(sequence) } });
     });
@@ -36,10 +44,10 @@ export class Refetches {
   /** Throws FRAME_UNEXPECTED for what was not asked for. */
   take({ streamEpoch, sequence, records }: Refetched): void {
     const name = formatPosition({ epoch: streamEpoch, sequence: Number(sequence) });
-    const resolve = this.#asked.get(name);
-    if (!resolve) throw new FedgateError('FRAME_UNEXPECTED', `batch ${name} comes again and was not asked for`);
+    const asked = this.#asked.get(name);
+    if (!asked) throw new FedgateError('FRAME_UNEXPECTED', `batch ${name} comes again and was not asked for`);
     this.#asked.delete(name);
-    resolve(records.length > 0 ? Buffer.from(records) : undefined);
+    asked.resolve(records.length > 0 ? Buffer.from(records) : undefined);
   }
 
   /** Answers, one after the other. Throws LIMIT_REACHED when more are asked than may be at a time. */
@@ -68,7 +76,7 @@ export class Refetches {
   }
 
   #end(): void {
-    for (const resolve of this.#asked.values()) resolve(undefined);
+    for (const { reject } of this.#asked.values()) reject(cannotAsk());
     this.#asked.clear();
   }
 }

@@ -1,13 +1,13 @@
+import { getSystemErrorName } from 'node:util';
 import { describe, FedgateError } from '../errors.js';
 
-const errnoOf = (error: unknown): string | undefined => {
-  if (!(error instanceof Error)) return undefined;
-  if ('code' in error && typeof error.code === 'string') return error.code;
-  // LMDB gives the operating system's words and no code.
-  if (error.message.includes('No space left on device') || error.message.includes('quota exceeded')) return 'ENOSPC';
-  if (error.message.includes('Read-only file system')) return 'EROFS';
-  return undefined;
-};
+/** The name of the error as the operating system has it: Node gives that, LMDB the number. */
+function errnoOf(error: unknown): string | undefined {
+  if (!(error instanceof Error && 'code' in error)) return undefined;
+  const { code } = error;
+  if (typeof code === 'string') return code;
+  return typeof code === 'number' && code > 0 ? getSystemErrorName(-code) : undefined;
+}
 
 /** Names what went wrong while the disk was written to: STORE_FULL, STORE_READ_ONLY, or STORE_FAILED for all else. */
 export function storeFailure(error: unknown, what: string): FedgateError {

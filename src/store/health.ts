@@ -88,8 +88,9 @@ export class HealthWatch {
   }
 
   #set(health: StoreHealth): void {
-    if (health.state === this.#health.state && health.problem === this.#health.problem) return;
+    const changed = health.state !== this.#health.state;
     this.#health = health;
+    if (!changed) return;
     for (const listener of [...this.#listeners]) listener(health);
   }
 

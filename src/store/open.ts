@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, FedgateError } from '../errors.js';
+import { describe } from '../errors.js';
 import { Bodies } from './bodies.js';
 import { type CrashAt, passages } from './crash.js';
 import { DiskStore } from './disk-store.js';
@@ -8,6 +8,7 @@ import { storeFailure } from './failures.js';
 import { readIdentity, writeIdentity } from './identity.js';
 import { takeLock } from './lock.js';
 import { Rows } from './rows.js';
+import { checkRowsFile, damaged } from './rows-file.js';
 import { SEGMENT_TABLE, Segments, segmentOfRow } from './segments.js';
 import type { Row, Store, Table } from './store.js';
 
@@ -69,15 +70,20 @@ const attempt = async <T>(run: () => Promise<T>): Promise<T> => {
   }
 };
 
-async function openRows(folder: string): Promise<Rows> {
+/** Opens the rows of a store. Throws STORE_DAMAGED with what is wrong, STORE_READ_ONLY and the like when it is not the rows. */
+export async function openRows(folder: string, { readOnly = false } = {}): Promise<Rows> {
+  const known = await attempt(() => checkRowsFile(rowsFolder(folder)));
+  if (!known) {
+    // Without rows all bodies would be garbage. Rather nothing is opened than all of it swept.
+    const bodies = await new Bodies(bodiesFolder(folder)).list();
+    if (bodies.length > 0 || readOnly) throw damaged('rows/data.mdb is missing or empty');
+  }
   try {
-    return await Rows.open(rowsFolder(folder));
+    return await Rows.open(rowsFolder(folder), { readOnly });
   } catch (error) {
     const failure = storeFailure(error, 'the store cannot be opened');
     if (failure.reason !== 'STORE_FAILED') throw failure;
-    throw new FedgateError('STORE_DAMAGED', `the rows of the store cannot be opened: ${describe(error)}`, {
-      cause: error,
-    });
+    throw damaged(`the rows cannot be opened: ${describe(error)}`, error);
   }
 }
 

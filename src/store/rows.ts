@@ -1,6 +1,8 @@
 import { mkdir } from 'node:fs/promises';
 import { open, type RootDatabase } from 'lmdb';
+import { describe } from '../errors.js';
 import { storeFailure } from './failures.js';
+import { damaged } from './rows-file.js';
 import type { KeyRange, Row, ScanOptions, Table } from './store.js';
 
 type Env = RootDatabase<Buffer, Buffer>;
@@ -79,18 +81,39 @@ export class Rows {
 
   async get(table: Table, key: Buffer): Promise<Buffer | undefined> {
     if (this.#reopening !== undefined) await this.#reopening;
-    return this.#env.getBinary(fullKey(table, key));
+    return reading(() => this.#env.getBinary(fullKey(table, key)));
   }
 
   async scan(table: Table, { limit, reverse = false, ...range }: ScanOptions): Promise<Row[]> {
     if (this.#reopening !== undefined) await this.#reopening;
     const { start, end } = bounds(table, range);
     if (Buffer.compare(start, end) >= 0) return [];
-    const found = reverse
-      ? this.#env.getRange({ start: end, exclusiveStart: true, end: start, inclusiveEnd: true, reverse, limit })
-      : this.#env.getRange({ start, end, limit });
     const skip = prefixOf(table).length;
-    return Array.from(found, ({ key, value }) => ({ key: key.subarray(skip), value }));
+    return reading(() => {
+      const found = reverse
+        ? this.#env.getRange({ start: end, exclusiveStart: true, end: start, inclusiveEnd: true, reverse, limit })
+        : this.#env.getRange({ start, end, limit });
+      return Array.from(found, ({ key, value }) => ({ key: key.subarray(skip), value }));
+    });
+  }
+
+  /** Names of the tables, sorted. */
+  tables(): Table[] {
+    const names: Table[] = [];
+    let start: Buffer = Buffer.of(0);
+    while (true) {
+      const [next] = reading(() => [...this.#env.getKeys({ start, limit: 1 })]);
+      if (!next) return names;
+      const name = next.toString('latin1', 0, next.indexOf(0));
+      names.push(name);
+      start = bounds(name, {}).end;
+    }
+  }
+
+  /** Touches every page that is in use. Throws when LMDB finds one that is not what it should be. */
+  readAll(): void {
+    for (const { value } of this.#env.getRange({ start: Buffer.of(0) })) value.at(-1);
+    this.#env.getStats();
   }
 
   /**
@@ -140,6 +163,15 @@ export class Rows {
     } finally {
       this.#reopening = undefined;
     }
+  }
+}
+
+/** Throws STORE_DAMAGED for whatever LMDB says while it reads. */
+function reading<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw damaged(`the rows cannot be read: ${describe(error)}`, error);
   }
 }
 

@@ -88,3 +88,14 @@ export function sliceBlock(block: RecordBlock, from: number, to: number): Record
   }
   return { bytes: block.bytes.subarray(start, end), count: to - from };
 }
+
+/** Encoded records whose number is not known yet. Throws FRAME_MALFORMED, FRAME_TOO_LARGE, FIELD_INVALID. */
+export function blockOf(bytes: Buffer): RecordBlock {
+  const reader = new FieldReader(bytes);
+  const records = new RecordCollector();
+  while (reader.next()) {
+    if (reader.field !== RECORDS_FIELD) throw malformed(`field ${reader.field} is not known`);
+    records.take(reader);
+  }
+  return records.finish();
+}

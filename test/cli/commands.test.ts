@@ -47,12 +47,12 @@ test('arguments: an unknown command or option exits with 2 and says what was mea
   t.is(option.code, EXIT.usage);
 });
 
-test('pub: tells where the record went, and exits by what became of it', async t => {
+test('pub --live: tells where the record went, and exits by what became of it', async t => {
   const { ACME, GLOBEX: globex } = await startFederation(t, { ACME: {}, GLOBEX });
   const context = await ACME.context('billing');
   const subscription = (await globex.node('erp')).subscribe('orders/*');
   await subscription.opened;
-  const pub = (...args: string[]) => fedgate(['pub', ...args, '--context', context]);
+  const pub = (...args: string[]) => fedgate(['pub', '--live', ...args, '--context', context]);
   const delivered = await pub('pubsub://GLOBEX/orders/created', 'hello');
   t.deepEqual([delivered.code, delivered.stdout], [EXIT.ok, 'delivered to 1 subscription in GLOBEX\n']);
   const json = await pub('pubsub://GLOBEX/orders/created', 'hello', '--json');
@@ -118,7 +118,7 @@ test('pub and sub: a file, headers, JSON and what would draw on the terminal', a
 test('status and doctor: show links and name the step that fails', async t => {
   const { ACME, GLOBEX: globex } = await startFederation(t, { ACME: {}, GLOBEX });
   const context = await ACME.context('operator');
-  await fedgate(['pub', 'pubsub://GLOBEX/orders/x', 'hello', '--context', context]);
+  await fedgate(['pub', 'pubsub://GLOBEX/orders/x', 'hello', '--live', '--context', context]);
   const status = await fedgate(['status', '--json', '--context', context]);
   const { links } = JSON.parse(status.stdout) as { links: { org: string; state: string; recordsSent: number }[] };
   t.like(links[0], { org: 'GLOBEX', state: 'up', recordsSent: 1 });

@@ -20,7 +20,7 @@ interface Piped {
   readonly report: string;
 }
 
-/** Pipes input through `fedgate pub --lines` at one organisation into `fedgate sub --raw` at another. */
+/** Pipes input through `fedgate pub --lines --live` at one organisation into `fedgate sub --raw` at another. */
 async function pipeLines(t: TestScope, from: TestOrg, to: TestOrg, input: () => Iterable<string>): Promise<Piped> {
   const sent = createHash('sha256');
   let bytes = 0;
@@ -44,7 +44,10 @@ async function pipeLines(t: TestScope, from: TestOrg, to: TestOrg, input: () => 
   sub.child.stdout?.removeAllListeners('data');
   sub.child.stdout?.on('data', chunk => received.update(chunk));
   await sub.printed('subscribed to lines');
-  const pub = startFedgate(t, ['pub', 'pubsub://GLOBEX/lines', '--lines', '--context', await from.context('writer')]);
+  const pub = startFedgate(t, [
+    ...['pub', 'pubsub://GLOBEX/lines', '--lines', '--live'],
+    ...['--context', await from.context('writer')],
+  ]);
   if (!pub.child.stdin) throw new Error('no standard input');
   await pipeline(Readable.from(input()), pub.child.stdin);
   const codes = await Promise.all([pub.exited, sub.exited]);
@@ -52,7 +55,7 @@ async function pipeLines(t: TestScope, from: TestOrg, to: TestOrg, input: () => 
   return { sent: sent.digest('hex'), received: received.digest('hex'), bytes, report: pub.stdout };
 }
 
-test('pub --lines: every commit of this repository comes out of sub --raw byte for byte', async t => {
+test('pub --lines --live: every commit of this repository comes out of sub --raw byte for byte', async t => {
   const { ACME, GLOBEX } = await startFederation(t, { ACME: {}, GLOBEX: RECEIVER });
   const commits = await commitLines();
   if (commits === undefined) {
@@ -64,7 +67,7 @@ test('pub --lines: every commit of this repository comes out of sub --raw byte f
   t.is(received, sent);
 });
 
-test('pub --lines: 50 MB of lines come out of sub --raw byte for byte, in order', async t => {
+test('pub --lines --live: 50 MB of lines come out of sub --raw byte for byte, in order', async t => {
   const { ACME, GLOBEX } = await startFederation(t, { ACME: {}, GLOBEX: RECEIVER });
   const { sent, received, bytes, report } = await pipeLines(t, ACME, GLOBEX, () => madeUpLines(50_000_000));
   t.true(bytes >= 50_000_000);
@@ -72,7 +75,7 @@ test('pub --lines: 50 MB of lines come out of sub --raw byte for byte, in order'
   t.regex(report, /^published \d+ lines, \d+ bytes\n$/);
 });
 
-test('pub --lines: empty lines, carriage returns, bytes that are no text and a last line without an end survive', async t => {
+test('pub --lines --live: empty lines, carriage returns, bytes that are no text and a last line without an end survive', async t => {
   const { ACME, GLOBEX } = await startFederation(t, { ACME: {}, GLOBEX: RECEIVER });
   const { sent, received } = await pipeLines(t, ACME, GLOBEX, () => [
     '\n\na\r\n',

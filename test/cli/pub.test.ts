@@ -13,7 +13,7 @@ import { EXIT } from '../../src/cli/exit-codes.js';
 import { FedgateError } from '../../src/errors.js';
 import { toRpcStatus } from '../../src/transport/status.js';
 import { type CommandSettings, fedgate } from '../support/cli.js';
-import { startFakeGateway } from '../support/fake-gateway.js';
+import { startFakeGateway } from '../support/fake-durable-service.js';
 import type { TestScope } from '../support/registry.js';
 
 type Answer = (frame: PublishStreamRequest) => Parameters<typeof PublishResult.fromPartial>[0];
@@ -162,9 +162,10 @@ test('pub --lines: a refusal ends it and says how to carry on', async t => {
       throw new FedgateError('OUTBOX_FULL', 'GLOBEX: 4.0 GiB wait');
     return durable(ACK_LEVEL_RECEIVED);
   });
+  // It stays open, as that of `tail -f` would: the refusal is told all the same.
   const input = new PassThrough();
   input.write('one\n');
-  setImmediate(() => setImmediate(() => input.end('two\nthree\n')));
+  setImmediate(() => setImmediate(() => input.write('two\nthree\n')));
   const { code, stderr } = await run([ADDRESS, '--lines', '--skip', '0'], { stdin: input });
   t.is(code, EXIT.limit);
   t.regex(stderr, /[01] lines were published; --skip [01] carries on behind them/);

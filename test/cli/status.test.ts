@@ -9,7 +9,7 @@ import { GatewayServiceService, GetStatusResponse } from '../../gen/ts/fedgate/g
 import { EXIT } from '../../src/cli/exit-codes.js';
 import { FedgateError } from '../../src/errors.js';
 import { fedgate } from '../support/cli.js';
-import { startFakeGateway } from '../support/fake-gateway.js';
+import { startFakeGateway } from '../support/fake-durable-service.js';
 import type { TestScope } from '../support/registry.js';
 
 const STATUS = GetStatusResponse.fromPartial({ federation: 'fed.example', org: 'ACME', gateway: 'gw1' });

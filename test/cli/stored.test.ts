@@ -14,7 +14,7 @@ import { Record } from '../../gen/ts/fedgate/messaging/v1/record.js';
 import { EXIT } from '../../src/cli/exit-codes.js';
 import { FedgateError } from '../../src/errors.js';
 import { fedgate } from '../support/cli.js';
-import { startFakeGateway } from '../support/fake-gateway.js';
+import { startFakeGateway } from '../support/fake-durable-service.js';
 import type { TestScope } from '../support/registry.js';
 
 const HOUR = 3_600_000;

@@ -10,7 +10,7 @@ import { Record } from '../../gen/ts/fedgate/messaging/v1/record.js';
 import { EXIT } from '../../src/cli/exit-codes.js';
 import { FedgateError } from '../../src/errors.js';
 import { fedgate, startFedgate } from '../support/cli.js';
-import { startFakeGateway } from '../support/fake-gateway.js';
+import { startFakeGateway } from '../support/fake-durable-service.js';
 import type { TestScope } from '../support/registry.js';
 
 type Delivery = Parameters<typeof ConsumeResponse.fromPartial>[0];

@@ -9,6 +9,7 @@ import type { OrgName } from '../../src/identity/names.js';
 import { orgFolder } from '../../src/identity/org-folder.js';
 import { LANE } from '../../src/link/hello.js';
 import { encodeBatchFrame } from '../../src/wire/lane-frames.js';
+import { EMPTY_BLOCK } from '../../src/wire/records.js';
 import {
   ask,
   authorityOf,
@@ -341,8 +342,10 @@ attack('hostile peer: bytes that are no frame end an open link with FRAME_MALFOR
     () => Buffer.from('ffffffffffffffffffffff', 'hex'),
     link => link.batch().subarray(0, -1),
     link => Buffer.concat([link.batch(), link.batch()]),
-    // A kind of frame that is not known: field 9 of LaneFrame.
-    () => Buffer.from([0x0a, 0x02, 0x4a, 0x00]),
+    // A kind of frame that is not known: field 15 of LaneFrame.
+    () => Buffer.from([0x0a, 0x02, 0x7a, 0x00]),
+    // Records are held back in durable streams only.
+    link => encodeBatchFrame({ ...link.seal(), records: EMPTY_BLOCK, withheld: 1 }),
     // An unknown field in the batch: field 7.
     () => Buffer.from([0x0a, 0x05, 0x2a, 0x03, 0x3a, 0x01, 0x00]),
     // Records without header and signature.

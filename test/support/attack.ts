@@ -203,7 +203,7 @@ export class HostileGateway {
     await hello(control);
     const mail = this.lane().write(this.hello(LANE.mail, linkId, { streamEpoch: epoch }));
     await hello(mail);
-    return new HostileLink(this, control, mail, epoch);
+    return new HostileLink(this, control, mail, epoch, linkId);
   }
 }
 
@@ -227,9 +227,11 @@ export class HostileLink {
   readonly mail: RawStream;
   readonly #gateway: HostileGateway;
   readonly #epoch: bigint;
+  readonly linkId: Buffer;
   sequence = 0;
 
-  constructor(gateway: HostileGateway, control: RawStream, mail: RawStream, epoch: bigint) {
+  constructor(gateway: HostileGateway, control: RawStream, mail: RawStream, epoch: bigint, linkId: Buffer) {
+    this.linkId = linkId;
     this.#gateway = gateway;
     this.control = control;
     this.mail = mail;

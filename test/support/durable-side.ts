@@ -1,4 +1,5 @@
-import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
+import { createPrivateKey, type KeyObject, randomBytes, X509Certificate } from 'node:crypto';
+import { InboxLog, type InboxLogOptions } from '../../src/durable/log/inbox-log.js';
 import { Outboxes, type OutboxesOptions } from '../../src/durable/outbox/outboxes.js';
 import type { ManagedOutbox, OutboxEvent, OutgoingRecords } from '../../src/durable/types.js';
 import type { FedgateError } from '../../src/errors.js';
@@ -9,11 +10,14 @@ import { DurableSession, durableHello } from '../../src/link/durable-session.js'
 import { LANE, makeHello, type Self } from '../../src/link/hello.js';
 import type { Lane } from '../../src/link/lane.js';
 import { LiveMeter } from '../../src/link/live-meter.js';
+import { parsePattern } from '../../src/messaging/address.js';
+import type { Store } from '../../src/store/store.js';
+import { readRecords } from '../../src/wire/record-codec.js';
 import { recordBlock } from './attack.js';
 import { LanePair } from './lane-pair.js';
 import { FEDERATION } from './registry.js';
-import { TestInbox } from './test-inbox.js';
-import { TestStore } from './test-store.js';
+
+const MIB = 1024 * 1024;
 
 export const ACME = 'ACME' as OrgName;
 export const GLOBEX = 'GLOBEX' as OrgName;
@@ -22,6 +26,7 @@ export const GLOBEX = 'GLOBEX' as OrgName;
 export interface TestIdentity {
   readonly org: OrgName;
   readonly pair: KeyAndCertificate;
+  readonly key: KeyObject;
   readonly identity: Identity;
 }
 
@@ -50,46 +55,80 @@ export async function issueTestIdentity(org: OrgName): Promise<TestIdentity> {
     publicKey: leaf.publicKey,
     notAfterMs: Date.parse(leaf.validTo),
   };
-  return { org, pair, identity };
+  return { org, pair, key: createPrivateKey(pair.key), identity };
 }
 
 /** The durable half of a gateway: a store, outboxes and an inbox, without the doors. */
-export class DurableSide {
+export class DurableSide<S extends Store = Store> {
   readonly me: TestIdentity;
-  readonly store: TestStore;
+  readonly store: S;
   readonly outboxes: Outboxes;
-  readonly inbox: TestInbox;
-  readonly events: OutboxEvent[] = [];
+  readonly inbox: InboxLog;
+  readonly events: readonly OutboxEvent[];
   readonly alarms: FedgateError[] = [];
   refuse: (channel: string) => FedgateError | undefined = () => undefined;
   session: DurableSession | undefined;
 
-  private constructor(me: TestIdentity, store: TestStore, outboxes: Outboxes, inbox: TestInbox) {
+  private constructor(me: TestIdentity, store: S, outboxes: Outboxes, inbox: InboxLog, events: readonly OutboxEvent[]) {
     this.me = me;
     this.store = store;
     this.outboxes = outboxes;
     this.inbox = inbox;
+    this.events = events;
   }
 
-  static async open(
+  static async open<S extends Store>(
     me: TestIdentity,
-    store = new TestStore(),
-    options: Partial<OutboxesOptions> = {},
-  ): Promise<DurableSide> {
+    store: S,
+    options: Partial<OutboxesOptions & Pick<InboxLogOptions, 'limits'>> & { readonly windowBytes?: number } = {},
+  ): Promise<DurableSide<S>> {
     const events: OutboxEvent[] = [];
+    const { windowBytes = 16 * MIB, now = Date.now } = options;
     const outboxes = await Outboxes.open({
       store,
       self: { federation: FEDERATION, org: me.org, gateway: 'gw1' },
-      signingKey: createPrivateKey(me.pair.key),
+      signingKey: me.key,
       certificate: me.pair.certificate,
-      limits: { outboxBytes: 64 * 1024 * 1024, keepSentMs: 7 * 86_400_000, keepSentBytes: 64 * 1024 * 1024 },
-      now: Date.now,
+      limits: { outboxBytes: 64 * MIB, keepSentMs: 7 * 86_400_000, keepSentBytes: 64 * MIB },
+      now,
       onEvent: event => events.push(event),
       ...options,
     });
-    const side = new DurableSide(me, store, outboxes, await TestInbox.open(store));
-    (side as { events: OutboxEvent[] }).events = events;
-    return side;
+    const inbox = await InboxLog.open({
+      store,
+      ownOrg: me.org,
+      limits: { bytesPerPeer: 64 * MIB, bytesPerChannel: 64 * MIB, windowBytes },
+      retention: [],
+      now,
+      onEvent: () => undefined,
+    });
+    return new DurableSide(me, store, outboxes, inbox, events);
+  }
+
+  /** What is in the log, in order: gaps by their kind. */
+  async lines(): Promise<{ readonly channel: string; readonly text: string; readonly gap: string | undefined }[]> {
+    const { inbox } = this;
+    const lines = [];
+    for (let from = inbox.first; from < inbox.end; ) {
+      const { entries, next } = await inbox.read(from, parsePattern('**'), 1_000);
+      for (const entry of entries) {
+        const records = await inbox.records(entry);
+        const texts = records ? readRecords(records).map(({ text }) => text) : [''];
+        for (const text of texts) lines.push({ channel: entry.channel, text, gap: entry.gap?.kind });
+      }
+      from = next;
+    }
+    return lines;
+  }
+
+  /** The payloads in the log, in order. */
+  async texts(): Promise<string[]> {
+    return (await this.lines()).filter(({ gap }) => !gap).map(({ text }) => text);
+  }
+
+  async close(): Promise<void> {
+    this.outboxes.close();
+    await this.inbox.close();
   }
 
   get self(): Self {
@@ -126,7 +165,7 @@ export class DurableSide {
     this.session = new DurableSession({
       host: this.host,
       self: this.self,
-      signingKey: createPrivateKey(this.me.pair.key),
+      signingKey: this.me.key,
       peer: peer.identity,
       lane,
       hello,

@@ -10,7 +10,7 @@ export class TestStore extends MemoryStore {
   #manual = false;
   #queue: { readonly change: Change; resolve(): void; reject(error: unknown): void }[] = [];
 
-  constructor(disk = new MemoryDisk(), id = randomBytes(16), restoredMs = 0) {
+  constructor(disk = new MemoryDisk(), id: Buffer = randomBytes(16), restoredMs = 0) {
     super(disk);
     this.id = id;
     this.restoredMs = restoredMs;

@@ -119,10 +119,11 @@ export class Holds {
     return Math.max(0, room);
   }
 
-  /** Whether so many bytes more of a channel would be over a cap. */
+  /** Whether so many bytes more of a channel would be over a cap. Where nothing is held anything fits, or what is large never would. */
   full(org: string, channel: Channel | undefined, bytes: number): boolean {
-    if (this.heldOf(org) + bytes > this.#limits.bytesPerPeer) return true;
-    return channel !== undefined && bytes > this.#left(channel);
+    const held = this.heldOf(org);
+    if (held > 0 && held + bytes > this.#limits.bytesPerPeer) return true;
+    return channel !== undefined && channel.held > 0 && bytes > this.#left(channel);
   }
 
   heldOf(org: string): number {

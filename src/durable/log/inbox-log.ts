@@ -75,7 +75,7 @@ export class InboxLog implements Inbox, Log {
   readonly #roomListeners = new Set<() => void>();
   readonly #stop = new AbortController();
   readonly #offHealth: () => void;
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
   #ticks = 0;
   #pruning: Promise<void> | undefined;
 
@@ -122,7 +122,6 @@ export class InboxLog implements Inbox, Log {
     this.#retention = new Retention({ store, channels, holds, writer, quarantine, recent, bounds, now });
     this.#publishes = new LocalPublishes({ ownOrg: options.ownOrg, writer, holds, channels, idempotency, now });
     this.#offHealth = store.onHealth(() => this.#roomChanged());
-    this.#timer = setInterval(() => this.#tick(), TICK_MS).unref();
   }
 
   static async open(options: InboxLogOptions): Promise<InboxLog> {
@@ -131,6 +130,14 @@ export class InboxLog implements Inbox, Log {
     const streams = await Streams.open(store);
     const idempotency = await IdempotencyTable.open({ store, scope: 'log', now });
     return new InboxLog(options, channels, streams, idempotency, await findEnd(store));
+  }
+
+  /**
+   * Retention begins. To be called once every durable subscription has said what it holds: before, the log cannot know what is needed and
+   * removes nothing.
+   */
+  start(): void {
+    this.#timer ??= setInterval(() => this.#tick(), TICK_MS).unref();
   }
 
   get first(): number {
@@ -254,7 +261,7 @@ export class InboxLog implements Inbox, Log {
 
   #appended(entry: LogEntry, channel: Channel): void {
     for (const listener of this.#appendListeners) listener(entry);
-    if (this.#retention.isDue(channel)) this.#background('trim', this.#retention.trim(channel));
+    if (this.#timer && this.#retention.isDue(channel)) this.#background('trim', this.#retention.trim(channel));
   }
 
   #roomChanged(): void {

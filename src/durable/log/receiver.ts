@@ -37,7 +37,8 @@ export class Receiver {
     this.#streams.check(from, position);
     const change = new Change();
     const certificate = this.#keepCertificate(change, batch.certificate);
-    const numbered = extra || refusal ? [] : [this.#add(change, batch)];
+    // What was held back is a gap, whatever the receipt says of it.
+    const numbered = extra || (refusal && !batch.withheld) ? [] : [this.#add(change, batch)];
     this.#streams.move(change, from, position);
     this.#streams.remember(change, from, position, { headerSha256: sha256(header), refusal });
     extra?.(change);

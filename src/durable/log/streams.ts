@@ -2,7 +2,7 @@ import { RememberedRow, type StoredError, WatermarkRow } from '../../../gen/ts/f
 import { FedgateError, isReason } from '../../errors.js';
 import type { OrgName } from '../../identity/names.js';
 import { key, numberAt, prefixed } from '../../store/keys.js';
-import type { Change, Store } from '../../store/store.js';
+import type { Change, Row, Store } from '../../store/store.js';
 import { compare } from '../position.js';
 import type { RememberedBatch, StreamId, StreamPosition } from '../types.js';
 import { REMEMBERED, WATERMARK } from './tables.js';
@@ -21,7 +21,7 @@ interface Stream {
   forgotten: StreamPosition | undefined;
 }
 
-const MAX_STREAMS = 65_536;
+const PAGE = 1_000;
 const streamKey = ({ org, gateway }: StreamId): Buffer => key(org, gateway);
 const nameOf = ({ org, gateway }: StreamId): string => `${org}/${gateway}`;
 
@@ -37,14 +37,14 @@ export class Streams {
 
   static async open(store: Store): Promise<Streams> {
     const streams = new Streams(store);
-    for (const { key: at, value } of await store.scan(WATERMARK, { limit: MAX_STREAMS })) {
-      const [org = '', gateway = ''] = at.toString().split('\0');
-      const { epoch, sequence } = WatermarkRow.decode(value);
-      const stream = streams.#of({ org: org as OrgName, gateway });
-      stream.committed = { epoch, sequence: Number(sequence) };
-      stream.newest = stream.committed;
+    let from = Buffer.alloc(0);
+    for (;;) {
+      const rows = await store.scan(WATERMARK, { from, limit: PAGE });
+      for (const row of rows) streams.#load(row);
+      const last = rows.at(-1);
+      if (!last || rows.length < PAGE) return streams;
+      from = Buffer.concat([last.key, Buffer.of(0)]);
     }
-    return streams;
   }
 
   watermark(from: StreamId): StreamPosition | undefined {
@@ -134,6 +134,14 @@ export class Streams {
       from: prefixed(streamKey(from)).from,
       to: rememberedKey(from, { epoch: upTo.epoch, sequence: upTo.sequence + 1 }),
     });
+  }
+
+  #load({ key: at, value }: Row): void {
+    const [org = '', gateway = ''] = at.toString().split('\0');
+    const { epoch, sequence } = WatermarkRow.decode(value);
+    const stream = this.#of({ org: org as OrgName, gateway });
+    stream.committed = { epoch, sequence: Number(sequence) };
+    stream.newest = stream.committed;
   }
 
   #of(from: StreamId): Stream {

@@ -164,6 +164,8 @@ export class Settler {
     const value = await shared.store.get(TABLE.batch, positionKey(org, position));
     if (!value) return;
     const batch = toSentBatch(org, position, OutboxRow.decode(value));
+    // Its records were given up here, and everybody was told then.
+    if (batch.withheld) return;
     shared.deadLetters?.refused(change, batch, await this.#reader.records(position), error);
     shared.onEvent({ kind: 'refused', batch, error });
   }

@@ -101,3 +101,10 @@ test('publish: more than a cap allows unconsumed is refused with INBOX_FULL, unt
   await test.log.trim();
   t.is(await publish('orders'), 'stored');
 });
+
+test('publish: one that is larger than a cap is taken while nothing is held', async t => {
+  const test = await TestLog.open({ limits: { ...LIMITS, bytesPerChannel: 1_000 } });
+  test.log.hold('s', parsePattern('orders'), 1);
+  t.is((await test.log.append(outgoing('orders', block('x'.repeat(5_000))))).offset, 1);
+  await t.throwsAsync(test.log.append(outgoing('orders', block('x'))), { message: /unconsumed/ });
+});

@@ -100,6 +100,14 @@ test('receive: withheld records are a gap of their number, refused ones are no e
   t.deepEqual(remembered[1]?.refusal?.metadata, { channel: 'orders' });
 });
 
+test('receive: what was held back is a gap also when the receipt calls it refused', async t => {
+  const test = await TestLog.open();
+  const refusal = new FedgateError('EXPIRED', 'too late');
+  await test.log.receive(received(1, { withheld: 'expired', recordCount: 2, refusal }));
+  t.deepEqual(await test.lines(), ['1 orders: expired']);
+  t.is((await test.log.remembered(ACME, 1n, 1, 1))[0]?.refusal?.reason, 'EXPIRED');
+});
+
 test('receive: what speaks to the gateway is no entry, and its rows are in the same change', async t => {
   const test = await TestLog.open();
   await test.log.receive(received(1, { channel: '$notices' }), change => change.put('x', key('a'), Buffer.from('b')));

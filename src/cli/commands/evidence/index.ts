@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { CliEnv } from '../../env.js';
 import { registerExport } from './export.js';
+import { registerVerify } from './verify.js';
 
 /** `fedgate evidence …`: proof of what was sent and received, for third parties. */
 export function registerEvidence(program: Command, env: CliEnv): void {
@@ -8,4 +9,5 @@ export function registerEvidence(program: Command, env: CliEnv): void {
     .command('evidence')
     .description('prove what was sent and received: signed batches, receipts and certificates in a file');
   registerExport(evidence, env);
+  registerVerify(evidence, env);
 }

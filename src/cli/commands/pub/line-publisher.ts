@@ -50,8 +50,7 @@ export class LinePublisher {
   #unansweredBytes = 0;
   #wake: (() => void) | undefined;
   #summary = { records: 0, bytes: 0, durable: 0, unconfirmed: 0, duplicates: 0, dropped: 0, unheard: 0 };
-  /** Why a line was not taken; those behind it do not count. */
-  failure: unknown;
+  readonly #failed = new AbortController();
 
   constructor(
     client: FedgateClient,
@@ -64,6 +63,11 @@ export class LinePublisher {
     this.#onProgress = onProgress;
   }
 
+  /** Fires when a line was not taken; those behind it do not count. A source that has nothing at the moment is to end by it too. */
+  get failed(): AbortSignal {
+    return this.#failed.signal;
+  }
+
   get summary(): LinesSummary {
     return { ...this.#summary };
   }
@@ -72,14 +76,14 @@ export class LinePublisher {
   async publishAll(source: AsyncIterable<RecordInit>): Promise<void> {
     try {
       for await (const record of source) {
-        if (this.failure !== undefined) break;
+        if (this.failed.aborted) break;
         this.#take(record);
         if (this.#unansweredBytes > WINDOW_BYTES) await this.#room();
       }
     } finally {
       await this.#answered;
     }
-    if (this.failure !== undefined) throw this.failure;
+    this.failed.throwIfAborted();
   }
 
   #take(record: RecordInit): void {
@@ -104,10 +108,10 @@ export class LinePublisher {
       this.#count(group, await group.report);
     } catch (error) {
       if (error instanceof FedgateError && error.reason === 'ACK_TIMEOUT') this.#stall(group);
-      else this.failure ??= error;
+      else this.#failed.abort(error);
     }
     this.#unansweredBytes -= costOf(group);
-    if (this.#unansweredBytes <= WINDOW_BYTES / 2 || this.failure !== undefined) this.#wake?.();
+    if (this.#unansweredBytes <= WINDOW_BYTES / 2 || this.failed.aborted) this.#wake?.();
   }
 
   #stall(group: Group): void {
@@ -121,7 +125,7 @@ export class LinePublisher {
     { level, duplicate, subscribers, dropped }: Pick<PublishReport, 'level' | 'duplicate' | 'subscribers' | 'dropped'>,
   ): void {
     // Only the beginning of the input counts: an answer behind a refusal does not.
-    if (this.failure !== undefined) return;
+    if (this.failed.aborted) return;
     this.#summary.records += records;
     this.#summary.bytes += bytes;
     if (level !== undefined) this.#summary.durable += records;

@@ -31,9 +31,10 @@ export async function publishLines(env: CliEnv, client: FedgateClient, settings:
     // Line ends are part of the input's size.
     progress.update(records, bytes + records),
   );
-  addAbortSignal(env.signal, env.stdin);
+  const ended = AbortSignal.any([env.signal, publisher.failed]);
+  addAbortSignal(ended, env.stdin);
   try {
-    await publisher.publishAll(untilAborted(env, readLines(env.stdin, contentType, skip)));
+    await publisher.publishAll(untilAborted(ended, readLines(env.stdin, contentType, skip)));
   } catch (error) {
     progress.stop();
     const { records } = publisher.summary;
@@ -44,12 +45,12 @@ export async function publishLines(env: CliEnv, client: FedgateClient, settings:
   await reportLines(env, publisher.summary, settings);
 }
 
-/** Ctrl-C ends the input: what was read is still published and answered for. */
-async function* untilAborted<T>(env: CliEnv, source: AsyncIterable<T>): AsyncGenerator<T> {
+/** Ctrl-C ends the input: what was read is still published and answered for. So does a refusal, even while no more input comes. */
+async function* untilAborted<T>(signal: AbortSignal, source: AsyncIterable<T>): AsyncGenerator<T> {
   try {
     yield* source;
   } catch (error) {
-    if (!env.signal.aborted) throw error;
+    if (!signal.aborted) throw error;
   }
 }
 
