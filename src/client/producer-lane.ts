@@ -141,7 +141,8 @@ export class ProducerLane {
     if (!rewind) return;
     this.#rewind = undefined;
     this.#next = rewind.to;
-    this.#limit = 1;
+    // What is stored and waits for its level does not count.
+    this.#limit = this.#flying.size + 1;
     this.#comeBack(rewind.frames.sort((a, b) => a.place - b.place));
     for (const frame of this.#again.toArray()) {
       if (frame.sequence < rewind.to) continue;

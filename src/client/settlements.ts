@@ -49,6 +49,8 @@ export class Settlements {
     const previous = open?.ranges.at(-1);
     if (open && previous?.last === first - 1) previous.last = last;
     else if (open && open.ranges.length < MAX_RANGES) open.ranges.push({ first, last });
+    // Only a hint, and the stream takes nothing at the moment: it is dropped rather than kept.
+    else if (open && kind === 'inProgress') return open.done.promise;
     else return this.#begin(key, { kind, options, ranges: [{ first, last }], done: new Deferred() });
     return open.done.promise;
   }

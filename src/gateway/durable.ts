@@ -1,9 +1,13 @@
 import { createPrivateKey } from 'node:crypto';
 import { join } from 'node:path';
+import { DeadLetters } from '../durable/dead-letters/dead-letters.js';
 import { InboxLog, type InboxLogEvent } from '../durable/log/inbox-log.js';
 import { Outboxes } from '../durable/outbox/outboxes.js';
 import { formatPosition } from '../durable/position.js';
+import type { SubscriptionEvent } from '../durable/subscriptions/parts.js';
+import { Subscriptions } from '../durable/subscriptions/subscriptions.js';
 import type { LogEntry, OutboxEvent, SentBatch, StreamId, StreamPosition } from '../durable/types.js';
+import { FedgateError } from '../errors.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 import type { OrgName } from '../identity/names.js';
 import type { Self } from '../link/hello.js';
@@ -32,12 +36,19 @@ export class Durability {
   readonly store: Store;
   readonly outboxes: Outboxes;
   readonly inbox: InboxLog;
+  readonly subscriptions: Subscriptions;
+  readonly deadLetters: DeadLetters;
   readonly #offHealth: () => void;
 
-  private constructor(store: Store, outboxes: Outboxes, inbox: InboxLog, offHealth: () => void) {
-    this.store = store;
-    this.outboxes = outboxes;
-    this.inbox = inbox;
+  private constructor(
+    parts: Pick<Durability, 'store' | 'outboxes' | 'inbox' | 'subscriptions' | 'deadLetters'>,
+    offHealth: () => void,
+  ) {
+    this.store = parts.store;
+    this.outboxes = parts.outboxes;
+    this.inbox = parts.inbox;
+    this.subscriptions = parts.subscriptions;
+    this.deadLetters = parts.deadLetters;
     this.#offHealth = offHealth;
   }
 
@@ -49,7 +60,15 @@ export class Durability {
     const store = await openStore(join(state, 'store'), { reserveBytes: config.reserveBytes, crashAt: crashAt() });
     try {
       const now = (): number => Date.now();
+      const sent: { outboxes?: Outboxes } = {};
+      const deadLetters = await DeadLetters.open({
+        store,
+        now,
+        refetch: async (org, position) => sent.outboxes?.of(org).refetch(position),
+        onEvent: event => log.warn({ event: event.kind, ...plain(event) }, 'dead letters'),
+      });
       const outboxes = await Outboxes.open({
+        deadLetters,
         store,
         self,
         signingKey: createPrivateKey(identity.key),
@@ -62,6 +81,7 @@ export class Durability {
         now,
         onEvent: event => logOutbox(log, event),
       });
+      sent.outboxes = outboxes;
       const inbox = await InboxLog.open({
         store,
         ownOrg: self.org,
@@ -75,12 +95,20 @@ export class Durability {
         refetch,
         onEvent: event => logInbox(log, event),
       });
+      const subscriptions = await Subscriptions.open({
+        store,
+        log: inbox,
+        deadLetters,
+        notify: (change, org, notice) => outboxes.of(org).appendNotice(change, notice),
+        now,
+        onEvent: event => logSubscription(log, event),
+      });
       if (store.restoredMs > 0) log.warn({ restored: new Date(store.restoredMs) }, 'the store is a restored backup');
       const offHealth = store.onHealth(health => {
         if (health.state === 'ok') log.info(health, 'store');
         else log.warn(health, 'store');
       });
-      return new Durability(store, outboxes, inbox, offHealth);
+      return new Durability({ store, outboxes, inbox, subscriptions, deadLetters }, offHealth);
     } catch (error) {
       await store.close();
       throw error;
@@ -90,6 +118,8 @@ export class Durability {
   /** Ends what waits and closes the store. Nothing may publish, receive or consume any more. */
   async close(): Promise<void> {
     this.#offHealth();
+    await this.subscriptions.close(new FedgateError('DRAINING', 'the gateway is about to stop'));
+    await this.deadLetters.close();
     this.outboxes.close();
     await this.inbox.close();
     await this.store.close();
@@ -109,6 +139,12 @@ function logOutbox(log: Log, event: OutboxEvent): void {
   }
   const { kind: name, ...facts } = event;
   log.warn({ event: name, ...plain(facts) }, 'durable');
+}
+
+function logSubscription(log: Log, event: SubscriptionEvent): void {
+  const line = { event: event.kind, ...plain(event) };
+  if (event.kind === 'failed' || event.kind === 'dead-lettered') log.warn(line, 'durable subscription');
+  else log.info(line, 'durable subscription');
 }
 
 function logInbox(log: Log, { kind, ...facts }: InboxLogEvent): void {

@@ -263,7 +263,7 @@ class RunningGateway implements Gateway {
         outbox: org => durable.outboxes.of(org),
         inbox: durable.inbox,
         judge: (peer, channel, senderNode) => this.#judge(peer.org, channel, senderNode),
-        onAlarm: (error, facts) => this.#refusals.write(error, facts.org ?? '', facts),
+        onAlarm: (error, facts) => this.#refusals.write(error, facts.org ?? '', facts, true),
       },
       receive: peer => (header, records) => {
         const { channel, senderNode, patienceMs } = header;
@@ -310,8 +310,8 @@ class RunningGateway implements Gateway {
         org: membership.org,
         log: durable.inbox,
         outbox: org => this.#outboxOf(org),
-        wanted: () => false,
-        consumedHere: () => Promise.resolve(),
+        wanted: channel => durable.subscriptions.wants(channel),
+        consumedHere: (offset, count, signal) => durable.subscriptions.consumedHere(offset, count, signal),
         draining: this.#draining.signal,
       }),
       onPublished: records => this.#published.add(records),
@@ -321,6 +321,7 @@ class RunningGateway implements Gateway {
       messaging: {
         gateway: config.gateway,
         publisher,
+        subscriptions: durable.subscriptions,
         router: this.#router,
         access: this.#access,
         limits: { queueBytes, subscriptionsPerNode },

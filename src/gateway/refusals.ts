@@ -46,8 +46,13 @@ export class Refusals {
     this.#log = log;
   }
 
-  /** `source` is who was refused: an organisation, or the host of a caller. */
-  write(error: FedgateError, source: string, facts: Record<string, unknown>): void {
+  /** `source` is who was refused: an organisation, or the host of a caller. `security`: whether an honest one never causes this. */
+  write(
+    error: FedgateError,
+    source: string,
+    facts: Record<string, unknown>,
+    security = SECURITY_REASONS.has(error.reason),
+  ): void {
     this.total++;
     const known = this.#source(`${error.reason} ${source}`);
     if (known.bucket.take(performance.now()) > 0) {
@@ -56,7 +61,7 @@ export class Refusals {
     }
     const event = { ...facts, ...(known.suppressed > 0 ? { suppressed: known.suppressed } : {}), err: error };
     known.suppressed = 0;
-    if (SECURITY_REASONS.has(error.reason)) this.#log.warn({ security: true, ...event }, 'refused');
+    if (security) this.#log.warn({ security: true, ...event }, 'refused');
     else this.#log.info(event, 'refused');
   }
 

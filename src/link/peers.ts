@@ -45,7 +45,10 @@ export class Peers {
       trusts: peer => options.verifier.stillGood(peer),
       onState: options.onState,
       onLink: link => void this.#openDurable(link),
-      isUrgent: org => (options.durable?.outbox(org).waiting.batches ?? 0) > 0,
+      isUrgent: org => {
+        const outbox = options.durable?.outbox(org);
+        return outbox !== undefined && outbox.waiting.batches > 0 && !outbox.paused;
+      },
     };
     this.acceptor = new Acceptor({
       self,

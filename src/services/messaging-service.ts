@@ -7,7 +7,6 @@ import {
   SubscribeRequest,
 } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
 import { FedgateError, fieldError } from '../errors.js';
-import type { Access } from '../messaging/access.js';
 import { parsePattern } from '../messaging/address.js';
 import { LiveSubscription, noticeFrame, type SubscriptionLimits } from '../messaging/live-subscription.js';
 import type { AckLevel, DurableOutcome, LiveOutcome, Publisher, PublishOutcome } from '../messaging/publisher.js';
@@ -17,15 +16,12 @@ import type { FrameWriter } from '../transport/frame-writer.js';
 import { toRpcStatus } from '../transport/status.js';
 import { type PublishFrame, readPublishRequest, readPublishStreamRequest } from '../wire/messaging-frames.js';
 import { malformed } from '../wire/reader.js';
+import { type ConsumeHost, consumeDefinition, consumeHandlers } from './consume-service.js';
 
-export interface MessagingHost {
-  readonly gateway: string;
+export interface MessagingHost extends ConsumeHost {
   readonly publisher: Publisher;
   readonly router: Router;
-  readonly access: Access;
   readonly limits: SubscriptionLimits & { readonly subscriptionsPerNode: number };
-  /** Fires when the gateway stops: subscriptions end with its reason. */
-  readonly draining: AbortSignal;
 }
 
 /** Bytes of frames that a client may have unanswered before the gateway stops reading its stream. */
@@ -40,6 +36,7 @@ export const messagingDefinition: ServiceDefinition = {
   publish: { ...MessagingServiceService.publish, requestDeserialize: untouched },
   publishStream: { ...MessagingServiceService.publishStream, requestDeserialize: untouched },
   subscribe: { ...MessagingServiceService.subscribe, requestDeserialize: untouched, responseSerialize: untouched },
+  ...consumeDefinition,
 } as ServiceDefinition;
 
 export function messagingService(
@@ -79,13 +76,9 @@ export function messagingService(
         else perNode.delete(caller.name);
       }
     }),
-    consume: wrapper.bidi(() => Promise.reject(later())),
-    pull: wrapper.serverStream(() => Promise.reject(later())),
-    acknowledge: wrapper.unary(() => Promise.reject(later())),
+    ...consumeHandlers(wrapper, host),
   };
 }
-
-const later = (): FedgateError => new FedgateError('FEATURE_UNSUPPORTED', 'durable subscriptions are not served yet');
 
 function decodeSubscribe(bytes: Buffer): SubscribeRequest {
   try {

@@ -48,14 +48,17 @@ export class Bodies {
         addToRuns(file.runs, ref, parts);
       }
     }
-    for (const [path, { id, runs }] of files) {
+    await settled(files, async ([path, { id, runs }]) => {
       if (!this.#entered.has(path)) await mkdir(join(this.#folder, id.log), { recursive: true, mode: 0o700 });
       await this.#writers.use(path, async fd => {
         for (const run of runs) await writeAll(fd, run.parts, run.offset);
       });
-    }
+    });
     written();
-    for (const [path, { id }] of files) await this.#writers.use(path, syncData).then(() => this.#enter(path, id.log));
+    await settled(files, async ([path, { id }]) => {
+      await this.#writers.use(path, syncData);
+      await this.#enter(path, id.log);
+    });
   }
 
   /** Throws BODY_UNREADABLE when the file is not there or too short; what it says otherwise is for the caller to check. */
@@ -108,6 +111,13 @@ export class Bodies {
     await syncFolder(join(this.#folder, log));
     await syncFolder(this.#folder);
     this.#entered.add(path);
+  }
+}
+
+/** Does all side by side, and throws only when none is under way any more. */
+async function settled<T>(items: Iterable<T>, run: (item: T) => Promise<void>): Promise<void> {
+  for (const outcome of await Promise.allSettled(Array.from(items, run))) {
+    if (outcome.status === 'rejected') throw outcome.reason;
   }
 }
 

@@ -1,7 +1,8 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
-import { describe } from '../errors.js';
-import { storeFailure } from './failures.js';
+import { describe, FedgateError } from '../errors.js';
+import { RETRY_MS, storeFailure } from './failures.js';
 import { damaged } from './rows-file.js';
 import type { KeyRange, Row, ScanOptions, Table } from './store.js';
 
@@ -64,24 +65,33 @@ const options = (path: string, readOnly: boolean) => ({
 /** Rows in an LMDB environment: read at once from what is committed, written in transactions that are synced. */
 export class Rows {
   readonly #path: string;
-  #env: Env;
+  /** Undefined: closed, or it could not be opened again after a failure. The next write tries to. */
+  #env: Env | undefined;
+  /** False after a failure, until it is opened again, and when it is only read. */
+  #writable: boolean;
+  readonly #opensForWriting: boolean;
   /** Set while the environment is closed and opened again. */
   #reopening: Promise<void> | undefined;
 
-  private constructor(path: string, env: Env) {
+  private constructor(path: string, env: Env, writable: boolean) {
     this.#path = path;
     this.#env = env;
+    this.#writable = writable;
+    this.#opensForWriting = writable;
   }
 
   /** Opens or makes the environment. Throws what LMDB or the file system says. */
   static async open(path: string, { readOnly = false } = {}): Promise<Rows> {
-    if (!readOnly) await mkdir(path, { recursive: true, mode: 0o700 });
-    return new Rows(path, open<Buffer, Buffer>(options(path, readOnly)));
+    if (!readOnly) {
+      await mkdir(path, { recursive: true, mode: 0o700 });
+      await demandWritable(path);
+    }
+    return new Rows(path, open<Buffer, Buffer>(options(path, readOnly)), !readOnly);
   }
 
   async get(table: Table, key: Buffer): Promise<Buffer | undefined> {
     if (this.#reopening !== undefined) await this.#reopening;
-    return reading(() => this.#env.getBinary(fullKey(table, key)));
+    return this.#reading(env => env.getBinary(fullKey(table, key)));
   }
 
   async scan(table: Table, { limit, reverse = false, ...range }: ScanOptions): Promise<Row[]> {
@@ -89,10 +99,10 @@ export class Rows {
     const { start, end } = bounds(table, range);
     if (Buffer.compare(start, end) >= 0) return [];
     const skip = prefixOf(table).length;
-    return reading(() => {
+    return this.#reading(env => {
       const found = reverse
-        ? this.#env.getRange({ start: end, exclusiveStart: true, end: start, inclusiveEnd: true, reverse, limit })
-        : this.#env.getRange({ start, end, limit });
+        ? env.getRange({ start: end, exclusiveStart: true, end: start, inclusiveEnd: true, reverse, limit })
+        : env.getRange({ start, end, limit });
       return Array.from(found, ({ key, value }) => ({ key: key.subarray(skip), value }));
     });
   }
@@ -102,7 +112,7 @@ export class Rows {
     const names: Table[] = [];
     let start: Buffer = Buffer.of(0);
     while (true) {
-      const [next] = reading(() => [...this.#env.getKeys({ start, limit: 1 })]);
+      const [next] = this.#reading(env => [...env.getKeys({ start, limit: 1 })]);
       if (!next) return names;
       const name = next.toString('latin1', 0, next.indexOf(0));
       names.push(name);
@@ -112,68 +122,109 @@ export class Rows {
 
   /** Touches every page that is in use. Throws when LMDB finds one that is not what it should be. */
   readAll(): void {
-    for (const { value } of this.#env.getRange({ start: Buffer.of(0) })) value.at(-1);
-    this.#env.getStats();
+    this.#reading(env => {
+      for (const { value } of env.getRange({ start: Buffer.of(0) })) value.at(-1);
+      env.getStats();
+    });
   }
 
   /**
-   * Carries out one transaction; resolves when it is synced. Throws STORE_*; nothing of it was done then. After a failure the environment
-   * is opened again: LMDB refuses everything once a meta page could not be written. One at a time.
+   * Carries out one transaction; resolves when it is synced. Throws STORE_*; nothing of it was done then. One at a time.
+   *
+   * After a failure the environment is opened again before the next write: LMDB never writes again in one whose head could not be written,
+   * and its binding would wait for that for ever. What can still be read goes on being read.
    */
   async write(fill: (writer: RowWriter) => void): Promise<void> {
-    const env = this.#env;
     try {
-      await env.batch(() =>
-        fill({
-          put: (table, key, value) => void env.put(fullKey(table, key), value),
-          remove: (table, key) => void env.remove(fullKey(table, key)),
-          removeRange: (table, range) => {
-            const { start, end } = bounds(table, range);
-            if (Buffer.compare(start, end) >= 0) return;
-            for (const key of [...env.getKeys({ start, end })]) void env.remove(key);
-          },
-        }),
-      );
+      if (!this.#writable) await this.#reopen();
+      const env = this.#open;
+      await env.batch(() => fill(writerOf(env)));
     } catch (error) {
-      const cause = await commitError(error);
-      await this.#reopen();
-      throw storeFailure(cause, 'the rows were not written');
+      this.#writable = false;
+      throw storeFailure(await commitError(error), 'the rows were not written');
     }
   }
 
   /** A consistent copy of all rows as a new environment, while writes go on. */
   async backup(path: string): Promise<void> {
     await mkdir(path, { recursive: true, mode: 0o700 });
-    await this.#env.backup(path, false);
+    await this.#open.backup(path, false);
   }
 
   async close(): Promise<void> {
     await this.#reopening;
-    await this.#env.close();
+    const env = this.#env;
+    this.#env = undefined;
+    await env?.close();
   }
 
+  get #open(): Env {
+    if (this.#env) return this.#env;
+    throw new FedgateError('STORE_FAILED', 'the rows are not open', { retryAfterMs: RETRY_MS });
+  }
+
+  /** Throws STORE_DAMAGED for whatever LMDB says while it reads. */
+  #reading<T>(read: (env: Env) => T): T {
+    const env = this.#open;
+    try {
+      return read(env);
+    } catch (error) {
+      // LMDB may refuse to read as well once its head could not be written: that passes, and nothing is known to be damaged.
+      if (!this.#writable && this.#opensForWriting) throw storeFailure(error, 'the rows cannot be read now');
+      throw damaged(`the rows cannot be read: ${describe(error)}`, error);
+    }
+  }
+
+  /** Opens for writing, or else for reading only. Throws when it cannot be written. Readers wait meanwhile. */
   async #reopen(): Promise<void> {
-    const reopening = (async () => {
-      await this.#env.close();
-      this.#env = open<Buffer, Buffer>(options(this.#path, false));
-    })();
-    this.#reopening = reopening;
+    await demandWritable(this.#path);
+    const reopening = this.#closeAndOpen();
+    this.#reopening = reopening.catch(() => undefined);
     try {
       await reopening;
     } finally {
       this.#reopening = undefined;
     }
   }
-}
 
-/** Throws STORE_DAMAGED for whatever LMDB says while it reads. */
-function reading<T>(read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    throw damaged(`the rows cannot be read: ${describe(error)}`, error);
+  async #closeAndOpen(): Promise<void> {
+    const env = this.#env;
+    this.#env = undefined;
+    await env?.close();
+    try {
+      this.#env = open<Buffer, Buffer>(options(this.#path, false));
+      this.#writable = true;
+    } catch (error) {
+      this.#env = open<Buffer, Buffer>(options(this.#path, true));
+      throw error;
+    }
   }
 }
+
+/**
+ * Throws when files cannot be written here: opening LMDB for writing would then end the process. A full disk is none of that, since LMDB
+ * goes on in pages it has.
+ */
+async function demandWritable(path: string): Promise<void> {
+  const probe = join(path, 'probe');
+  try {
+    await writeFile(probe, 'x', { flush: true });
+    await unlink(probe);
+  } catch (error) {
+    if (storeFailure(error, '').reason !== 'STORE_FULL') throw error;
+    await unlink(probe).catch(() => undefined);
+  }
+}
+
+const writerOf = (env: Env): RowWriter => ({
+  put: (table, key, value) => void env.put(fullKey(table, key), value),
+  remove: (table, key) => void env.remove(fullKey(table, key)),
+  removeRange: (table, range) => {
+    const { start, end } = bounds(table, range);
+    if (Buffer.compare(start, end) >= 0) return;
+    for (const key of [...env.getKeys({ start, end })]) void env.remove(key);
+  },
+});
 
 /** LMDB rejects with a general error that holds a promise of the true one. */
 async function commitError(error: unknown): Promise<unknown> {

@@ -52,7 +52,7 @@ export class Change {
     return this;
   }
 
-  /** Removes every row of a range. Ranges go first, then removals, then puts. */
+  /** Removes every row of a range, thousands rather than millions. Ranges go first, then removals, then puts. */
   removeRange(table: Table, range: KeyRange): this {
     this.ranges.push({ table, ...range });
     return this;
@@ -117,6 +117,8 @@ export interface Store {
    *
    * Rejects with STORE_FULL, STORE_READ_ONLY or STORE_FAILED, and then nothing of it was done. When one rejects, every change that was handed in
    * before its rejection was delivered rejects too, in order: callers then put their memory back to what is committed, and go on.
+   * Who hands it in again waits a moment first. A change that could never be stored (too long a key, a body of another length than reserved)
+   * rejects with a RangeError, and others are not touched by that.
    * A change without bodies is taken as long as the disk can take anything, so that acknowledging and trimming go on when it is full.
    */
   commit(change: Change): Promise<void>;

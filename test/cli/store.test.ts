@@ -65,11 +65,13 @@ test('store backup and restore: while the gateway runs, and not while it does', 
   const restore = (...flags: string[]) => fedgate(['store', 'restore', '--dir', GLOBEX.folder, '--from', to, ...flags]);
   const running = await restore('--force');
   t.is(running.code, EXIT.usage);
-  t.regex(running.stderr, /in use by process \d+ \[STORE_LOCKED\]/);
+  t.regex(running.stderr, /state\/store: .*in use by process \d+; stop the gateway first \[STORE_LOCKED\]/);
   await GLOBEX.stop();
   const unforced = await restore();
   t.is(unforced.code, EXIT.usage);
   t.regex(unforced.stderr, /\[FILE_UNUSABLE\]/);
+  const none = await fedgate(['store', 'restore', '--dir', GLOBEX.folder, '--from', GLOBEX.folder, '--force']);
+  t.regex(none.stderr, /globex: not a backup that can be used: .*\[STORE_DAMAGED\]/);
   const before = JSON.parse((await fedgate(['store', 'stats', '--dir', GLOBEX.folder, '--json'])).stdout);
   const restored = JSON.parse((await restore('--force', '--json')).stdout);
   t.not(restored.storeId, before.storeId);

@@ -89,6 +89,46 @@ test('publish: a refused frame has not used its number; what is behind it is ren
   t.deepEqual(gateway.texts, ['0', '1', ...Array.from({ length: 16 }, (_, i) => String(i + 4))]);
 });
 
+test('publish: what waits for its level does not hold up what has to be renumbered', async t => {
+  const gateway = await FakeGateway.start(t);
+  const client = await gateway.connect(t);
+  gateway.judge = (_, texts) => (texts[0] === 'waits' ? 'hold' : texts[0] === 'refused' ? FULL : 'store');
+  const waits = client.publish(TO, 'waits', { ack: 'consumed' });
+  const refused = client.publish(TO, 'refused');
+  const others = ['a', 'b', 'c'].map((text, i) => client.publish(TO, text, { ttlMs: i + 1 }));
+  t.is((await t.throwsAsync<FedgateError>(refused))?.reason, 'OUTBOX_FULL');
+  await Promise.all(others);
+  t.deepEqual(gateway.texts, ['waits', 'a', 'b', 'c']);
+  gateway.cut();
+  t.true((await waits).duplicate);
+});
+
+test('publish: what waits in the process is bounded, and a source is taken only as fast as it is answered', async t => {
+  const gateway = await FakeGateway.start(t);
+  const client = await gateway.connect(t);
+  gateway.judge = () => 'hold';
+  const payload = Buffer.alloc(64 * 1024);
+  let taken = 0;
+  function* source() {
+    for (; taken < 10_000; taken++) yield { payload };
+  }
+  const controller = new AbortController();
+  const all = client
+    .publishAll(TO, source(), { signal: controller.signal })
+    .catch((error: FedgateError) => error.reason);
+  // More is sent than a gateway that answers nothing is meant to read; the rest waits at the source.
+  while (gateway.frames.reduce((sum, { records }) => sum + records.bytes.length, 0) < 7 * 1024 * 1024) await turn();
+  t.true(taken < 200, `${taken} of 64 KiB were taken`);
+  const more = Array.from({ length: 1_200 }, () =>
+    client.publish('own', payload).catch((error: FedgateError) => error),
+  );
+  const last = await more.at(-1);
+  t.like(last, { reason: 'LIMIT_REACHED', metadata: { limit: 'client queue' } });
+  controller.abort();
+  client.close();
+  t.is(await all, 'OUTCOME_UNKNOWN');
+});
+
 test('publish: many refusals in a row do not make everything behind them be sent again for each', async t => {
   const gateway = await FakeGateway.start(t);
   const client = await gateway.connect(t);

@@ -153,5 +153,6 @@ export function storeContract(test: TestFn, open: (t: TestScope) => Promise<Stor
     t.true(stored);
     await last;
     await refused(t, 'STORE_FAILED', () => store.commit(new Change().put('rows', text('b'), text('1'))));
+    await refused(t, 'STORE_FAILED', () => store.get('rows', text('a')));
   });
 }

@@ -1,31 +1,13 @@
-import { execFile } from 'node:child_process';
 import { statfs, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import test, { type ExecutionContext } from 'ava';
-import { describe, FedgateError, type Reason } from '../../src/errors.js';
+import test from 'ava';
+import { FedgateError, type Reason } from '../../src/errors.js';
 import { storeFailure } from '../../src/store/failures.js';
 import { openStore } from '../../src/store/open.js';
 import { type BodyRef, Change, type Store, type StoreHealth } from '../../src/store/store.js';
 import { refused } from '../support/reasons.js';
-import { temporaryFolder } from '../support/registry.js';
+import { run, smallDisk } from './small-disk.js';
 import { bodyOf, opened, sha256, storeBody } from './support.js';
-
-const run = promisify(execFile);
-
-/** A small file system of its own. Undefined where this process may not mount one; the log then says why. */
-async function smallDisk(t: ExecutionContext, bytes: number): Promise<string | undefined> {
-  const folder = await temporaryFolder(t);
-  try {
-    await run('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', folder]);
-  } catch (error) {
-    t.log(`not tried, because no file system can be mounted here: ${describe(error)}`);
-    t.pass();
-    return undefined;
-  }
-  t.teardown(() => run('umount', ['-l', folder]));
-  return folder;
-}
 
 const fill = async (folder: string): Promise<string> => {
   const path = join(folder, 'fill');

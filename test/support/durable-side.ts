@@ -1,5 +1,5 @@
 import { createPrivateKey, type KeyObject, randomBytes, X509Certificate } from 'node:crypto';
-import { InboxLog, type InboxLogOptions } from '../../src/durable/log/inbox-log.js';
+import { InboxLog } from '../../src/durable/log/inbox-log.js';
 import { Outboxes, type OutboxesOptions } from '../../src/durable/outbox/outboxes.js';
 import type { ManagedOutbox, OutboxEvent, OutgoingRecords } from '../../src/durable/types.js';
 import type { FedgateError } from '../../src/errors.js';
@@ -80,7 +80,7 @@ export class DurableSide<S extends Store = Store> {
   static async open<S extends Store>(
     me: TestIdentity,
     store: S,
-    options: Partial<OutboxesOptions & Pick<InboxLogOptions, 'limits'>> & { readonly windowBytes?: number } = {},
+    options: Partial<OutboxesOptions> & { readonly windowBytes?: number } = {},
   ): Promise<DurableSide<S>> {
     const events: OutboxEvent[] = [];
     const { windowBytes = 16 * MIB, now = Date.now } = options;

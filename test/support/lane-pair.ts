@@ -10,6 +10,7 @@ class CallEnd extends EventEmitter implements LaneCall {
 
   write(frame: Buffer): boolean {
     this.sent.push(frame);
+    this.emit('moved');
     return !this.full;
   }
 
@@ -19,7 +20,7 @@ class CallEnd extends EventEmitter implements LaneCall {
 
   resume(): void {
     this.paused = false;
-    this.emit('resumed');
+    this.emit('moved');
   }
 }
 
@@ -55,13 +56,20 @@ export class LanePair {
   automatic(): this {
     if (this.#automatic) return this;
     this.#automatic = true;
+    let scheduled = false;
     const turn = (): void => {
-      if (this.a.closed.aborted && this.b.closed.aborted) return;
+      scheduled = false;
       this.deliver('a');
       this.deliver('b');
+    };
+    const schedule = (): void => {
+      if (scheduled) return;
+      scheduled = true;
       setImmediate(turn);
     };
-    turn();
+    this.#a.on('moved', schedule);
+    this.#b.on('moved', schedule);
+    schedule();
     return this;
   }
 

@@ -46,9 +46,7 @@ export function describeDurable({ store, outboxes, subscriptions }: DurableStatu
   const behind = subscriptions?.filter(({ backlogRecords }) => backlogRecords > 0n) ?? [];
   const quiet = outboxes && subscriptions && waiting.length + behind.length === 0;
   return [
-    store
-      ? storeLine(store)
-      : 'stored: what this gateway has stored is not shown to this node (it is not granted `admin`)',
+    store ? storeLine(store) : 'store: not shown: this node is not granted `admin`, or the gateway is an older one',
     ...(quiet ? ['nothing waits in an outbox, and no durable subscription is behind'] : []),
     ...(waiting.length > 0 ? ['', outboxesTable(waiting, nowMs)] : []),
     ...(behind.length > 0 ? ['', subscriptionsTable(behind)] : []),

@@ -120,7 +120,8 @@ export class DurableOutbox implements ManagedOutbox {
       if (decision.kind === 'raise') return this.#raise(decision.above, peerStoreId);
       const { had, peerRestored } = decision;
       if (peerRestored) this.#core.shared.onEvent({ kind: 'peer-restored', org: this.org, received });
-      await this.#took(had, peerStoreId);
+      // A restored peer is known by its old id until it has caught up: it may die again before it has.
+      await this.#took(had, peerRestored ? this.#core.state.peerStoreId : peerStoreId);
       const start = unreceipted(this.#core.committed);
       if (!had || compare(had, start) < 0) return start;
       return following(this.#core.committed, { epoch: had.epoch, sequence: had.sequence + 1 });

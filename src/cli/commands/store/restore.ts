@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { FedgateError } from '../../../errors.js';
 import { restoreStore } from '../../../store/restore.js';
 import { type CliEnv, print, printJson, say } from '../../env.js';
 import { examples } from '../../help.js';
@@ -27,9 +28,22 @@ export function registerRestore(store: Command, env: CliEnv): void {
     .action((options: RestoreOptions) => restore(env, options));
 }
 
+/** Says what a person is to look at, or to do. */
+function explained(error: unknown, from: string, place: string): unknown {
+  if (!(error instanceof FedgateError)) return error;
+  const { reason, message, metadata } = error;
+  if (reason === 'STORE_LOCKED')
+    return new FedgateError(reason, `${place}: ${message}; stop the gateway first`, { cause: error, metadata });
+  if (reason === 'STORE_DAMAGED')
+    return new FedgateError(reason, `${from}: not a backup that can be used: ${message}`, { cause: error, metadata });
+  return error;
+}
+
 async function restore(env: CliEnv, { dir, from, force, json }: RestoreOptions): Promise<void> {
   const place = await storePlace(dir);
-  const { id, restoredMs } = await restoreStore(from, place, { force });
+  const { id, restoredMs } = await restoreStore(from, place, { force }).catch(error => {
+    throw explained(error, from, place);
+  });
   const storeId = id.toString('hex');
   if (json) return printJson(env, { folder: place, storeId, restoreTime: isoTime(restoredMs) });
   await print(env, `${place}: restored from ${from}, as store ${storeId}`);
