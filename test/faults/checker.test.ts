@@ -305,6 +305,13 @@ test(
   GROUP,
 );
 test(
+  'I3: in a group what has no key has no order',
+  finds,
+  story().publish(1).publish(2).delivered(2).delivered(1, { consumer: 'con2' }),
+  [],
+  GROUP,
+);
+test(
   'I3: in a group the same key may not',
   finds,
   story().publish(1).publish(2).delivered(2, { key: 'a' }).delivered(1, { key: 'a', consumer: 'con2' }),

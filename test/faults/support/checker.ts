@@ -52,9 +52,13 @@ export function check(recording: readonly RecordedEvent[], rules: Rules): Violat
   ];
 }
 
+export const NONE = 'no violations';
+
 /** Violations in a form that a failed assertion can print. */
 export const describeViolations = (violations: readonly Violation[]): string =>
-  [
-    `${violations.length} violations`,
-    ...violations.slice(0, 20).map(({ invariant, what }) => `${invariant} ${what}`),
-  ].join('\n');
+  violations.length === 0
+    ? NONE
+    : [
+        `${violations.length} violations`,
+        ...violations.slice(0, 20).map(({ invariant, what }) => `${invariant} ${what}`),
+      ].join('\n');
