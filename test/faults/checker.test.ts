@@ -211,6 +211,23 @@ test(
   story().publish(1).acked(1).delivered(1).delivered(1).settled(1),
   ['I2'],
 );
+const KILLED = (ms: number): Story =>
+  story()
+    .publish(1)
+    .acked(1)
+    .at(100)
+    .delivered(1)
+    .at(ms)
+    .add({ kind: 'fault', what: 'kill', died: 'GLOBEX' })
+    .delivered(1);
+test('I2: unmarked because the gateway died before it could store the mark', finds, KILLED(150), [], {
+  ...RULES,
+  unmarkedMs: 100,
+});
+test('I2: unmarked although the gateway lived long enough to store the mark', finds, KILLED(250), ['I2'], {
+  ...RULES,
+  unmarkedMs: 100,
+});
 test(
   'I2: an acknowledgement whose settling is unknown allows redelivery',
   finds,

@@ -41,6 +41,7 @@ async function crashAt(world: World, org: (typeof ORGS)[number], point: CrashPoi
   const died = await Promise.race([gateway.exited().then(() => true), world.quiet(PROGRESS_MS).then(() => false)]);
   if (died) world.kills++;
   else await gateway.kill();
+  world.recording.note('fault', `the gateway of ${org} died ${point} ${nth}`, org);
   await world.restartGateway(org);
   return died;
 }

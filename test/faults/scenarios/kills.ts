@@ -26,9 +26,9 @@ async function killGateway(world: World, org: Org): Promise<void> {
     const { gateway } = world.sides[org];
     const starting = gateway.start().catch(() => undefined);
     await world.pause(50, 400);
-    world.recording.note('fault', `kill -9 of the gateway of ${org} as it starts`);
     world.kills++;
     await gateway.kill();
+    world.recording.note('fault', `kill -9 of the gateway of ${org} as it starts`, org);
     await starting;
   }
   await world.restartGateway(org);

@@ -33,6 +33,8 @@ export interface Rules {
   readonly subscriptions: readonly CheckedSubscription[];
   /** Acknowledged messages may be missing where a consumer was told so: the faults destroyed stored data. @default false */
   readonly reportedLoss?: boolean;
+  /** How shortly before its gateway died something must have been delivered to come again without a mark, milliseconds. @default 0 */
+  readonly unmarkedMs?: number;
   readonly maxResidentBytes?: number;
   readonly maxDiskBytes?: number;
   /** How soon after a healing something must have been delivered, milliseconds. */
@@ -44,7 +46,7 @@ export function check(recording: readonly RecordedEvent[], rules: Rules): Violat
   const events = [...recording].sort((a, b) => a.atMs - b.atMs);
   return [
     ...findLosses(events, rules),
-    ...findDuplicates(events),
+    ...findDuplicates(events, rules),
     ...findDisorder(events, rules),
     ...findForeign(events),
     ...findExcess(events, rules),

@@ -92,6 +92,8 @@ export interface MissingEvent extends At {
 export interface FaultEvent extends At {
   readonly kind: 'fault' | 'healed';
   readonly what: string;
+  /** The organisation whose gateway died. */
+  readonly died?: string | undefined;
 }
 
 /** What a process and its folder take up. */

@@ -35,8 +35,8 @@ export class Recording {
   }
 
   /** Writes down what the one who injects faults does. */
-  note(kind: FaultEvent['kind'], what: string): void {
-    this.append({ kind, atMs: monotonicMs(), what });
+  note(kind: FaultEvent['kind'], what: string, died?: string): void {
+    this.append({ kind, atMs: monotonicMs(), what, ...(died === undefined ? {} : { died }) });
   }
 
   get ackedCount(): number {

@@ -135,9 +135,9 @@ export class World {
 
   async killGateway(org: Org): Promise<void> {
     await this.measure(org);
-    this.recording.note('fault', `kill -9 of the gateway of ${org}`);
     this.kills++;
     await this.sides[org].gateway.kill();
+    this.recording.note('fault', `kill -9 of the gateway of ${org}`, org);
   }
 
   async restartGateway(org: Org, variables: Readonly<Record<string, string>> = {}): Promise<void> {

@@ -1,4 +1,4 @@
-import type { Violation } from '../checker.js';
+import type { Rules, Violation } from '../checker.js';
 import type { DeliveredEvent, RecordedEvent } from '../events.js';
 
 const violation = (what: string): Violation => ({ invariant: 'I2', what });
@@ -8,8 +8,8 @@ const violation = (what: string): Violation => ({ invariant: 'I2', what });
  * again, marked by its delivery count. And a message has one place in the log: at two places it is two messages, which only a publisher
  * may cause who repeated a call that was not idempotent.
  */
-export function findDuplicates(events: readonly RecordedEvent[]): Violation[] {
-  return [...deliveredAfterSettling(events), ...unmarked(events), ...storedTwice(events)];
+export function findDuplicates(events: readonly RecordedEvent[], { unmarkedMs = 0 }: Rules): Violation[] {
+  return [...deliveredAfterSettling(events), ...unmarked(events, unmarkedMs), ...storedTwice(events)];
 }
 
 /** With the message: a store that was restored gives offsets again. */
@@ -32,15 +32,18 @@ function deliveredAfterSettling(events: readonly RecordedEvent[]): Violation[] {
   return violations;
 }
 
-function unmarked(events: readonly RecordedEvent[]): Violation[] {
+function unmarked(events: readonly RecordedEvent[], toleratedMs: number): Violation[] {
   const before = new Map<string, DeliveredEvent>();
+  const deathsMs = events.flatMap(event => (event.kind === 'fault' && event.died !== undefined ? [event.atMs] : []));
+  const diedSoonAfter = ({ atMs }: DeliveredEvent): boolean =>
+    deathsMs.some(deathMs => deathMs >= atMs && deathMs - atMs <= toleratedMs);
   const violations: Violation[] = [];
   for (const event of events) {
     if (event.kind !== 'delivered') continue;
     const place = placeOf(event);
     const earlier = before.get(place);
     before.set(place, event);
-    if (earlier && event.deliveryCount < 2)
+    if (earlier && event.deliveryCount < 2 && !diedSoonAfter(earlier))
       violations.push(
         violation(
           `${event.id} (offset ${event.offset}) came to ${event.consumer} again, after ${earlier.consumer}, without being marked`,
