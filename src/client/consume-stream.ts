@@ -8,15 +8,22 @@ import {
 import { FedgateError } from '../errors.js';
 import { fromGrpcError } from '../transport/status.js';
 import { readPlaced } from '../wire/messaging-frames.js';
+import type { CarriedAcks } from './carried-acks.js';
 import { BUFFER_BYTES, Credit } from './credit.js';
 import { Delivery, type OutRange, type Settler } from './delivery.js';
 import { type DurableNotice, toNotice } from './notices.js';
-import { type NackOptions, Settlements, unknownAck } from './settlements.js';
+import { type NackOptions, Settlements } from './settlements.js';
 
 export interface ConsumeStreamOptions {
   readonly spec: SubscriptionSpec;
   /** Records that may be out at most. */
   readonly credit: number;
+  /** What earlier streams left open. */
+  readonly carried: CarriedAcks;
+  /** An acknowledgement of a record that this stream delivered, which broke. */
+  onLate(first: number, last: number): Promise<void>;
+  /** Records that may be delivered in all. */
+  readonly total: number;
   onOpened(opened: DurableOpened): void;
   onItem(item: Delivery | DurableNotice): void;
   /** It is over. `undefined`: as asked for by `finish`. */
@@ -55,10 +62,11 @@ export class ConsumeStream implements Settler {
   #paused = false;
   #writable = true;
   #scheduled = false;
+  #broken = false;
 
   constructor(channel: Client, options: ConsumeStreamOptions) {
     this.#options = options;
-    this.#credit = new Credit(options.credit);
+    this.#credit = new Credit(options.credit, options.total);
     const { path } = MessagingServiceService.consume;
     const call: Call = channel.makeBidiStreamRequest(path, untouched, untouched);
     this.#call = call;
@@ -69,6 +77,10 @@ export class ConsumeStream implements Settler {
     this.#allow();
   }
 
+  get broken(): boolean {
+    return this.#broken;
+  }
+
   /** The iteration took a delivery. */
   taken({ frame }: Delivery): void {
     this.#bufferedBytes -= frame.bytes.length;
@@ -77,7 +89,8 @@ export class ConsumeStream implements Settler {
   }
 
   settle(kind: 'ack' | 'nack', out: OutRange, first: number, last: number, options?: NackOptions): Promise<void> {
-    if (this.#state !== 'open') return refusedAck();
+    if (this.#state !== 'open')
+      return this.#broken && kind === 'ack' ? this.#options.onLate(first, last) : refusedAck();
     this.#giveBack(out, first, last);
     const settled = this.#settlements.add(kind, first, last, options);
     this.#schedule();
@@ -93,6 +106,12 @@ export class ConsumeStream implements Settler {
   /** Resolves when all that was acknowledged until now is settled, or never will be. */
   settled(): Promise<void> {
     return this.#settlements.all();
+  }
+
+  /** Acknowledges what is out here of what earlier streams left open. */
+  carryOn(): void {
+    if (this.#state !== 'open' || this.#options.carried.size === 0) return;
+    for (const out of [...this.#out]) this.#carryOn(out);
   }
 
   /** Takes no more, has what was acknowledged settled, and ends. */
@@ -130,9 +149,17 @@ export class ConsumeStream implements Settler {
     this.#credit.delivered(out.count, bytes);
     this.#bufferedBytes += bytes;
     this.#out.add(out);
+    this.#carryOn(out);
     this.#adjust();
     this.#allow();
     this.#options.onItem(delivery);
+  }
+
+  #carryOn(out: OutRange): void {
+    const { carried } = this.#options;
+    if (carried.size === 0) return;
+    for (const { first, last } of carried.take(out.offset, out.last, (from, to) => this.settle('ack', out, from, to)))
+      this.#credit.unwanted(last - first + 1);
   }
 
   /** What is delivered again, or given up, is not out from the first time any more, even if the program never acknowledges that. */
@@ -159,6 +186,7 @@ export class ConsumeStream implements Settler {
       this.#adjust();
     } else if (event?.$case === 'opened') {
       const { gateway, offset, created } = event.value;
+      this.#options.carried.settledBelow(Number(offset));
       this.#options.onOpened({ gateway, offset: Number(offset), created });
     } else {
       const told = toNotice(notice);
@@ -214,8 +242,9 @@ export class ConsumeStream implements Settler {
     const asked = this.#state === 'finishing';
     this.#state = 'over';
     clearTimeout(this.#finishing);
+    this.#broken = !asked;
     this.#out.clear();
-    this.#settlements.fail(unknownAck(error.message));
+    for (const open of this.#settlements.end(error.message)) this.#options.carried.add(open, error.message);
     this.#options.onEnd(asked ? undefined : error);
   }
 }

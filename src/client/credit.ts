@@ -17,9 +17,12 @@ export class Credit {
   #allowed = 0;
   #out = 0;
   #recordBytes = FIRST_GUESS_BYTES;
+  /** How many may be allowed in all from now on. */
+  #left: number;
 
-  constructor(limit: number) {
+  constructor(limit: number, total: number) {
     this.#limit = limit;
+    this.#left = total;
   }
 
   delivered(records: number, bytes: number): void {
@@ -34,13 +37,19 @@ export class Credit {
     this.#out -= records;
   }
 
+  /** Records came that the program does not want: they do not count among those allowed in all. */
+  unwanted(records: number): void {
+    this.#left += records;
+  }
+
   /** How many to allow now; 0 while what was allowed lasts for a while. */
   take(bufferedBytes: number): number {
     if (bufferedBytes >= BUFFER_BYTES) return 0;
     const fit = Math.max(1, Math.floor((BUFFER_BYTES - bufferedBytes) / this.#recordBytes));
     const target = Math.min(this.#limit - this.#out, fit, MAX_ALLOWED);
     if (this.#allowed > target / 2) return 0;
-    const more = Math.ceil(target - this.#allowed);
+    const more = Math.min(Math.ceil(target - this.#allowed), this.#left);
+    this.#left -= more;
     this.#allowed += more;
     return more;
   }

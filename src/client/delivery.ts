@@ -5,6 +5,8 @@ import type { NackOptions } from './settlements.js';
 
 /** The stream that delivered records, and settles them. */
 export interface Settler {
+  /** Whether the stream broke: what of it was not handed out comes again. */
+  readonly broken: boolean;
   settle(kind: 'ack' | 'nack', out: OutRange, first: number, last: number, options?: NackOptions): Promise<void>;
   inProgress(first: number, last: number): void;
 }
@@ -48,21 +50,59 @@ export class OutRange {
     }
     return before - this.#left;
   }
+
+  /** What is still out, in runs. */
+  *runs(): Generator<{ readonly first: number; readonly last: number }> {
+    for (let i = 0; i < this.count && this.#left > 0; ) {
+      const from = i;
+      while (i < this.count && this.#returned?.[i] !== 1) i++;
+      if (i > from) yield { first: this.offset + from, last: this.offset + i - 1 };
+      while (i < this.count && this.#returned?.[i] === 1) i++;
+    }
+  }
 }
 
-/** A frame of records as it was delivered. */
+/** A frame of records as it was delivered, or a part of it. */
 export class Delivery {
-  readonly frame: PlacedFrame;
+  readonly frame: PlacedFrame & { readonly last?: number };
   readonly out: OutRange;
   readonly #settler: Settler;
 
-  constructor(frame: PlacedFrame, settler: Settler) {
+  constructor(frame: Delivery['frame'], settler: Settler, out?: OutRange) {
     this.frame = frame;
     this.#settler = settler;
+    this.out = out ?? new OutRange(frame.offset, countOf(frame));
+  }
+
+  get first(): number {
+    return this.frame.offset;
+  }
+
+  get broken(): boolean {
+    return this.#settler.broken;
+  }
+
+  get last(): number {
+    return this.frame.last ?? this.out.last;
+  }
+
+  /** What of it the program is to get: not what it was done with before this came. */
+  *remaining(): Generator<Delivery> {
+    if (this.out.left === this.out.count) yield this;
+    else for (const { first, last } of this.out.runs()) yield this.#part(first, last);
+  }
+
+  #part(first: number, last: number): Delivery {
+    const { frame } = this;
     const reader = new FieldReader(frame.bytes, frame.recordsStart);
-    let count = 0;
-    while (reader.next()) count++;
-    this.out = new OutRange(frame.offset, count);
+    let recordsStart = frame.bytes.length;
+    let end = recordsStart;
+    for (let offset = frame.offset; offset <= last && reader.next(); offset++) {
+      if (offset === first) recordsStart = reader.tagStart;
+      end = reader.end;
+    }
+    const part = { ...frame, offset: first, last, bytes: frame.bytes.subarray(0, end), recordsStart };
+    return new Delivery(part, this.#settler, this.out);
   }
 
   settle(kind: 'ack' | 'nack', first: number, last: number, options?: NackOptions): Promise<void> {
@@ -72,6 +112,13 @@ export class Delivery {
   inProgress(first: number, last: number): void {
     this.#settler.inProgress(first, last);
   }
+}
+
+function countOf({ bytes, recordsStart }: PlacedFrame): number {
+  const reader = new FieldReader(bytes, recordsStart);
+  let count = 0;
+  while (reader.next()) count++;
+  return count;
 }
 
 /** A record of a durable subscription. It is delivered again unless it is acknowledged. */
@@ -101,8 +148,9 @@ export class DurableMessage extends Message {
   }
 
   /**
-   * Says that it is done with. Resolves when that is on stable storage; nobody needs to wait for it. Rejects with OUTCOME_UNKNOWN when
-   * the stream broke first, and with CANCELLED when the stream that delivered the record is over: it is then delivered again.
+   * Says that it is done with. Resolves when that is on stable storage; nobody needs to wait for it. When the stream breaks first, the
+   * subscription carries it on to the next one and does not hand the record out again. Rejects with OUTCOME_UNKNOWN when nothing is
+   * heard of it for a minute or the subscription ends, and with CANCELLED when the subscription is over.
    */
   ack(): Promise<void> {
     return this.#delivery.settle('ack', this.offset, this.offset);
@@ -122,9 +170,12 @@ export class DurableMessage extends Message {
 /** Records of one channel from one publisher that were delivered together; at least one. */
 export class DurableBatch implements Iterable<DurableMessage> {
   readonly #delivery: Delivery;
+  /** The last record that is the program's to settle. */
+  #last: number;
 
   constructor(delivery: Delivery) {
     this.#delivery = delivery;
+    this.#last = delivery.last;
   }
 
   get channel(): string {
@@ -146,7 +197,7 @@ export class DurableBatch implements Iterable<DurableMessage> {
 
   /** How many records. */
   get count(): number {
-    return this.#delivery.out.count;
+    return this.#delivery.last - this.#delivery.first + 1;
   }
 
   /** How often they were delivered, this time included. */
@@ -156,22 +207,34 @@ export class DurableBatch implements Iterable<DurableMessage> {
 
   /** All of them at once; as that of a message. */
   ack(): Promise<void> {
-    return this.#delivery.settle('ack', this.offset, this.#delivery.out.last);
+    return this.#settle('ack');
   }
 
   /** All of them at once; as that of a message. */
   nack(options: NackOptions = {}): Promise<void> {
-    return this.#delivery.settle('nack', this.offset, this.#delivery.out.last, options);
+    return this.#settle('nack', options);
   }
 
   /** All of them at once; as that of a message. */
   inProgress(): void {
-    this.#delivery.inProgress(this.offset, this.#delivery.out.last);
+    if (this.#last >= this.offset) this.#delivery.inProgress(this.offset, this.#last);
   }
 
+  /** Ends early when the stream breaks meanwhile: the rest comes again, and is no longer of this batch. */
   *[Symbol.iterator](): Generator<DurableMessage> {
     const { bytes, recordsStart } = this.#delivery.frame;
     const reader = new FieldReader(bytes, recordsStart);
-    for (let i = 0; reader.next(); i++) yield new DurableMessage(this.#delivery, i, reader.start, reader.end);
+    for (let i = 0; reader.next(); i++) {
+      if (this.#delivery.broken) {
+        this.#last = Math.min(this.#last, this.offset + i - 1);
+        return;
+      }
+      yield new DurableMessage(this.#delivery, i, reader.start, reader.end);
+    }
+  }
+
+  #settle(kind: 'ack' | 'nack', options?: NackOptions): Promise<void> {
+    if (this.#last < this.offset) return Promise.resolve();
+    return this.#delivery.settle(kind, this.offset, this.#last, options);
   }
 }

@@ -18,6 +18,11 @@ export interface DurableSubscribeOptions {
   readonly maxDeliveries?: number | undefined;
   /** How many records may be delivered and neither acknowledged nor given back. @default 10000 */
   readonly credit?: number | undefined;
+  /**
+   * How many records are delivered in all, at most, those that come again included. For a program that takes a few and ends: what is delivered beyond those is
+   * delivered in vain, and counts towards `maxDeliveries`. @default any number
+   */
+  readonly limit?: number | undefined;
   /** Ends the subscription; the iteration then ends without an error. */
   readonly signal?: AbortSignal | undefined;
   /** Hears, at its place among the records, of what is missing. */
@@ -40,6 +45,12 @@ export function toSpec(pattern: string, options: DurableSubscribeOptions): Subsc
 export function creditOf({ credit = DEFAULT_CREDIT }: DurableSubscribeOptions): number {
   checkWhole('credit', credit, 1, MAX_CREDIT);
   return credit;
+}
+
+/** Throws FIELD_INVALID. */
+export function limitOf({ limit = Number.POSITIVE_INFINITY }: DurableSubscribeOptions): number {
+  if (limit !== Number.POSITIVE_INFINITY) checkWhole('limit', limit, 1, Number.MAX_SAFE_INTEGER);
+  return limit;
 }
 
 /** Throws FIELD_INVALID. */

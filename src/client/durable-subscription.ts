@@ -1,11 +1,12 @@
 import type { SubscriptionSpec } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
 import { Backoff } from '../backoff.js';
-import { FedgateError } from '../errors.js';
+import { FedgateError, type Reason } from '../errors.js';
 import { Fifo } from '../fifo.js';
+import { CarriedAcks } from './carried-acks.js';
 import { ConsumeStream, type DurableOpened } from './consume-stream.js';
 import { Deferred } from './deferred.js';
 import { Delivery, DurableBatch, type DurableMessage } from './delivery.js';
-import { creditOf, type DurableSubscribeOptions, toSpec } from './durable-options.js';
+import { creditOf, type DurableSubscribeOptions, limitOf, toSpec } from './durable-options.js';
 import type { DurableNotice } from './notices.js';
 import type { SubscriptionHost } from './subscription.js';
 
@@ -18,8 +19,8 @@ export type DurableEvent =
  * A durable subscription. Iterate it once: by message, by batch, or by event.
  *
  * What is not acknowledged is delivered again. When the connection breaks it goes on by itself: messages that wait in this process are
- * dropped, and those and all others without a settled acknowledgement come again; acknowledging a message of before is
- * then refused with CANCELLED.
+ * dropped, and come again with all others that were not acknowledged. What was acknowledged does not: the acknowledgement is carried on,
+ * also one that is given only after the break.
  */
 export interface DurableSubscription extends AsyncIterable<DurableMessage>, AsyncDisposable {
   /** Resolves when the gateway has opened it. */
@@ -43,7 +44,10 @@ export class DurableClientSubscription implements DurableSubscription {
   readonly #options: DurableSubscribeOptions;
   readonly #spec: SubscriptionSpec;
   readonly #credit: number;
+  /** How many records may still be handed out. */
+  #left: number;
   readonly #siblings: Set<DurableClientSubscription>;
+  readonly #carried = new CarriedAcks();
   readonly #opened = new Deferred<DurableOpened>();
   readonly #over = new Deferred<void>();
   readonly #backoff = new Backoff(RETRY);
@@ -68,6 +72,7 @@ export class DurableClientSubscription implements DurableSubscription {
     this.#options = options;
     this.#spec = toSpec(pattern, options);
     this.#credit = creditOf(options);
+    this.#left = limitOf(options);
     this.#siblings = siblings;
     if (options.signal?.aborted) this.close();
     else {
@@ -110,6 +115,7 @@ export class DurableClientSubscription implements DurableSubscription {
     this.#ending = true;
     this.#wake?.();
     await this.#stream?.settled();
+    await this.#carried.all();
     this.close();
     await this.#over.promise;
   }
@@ -128,8 +134,14 @@ export class DurableClientSubscription implements DurableSubscription {
   async *#take(): AsyncGenerator<Delivery | DurableNotice> {
     try {
       for (let item = await this.#next(); item; item = await this.#next()) {
-        if (item instanceof Delivery) this.#stream?.taken(item);
-        yield item;
+        if (!(item instanceof Delivery)) yield item;
+        else {
+          this.#stream?.taken(item);
+          for (const part of item.remaining()) {
+            this.#left = Math.max(0, this.#left - (part.last - part.first + 1));
+            yield part;
+          }
+        }
       }
     } finally {
       this.close();
@@ -153,6 +165,9 @@ export class DurableClientSubscription implements DurableSubscription {
     const stream = new ConsumeStream(this.#host.channel(), {
       spec: this.#spec,
       credit: this.#credit,
+      carried: this.#carried,
+      onLate: (first, last) => this.#late(first, last),
+      total: this.#left,
       onOpened: opened => {
         this.#streamOpened = true;
         this.#backoff.reset();
@@ -171,6 +186,8 @@ export class DurableClientSubscription implements DurableSubscription {
     if (this.#stream !== stream) return;
     this.#stream = undefined;
     if (this.#closed || !error) return this.#finished();
+    // It was moved on purpose: what comes again is meant to.
+    if (error.reason === 'SUBSCRIPTION_MOVED') this.#carried.fail(error.message);
     // What waits comes again; a notice may not.
     const notices = this.#items.drain().filter(item => !(item instanceof Delivery));
     for (const notice of notices) this.#items.push(notice);
@@ -181,6 +198,15 @@ export class DurableClientSubscription implements DurableSubscription {
       );
     } else if (error.retryable) this.#again(Math.max(this.#backoff.next(), error.retryAfterMs ?? 0));
     else this.#fail(error);
+  }
+
+  /** A record of a stream that broke is acknowledged now. It may be out again already. */
+  #late(first: number, last: number): Promise<void> {
+    const done = new Deferred<void>();
+    this.#carried.add({ ranges: [{ first, last }], done }, 'it was given after the stream had ended');
+    if (this.#closed) this.#carried.fail('the subscription was closed');
+    else this.#stream?.carryOn();
+    return done.promise;
   }
 
   #again(afterMs: number): void {
@@ -205,13 +231,14 @@ export class DurableClientSubscription implements DurableSubscription {
   }
 
   #finished(): void {
+    this.#carried.fail(this.#error?.message ?? 'the subscription was closed');
     this.#siblings.delete(this);
     this.#over.resolve();
   }
 }
 
-/** Whether the connection is what ended the stream. A gateway that is killed or stops cuts its calls in either of these ways. */
+const LOST: ReadonlySet<Reason> = new Set(['GATEWAY_UNREACHABLE', 'DRAINING', 'CANCELLED']);
+
+/** Whether the connection is what ended the stream. A gateway that is killed or stops cuts its calls in one of these ways. */
 const isLost = ({ status, reason, message }: FedgateError): boolean =>
-  status === 'UNAVAILABLE' ||
-  reason === 'CANCELLED' ||
-  (status === 'INTERNAL' && /RST_STREAM|ECONN|EPIPE/.test(message));
+  LOST.has(reason) || (status === 'INTERNAL' && /RST_STREAM|ECONN|EPIPE/.test(message));

@@ -1,5 +1,5 @@
 import { ConsumeRequest } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
-import { FedgateError } from '../errors.js';
+import { type UnsettledAck, unknownAck } from './carried-acks.js';
 import { Deferred } from './deferred.js';
 
 export interface NackOptions {
@@ -34,7 +34,7 @@ const MAX_RANGES = 10_000;
 export class Settlements {
   readonly #open = new Map<string, Settlement>();
   #unwritten: Settlement[] = [];
-  readonly #unsettled = new Map<number, Deferred<void>>();
+  readonly #unsettled = new Map<number, Settlement>();
   #nextId = 1;
 
   /** Whether something was written whose answer is not there yet. */
@@ -58,30 +58,32 @@ export class Settlements {
   /** The frames of what was said since the last time. */
   *take(): Generator<Buffer> {
     this.#open.clear();
-    for (const { kind, options, ranges, done } of this.#unwritten.splice(0)) {
+    for (const settlement of this.#unwritten.splice(0)) {
+      const { kind, options, ranges } = settlement;
       const id = this.#nextId++;
-      if (kind !== 'inProgress') this.#unsettled.set(id, done);
+      if (kind !== 'inProgress') this.#unsettled.set(id, settlement);
       yield encode(kind, options, ranges, BigInt(id));
     }
   }
 
   settled(id: number): void {
-    this.#unsettled.get(id)?.resolve();
+    this.#unsettled.get(id)?.done.resolve();
     this.#unsettled.delete(id);
   }
 
   /** Resolves when all that was said until now is settled one way or the other. */
   async all(): Promise<void> {
-    const waiting = this.#unwritten.filter(({ kind }) => kind !== 'inProgress').map(({ done }) => done);
-    await Promise.allSettled([...waiting, ...this.#unsettled.values()].map(({ promise }) => promise));
+    const waiting = this.#unwritten.filter(({ kind }) => kind !== 'inProgress');
+    await Promise.allSettled([...waiting, ...this.#unsettled.values()].map(({ done }) => done.promise));
   }
 
-  /** The stream is over. What has no answer may or may not count. */
-  fail(error: FedgateError): void {
-    const failed = [...this.#unwritten.splice(0).map(({ done }) => done), ...this.#unsettled.values()];
+  /** The stream is over. Of what has no answer it is open whether it counts: acknowledgements are handed on, all else is rejected. */
+  end(why: string): UnsettledAck[] {
+    const open = [...this.#unsettled.values(), ...this.#unwritten.splice(0)];
     this.#open.clear();
     this.#unsettled.clear();
-    for (const { reject } of failed) reject(error);
+    for (const { kind, done } of open) if (kind !== 'ack') done.reject(unknownAck(why));
+    return open.filter(({ kind }) => kind === 'ack');
   }
 
   #begin(key: string, settlement: Settlement): Promise<void> {
@@ -113,9 +115,3 @@ function joined(ranges: readonly Range[]): Range[] {
   }
   return result;
 }
-
-export const unknownAck = (why: string): FedgateError =>
-  new FedgateError(
-    'OUTCOME_UNKNOWN',
-    `the stream ended before the acknowledgement was settled (${why}); what did not count is delivered again`,
-  );

@@ -103,6 +103,8 @@ export class Durability {
         now,
         onEvent: event => logSubscription(log, event),
       });
+      // Every subscription has said what it needs: from here on what nobody needs may be removed.
+      inbox.start();
       if (store.restoredMs > 0) log.warn({ restored: new Date(store.restoredMs) }, 'the store is a restored backup');
       const offHealth = store.onHealth(health => {
         if (health.state === 'ok') log.info(health, 'store');

@@ -204,6 +204,9 @@ class RunningGateway implements Gateway {
       'gateway started',
     );
     this.#wantPeers(config.links.dial);
+    for (const outbox of this.#parts.durable.outboxes.all()) {
+      if (outbox.waiting.batches > 0) this.#peers.waiting(outbox.org);
+    }
     return this;
   }
 

@@ -40,7 +40,8 @@ export class DurableSender {
   #running: Promise<void> = Promise.resolve();
   #settling = 0;
   #wake: (() => void) | undefined;
-  #idle: (() => void)[] = [];
+  readonly #idle: (() => void)[] = [];
+  readonly #settled: (() => void)[] = [];
   batchesSent = 0;
   recordsSent = 0;
 
@@ -70,6 +71,7 @@ export class DurableSender {
       .catch(fail)
       .finally(() => {
         this.#settling--;
+        if (this.#settling === 0) for (const resolve of this.#settled.splice(0)) resolve();
         this.#checkIdle();
       });
   }
@@ -95,8 +97,9 @@ export class DurableSender {
   }
 
   /** Resolves when no receipt is being stored. */
-  async settled(): Promise<void> {
-    while (this.#settling > 0) await new Promise(resolve => setImmediate(resolve));
+  settled(): Promise<void> {
+    if (this.#settling === 0) return Promise.resolve();
+    return new Promise(resolve => this.#settled.push(resolve));
   }
 
   async #send(from: StreamPosition): Promise<void> {

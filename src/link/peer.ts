@@ -4,7 +4,7 @@ import { Fifo } from '../fifo.js';
 import type { OrgName } from '../identity/names.js';
 import type { Identity } from '../identity/verify.js';
 import type { DeliveryOutcome } from '../messaging/router.js';
-import { LINK_BACKOFF } from './backoff.js';
+import { dialWaitMs, LINK_BACKOFF, URGENT_WAIT_MS } from './backoff.js';
 import type { OutgoingBatch } from './batch.js';
 import type { DialTarget } from './dial.js';
 import type { Link } from './link.js';
@@ -39,8 +39,6 @@ const CONNECT_WAIT_MS = 20_000;
 /** A link that lived this long was a good one: the next attempts begin quickly again. */
 const GOOD_LINK_MS = 5_000;
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
-/** The longest wait between two dials of a peer that something durable waits for: it is to flow within 3 s of its return. */
-const URGENT_WAIT_MS = 2_000;
 
 /**
  * One other organisation: the link to it, and the making of that link.
@@ -278,8 +276,7 @@ export class Peer {
   #scheduleDial(atLeastMs: number): void {
     if (this.#closed) return;
     this.#clearRetry();
-    const calm = this.#backoff.next();
-    const waitMs = Math.max(atLeastMs, this.#urgent ? Math.min(calm, URGENT_WAIT_MS) : calm);
+    const waitMs = dialWaitMs(this.#backoff.next(), atLeastMs, this.#urgent);
     this.#nextRetryMs = Date.now() + waitMs;
     if (!this.#link?.usable) this.#enter('backoff');
     this.#retry = setTimeout(() => this.#dial(), waitMs);

@@ -25,12 +25,13 @@ export interface ConsumeHost {
 }
 
 const untouched = (bytes: Buffer): Buffer => bytes;
-const { consume, pull: pullMethod } = MessagingServiceService;
+const { consume, pull: pullMethod, acknowledge } = MessagingServiceService;
 
 /** Records go out as the bytes that they are stored as. */
 export const consumeDefinition: ServiceDefinition = {
   consume: { ...consume, requestDeserialize: untouched, responseSerialize: untouched },
   pull: { ...pullMethod, responseSerialize: untouched },
+  acknowledge,
 } as ServiceDefinition;
 
 type Context = CallContext<{ readonly name: string }>;

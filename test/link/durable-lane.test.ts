@@ -1,6 +1,7 @@
 import test from 'ava';
 import { FedgateError } from '../../src/errors.js';
 import { Change } from '../../src/store/store.js';
+import { otherFrame, recordBlock } from '../support/attack.js';
 import { ACME, connect, DurableSide, GLOBEX, outgoing, testIdentity } from '../support/durable-side.js';
 import { TestStore } from '../support/test-store.js';
 
@@ -58,4 +59,147 @@ test('durable lane: a notice of consumption reaches those who wait, also when th
   await waiting;
   await outbox.consumed(position, forever);
   t.deepEqual(await acme.lines(), []);
+});
+
+/** Lets everything that can happen by itself happen. */
+async function settle(): Promise<void> {
+  for (let i = 0; i < 20; i++) await new Promise(resolve => setImmediate(resolve));
+}
+
+test('durable lane: one commit of the receiver is answered by one receipt', async t => {
+  const { acme, globex } = await sides();
+  const outbox = acme.to(GLOBEX);
+  for (let i = 0; i < 50; i++) await outbox.append(outgoing(String(i)));
+  const pair = await connect(acme, globex);
+  t.teardown(() => pair.cut());
+  await settle();
+  pair.deliver('b');
+  await settle();
+  globex.store.manual = true;
+  pair.deliver('a');
+  await settle();
+  t.is(receipts(pair.waiting('b')), 0, 'nothing is answered before it is stored');
+  globex.store.manual = false;
+  await settle();
+  t.is(receipts(pair.waiting('b')), 1);
+  pair.deliver('b');
+  await settle();
+  t.is(outbox.waiting.batches, 0);
+});
+
+const receipts = (frames: readonly Buffer[]): number =>
+  frames.filter(bytes => otherFrame(bytes)?.$case === 'receipt').length;
+
+test('durable lane: nothing is sent beyond the credit, and a receiver without room gives none', async t => {
+  const { acme } = await sides();
+  const globex = await DurableSide.open(await testIdentity(GLOBEX), new TestStore(), { windowBytes: 1 });
+  const outbox = acme.to(GLOBEX);
+  const MIB = 1024 * 1024;
+  for (let i = 0; i < 10; i++) await outbox.append(outgoing('x'.repeat(MIB - 1_000)));
+  const pair = await connect(acme, globex);
+  t.teardown(() => pair.cut());
+  await settle();
+  pair.deliver('b');
+  await settle();
+  const sent = pair.waiting('a').filter(bytes => bytes.length > MIB / 2).length;
+  t.is(sent, 2, 'one batch of the largest size fits in any case');
+  globex.store.setHealth({ state: 'full', problem: 'no space' });
+  pair.deliver('a');
+  await settle();
+  pair.deliver('b');
+  await settle();
+  t.is(pair.waiting('a').filter(bytes => bytes.length > MIB / 2).length, 0);
+  globex.store.setHealth({ state: 'ok', problem: '' });
+  pair.automatic();
+  await outbox.received({ ...outbox.next, sequence: 10 }, forever);
+  t.is((await globex.texts()).length, 10);
+});
+
+test('durable lane: a batch beyond the credit ends it with CREDIT_EXCEEDED, and nothing of it is stored', async t => {
+  const { acme, globex } = await sides();
+  await acme.to(GLOBEX).append(outgoing('1'));
+  const pair = await connect(acme, globex);
+  await settle();
+  // The credit never comes from GLOBEX: it is made up.
+  globex.session?.drain();
+  const credit = { bytes: 2n ** 40n, receiptedEpoch: 0n, receiptedSequence: 0n };
+  pair.b.put({ $case: 'credit', value: credit });
+  pair.deliver('b');
+  for (let i = 0; i < 30; i++) await acme.to(GLOBEX).append(outgoing('x'.repeat(1_000_000)));
+  await settle();
+  globex.store.manual = true;
+  pair.deliver('a');
+  await settle();
+  t.is(pair.b.reason.reason, 'CREDIT_EXCEEDED');
+  t.deepEqual(
+    globex.alarms.map(({ reason }) => reason),
+    ['CREDIT_EXCEEDED'],
+  );
+  globex.store.manual = false;
+});
+
+test('durable lane: what drains sends nothing new and waits for its receipts', async t => {
+  const { acme, globex } = await sides();
+  const outbox = acme.to(GLOBEX);
+  const first = await outbox.append(outgoing('1'));
+  const pair = await connect(acme, globex);
+  t.teardown(() => pair.cut());
+  await settle();
+  pair.deliver('b');
+  await settle();
+  acme.session?.drain();
+  await outbox.append(outgoing('2'));
+  let idle = false;
+  const done = acme.session?.idle().then(() => {
+    idle = true;
+  });
+  pair.deliver('a');
+  await settle();
+  t.false(idle);
+  pair.automatic();
+  await done;
+  await outbox.received(first, forever);
+  t.is(outbox.waiting.batches, 1);
+  t.deepEqual(await globex.texts(), ['1']);
+});
+
+test('durable lane: a batch can be asked for again as long as it is kept', async t => {
+  const { acme, globex } = await sides();
+  const pair = (await connect(acme, globex)).automatic();
+  t.teardown(() => pair.cut());
+  const position = await acme.to(GLOBEX).append(outgoing('precious'));
+  await acme.to(GLOBEX).received(position, forever);
+  const bytes = await globex.session?.refetch(position);
+  t.deepEqual(bytes, recordBlock('precious').bytes);
+  t.is(await globex.session?.refetch({ ...position, sequence: 99 }), undefined);
+  pair.cut();
+  const error = await t.throwsAsync(async () => globex.session?.refetch(position), { instanceOf: FedgateError });
+  t.is(error?.reason, 'PEER_UNREACHABLE');
+});
+
+test('durable lane: questions that are asked faster than they can be answered end it', async t => {
+  const { acme, globex } = await sides();
+  const pair = await connect(acme, globex);
+  await settle();
+  for (let i = 1; i <= 17; i++) pair.b.put({ $case: 'refetch', value: { streamEpoch: 1n, sequence: BigInt(i) } });
+  pair.deliver('b');
+  t.is(pair.a.reason.reason, 'LIMIT_REACHED');
+});
+
+test('durable lane: a disk that fails at the receiver ends the lane, and the next one brings everything', async t => {
+  const { acme, globex } = await sides();
+  const outbox = acme.to(GLOBEX);
+  const pair = (await connect(acme, globex)).automatic();
+  await settle();
+  globex.store.failures = 1;
+  await outbox.append(outgoing('1'));
+  const second = outbox.append(outgoing('2'));
+  await new Promise<void>(resolve => pair.b.closed.addEventListener('abort', () => resolve(), { once: true }));
+  t.is(pair.b.reason.reason, 'STORE_FAILED');
+  t.deepEqual(globex.alarms, []);
+  pair.cut();
+  const next = (await connect(acme, globex)).automatic();
+  t.teardown(() => next.cut());
+  await outbox.received(await second, forever);
+  t.deepEqual(await globex.texts(), ['1', '2']);
 });

@@ -18,6 +18,15 @@ const STEPS: Readonly<Record<string, Step>> = {
   repeat: world => world.repeat(),
   connect: world => world.connect(),
   cut: world => world.cut(),
+  'a record gets through': async world => {
+    world.publish();
+    for (const side of SIDES) {
+      await world.settle();
+      world.commit(side, 'stored');
+      await world.settle();
+      world.deliver(side, 1e6);
+    }
+  },
   ...Object.fromEntries(
     SIDES.flatMap((side): [string, Step][] => [
       [`${side} sends 1`, world => world.deliver(side, 1)],
@@ -56,7 +65,7 @@ async function live(names: readonly string[], repeats: boolean): Promise<void> {
 async function explore(lives: fc.Arbitrary<string[]>, repeats: boolean): Promise<void> {
   const details = await fc.check(
     fc.asyncProperty(lives, names => live(names, repeats)),
-    { numRuns: RUNS, interruptAfterTimeLimit: 60_000 },
+    { numRuns: RUNS, interruptAfterTimeLimit: 40_000 },
   );
   if (!details.failed) return;
   const { seed, counterexamplePath, errorInstance } = details;
@@ -70,16 +79,16 @@ const weighted = (names: readonly string[]): fc.Arbitrary<string> =>
   fc.oneof(
     ...names.map(name => ({
       arbitrary: fc.constant(name),
-      weight: /dies|cut|cannot|restored|connect/.test(name) ? 1 : 3,
+      weight: /dies|cut|cannot|restored/.test(name) ? 1 : /connect|sends all/.test(name) ? 3 : 2,
     })),
   );
 
-test('resume: whatever happens to gateways and wires, each record arrives once and in order', async t => {
+test.serial('resume: whatever happens to gateways and wires, each record arrives once and in order', async t => {
   const lives = fc.array(weighted(Object.keys(STEPS)), { minLength: 5, maxLength: 40, size: 'max' });
   await t.notThrowsAsync(explore(lives, true));
 });
 
-test('resume: restored backups lose what only they did not have, repeat nothing and raise no alarm', async t => {
+test.serial('resume: restored backups lose what only they did not have, repeat nothing and raise no alarm', async t => {
   const lives = fc.array(weighted([...Object.keys(STEPS), ...Object.keys(BACKUPS)]), {
     minLength: 5,
     maxLength: 40,
@@ -88,13 +97,13 @@ test('resume: restored backups lose what only they did not have, repeat nothing 
   await t.notThrowsAsync(explore(lives, false));
 });
 
-test('resume: every short life of a lane ends well', async t => {
+test.serial('resume: every short life of a lane ends well', async t => {
   const begin = ['publish', 'acme commits', 'connect', 'acme commits', 'globex commits', 'publish', 'globex sends all'];
-  const names = Object.keys(STEPS).filter(name => !/after 1|sends 1|repeat/.test(name));
+  const names = Object.keys(STEPS).filter(name => !/after 1|sends 1|repeat|gets through/.test(name));
   let count = 0;
   for (const first of names) {
     for (const second of names) {
-      for (const third of ['acme sends all', 'globex sends all', 'globex commits', 'acme commits', 'connect']) {
+      for (const third of ['globex sends all', 'acme commits', 'connect']) {
         count++;
         const steps = [...begin, first, second, third];
         await t.notThrowsAsync(live(steps, true), steps.join(', '));

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { FedgateError } from '../../src/errors.js';
 import { type OrgName, parseOrgName } from '../../src/identity/names.js';
+import { dialWaitMs } from '../../src/link/backoff.js';
 import type { DialTarget } from '../../src/link/dial.js';
 import { Peer, type PeerHost } from '../../src/link/peer.js';
 
@@ -9,7 +10,7 @@ const at = (address: string): DialTarget => ({ org: GLOBEX, gateway: 'gw1', addr
 
 /** A peer whose every dial fails, and what was seen of it. */
 function deadPeer(start: readonly DialTarget[]) {
-  const seen = { targets: start, dialled: [] as string[], states: [] as string[] };
+  const seen = { targets: start, dialled: [] as string[], states: [] as string[], urgent: false };
   let reached: () => void = () => undefined;
   const host: PeerHost = {
     selfId: 'ACME/gw1',
@@ -19,6 +20,7 @@ function deadPeer(start: readonly DialTarget[]) {
       return Promise.reject(new FedgateError('PEER_UNREACHABLE', 'nobody is there'));
     },
     trusts: () => true,
+    isUrgent: () => seen.urgent,
     onState: ({ state }) => {
       seen.states.push(state);
       if (state === 'backoff') reached();
@@ -63,4 +65,25 @@ test('peer: one without an address stays blocked in silence until it has one', a
   peer.membershipChanged();
   await waiting;
   t.deepEqual(seen.dialled, ['a:1']);
+});
+
+test('peer: one that something durable waits for is dialled at least every two seconds', t => {
+  const waits = [
+    dialWaitMs(30_000, 0, true),
+    dialWaitMs(300, 0, true),
+    dialWaitMs(300, 5_000, true),
+    dialWaitMs(30_000, 0, false),
+  ];
+  t.deepEqual(waits, [2_000, 300, 5_000, 30_000]);
+});
+
+test('peer: to hear that something durable waits for it makes it wanted', async t => {
+  const { peer, seen, backoff } = deadPeer([at('a:1')]);
+  t.teardown(() => peer.close(0));
+  seen.urgent = true;
+  const waiting = backoff();
+  peer.waiting();
+  await waiting;
+  t.true(peer.wanted);
+  t.true(peer.nextRetryMs - Date.now() <= 2_000);
 });

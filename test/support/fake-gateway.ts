@@ -56,6 +56,8 @@ export class FakeGateway {
   readonly stored: StoredFrame[] = [];
   /** Every frame that arrived. */
   readonly frames: PublishFrame[] = [];
+  /** The lowest offset that is not acknowledged, as consumers are told. */
+  openedAt = 7;
   /** Decides about each frame that is neither a duplicate nor out of order. */
   judge: (frame: PublishFrame, texts: readonly string[]) => Verdict = () => 'store';
   /** Decides about each group of frames that would be stored in one turn: whether the disk fails. */
@@ -132,7 +134,7 @@ export class FakeGateway {
   }
 
   #consume(call: ConsumeCall): void {
-    const consumer = new FakeConsumer(call, ready => {
+    const consumer = new FakeConsumer(call, this.openedAt, ready => {
       const waiting = this.#waiting.shift();
       if (waiting) waiting(ready);
       else this.#consumers.push(ready);
@@ -286,7 +288,7 @@ export class FakeConsumer {
   readonly #unsettled: bigint[] = [];
   #changed: (() => void)[] = [];
 
-  constructor(call: ConsumeCall, onStart: (consumer: FakeConsumer) => void) {
+  constructor(call: ConsumeCall, openedAt: number, onStart: (consumer: FakeConsumer) => void) {
     this.#call = call;
     call.on('error', () => undefined);
     call.on('cancelled', () => this.#change(() => (this.cancelled = true)));
@@ -294,7 +296,7 @@ export class FakeConsumer {
       const { frame } = ConsumeRequest.decode(bytes);
       if (frame?.$case === 'start') {
         this.spec = frame.value;
-        this.notice({ $case: 'opened', value: { gateway: 'gw1', offset: 7n, created: true } });
+        this.notice({ $case: 'opened', value: { gateway: 'gw1', offset: BigInt(openedAt), created: true } });
         onStart(this);
       } else this.#change(() => this.#take(frame));
     });

@@ -80,7 +80,7 @@ function linksTable(links: readonly LinkStatus[], now: number): string {
 }
 
 function subscriptionsTable({ subscriptions }: GetStatusResponse, now: number): string {
-  if (subscriptions.length === 0) return 'no subscriptions';
+  if (subscriptions.length === 0) return 'no live subscriptions';
   const rows = subscriptions.map(({ node, pattern, sinceMs, recordsDelivered, recordsDropped, queuedBytes }) => [
     node,
     pattern,

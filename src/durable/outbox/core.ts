@@ -46,6 +46,8 @@ export class OutboxCore {
   peerHas: StreamPosition | undefined;
   /** The last position that the lane was given. */
   handed: StreamPosition | undefined;
+  /** Whether a lane is reading at the moment. */
+  reading = false;
   /** When the first batch that waits was stored; 0: none waits, or it is not known yet. */
   oldestMs = 0;
   /** Counts what made batches that were read from the disk differ from what is there now. */

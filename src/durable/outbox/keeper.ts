@@ -142,7 +142,8 @@ export class Keeper {
 
   /** What the lane was given is on its way: nobody could say whether it arrives. */
   #purgeFrom(): Buffer {
-    const { org, committed, handed } = this.#core;
+    const { org, committed, reading } = this.#core;
+    const handed = reading ? this.#core.handed : undefined;
     const { acked } = committed;
     const from = handed && (!acked || compare(handed, acked) > 0) ? handed : acked;
     return from ? positionKey(org, after(from)) : key(org);

@@ -40,6 +40,15 @@ export class Reader {
   }
 
   async *read(from: StreamPosition, signal: AbortSignal): AsyncGenerator<SealedDurable, void, void> {
+    this.#core.reading = true;
+    try {
+      yield* this.#read(from, signal);
+    } finally {
+      this.#core.reading = false;
+    }
+  }
+
+  async *#read(from: StreamPosition, signal: AbortSignal): AsyncGenerator<SealedDurable, void, void> {
     let piece: Piece | undefined;
     let ahead: Promise<Piece> | undefined;
     for (let at = from; !signal.aborted; ) {

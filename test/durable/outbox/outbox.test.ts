@@ -182,9 +182,23 @@ test('outbox: a purge drops what waits, says how much, and the numbers are used 
   t.deepEqual(await outbox.purge(), { batches: 2, records: 2 });
   await Promise.all(waiting);
   t.deepEqual({ ...outbox.waiting, oldestMs: 0 }, { batches: 2, records: 0, bytes: 0, oldestMs: 0 });
+  t.deepEqual(await outbox.purge(), { batches: 0, records: 0 });
   await outbox.append(outgoing('3'));
   t.deepEqual(texts(await take(acme, 3)), ['(purged)', '(purged)', '3']);
-  t.deepEqual(await outbox.purge(), { batches: 0, records: 0 });
+});
+
+test('outbox: a purge leaves what is on its way alone, and takes it once no lane carries it any more', async t => {
+  const acme = await open();
+  const outbox = acme.to(GLOBEX);
+  await outbox.append(outgoing('1'));
+  const stop = new AbortController();
+  const lane = outbox.read(outbox.unreceipted, stop.signal)[Symbol.asyncIterator]();
+  await lane.next();
+  await outbox.append(outgoing('2'));
+  t.deepEqual(await outbox.purge(), { batches: 1, records: 1 });
+  stop.abort();
+  await lane.next();
+  t.deepEqual(await outbox.purge(), { batches: 1, records: 1 });
 });
 
 test('outbox: paused, it sends nothing, also after a restart; then it goes on', async t => {

@@ -4,9 +4,6 @@ import { type CliEnv, say } from '../../env.js';
 import type { Format } from './formats.js';
 import { Printer } from './printer.js';
 
-/** Records that may be delivered and not printed. Fewer are asked for when fewer are wanted: the rest would only be given back. */
-const CREDIT = 10_000;
-
 /**
  * Prints the records of a durable subscription and acknowledges each once standard output has taken it, until the signal fires or `count`
  * are printed. What was acknowledged is settled when it returns. Returns how many were printed.
@@ -21,7 +18,8 @@ export async function printDurable(
   const printer = new Printer(env, printing);
   const subscription = client.subscribe(pattern, {
     ...durable,
-    credit: Math.min(printing.count, CREDIT),
+    // More would be delivered in vain, and count as deliveries.
+    limit: printing.count,
     onNotice: (notice: DurableNotice) => printer.tell(notice),
   });
   subscription.opened.then(
