@@ -1,6 +1,6 @@
 import type { CrashPoint } from '../../../src/store/store.js';
 import { conclude, type Outcome, PROGRESS_MS, type Settings, usualLoad } from '../support/scenario.js';
-import { ORGS, World } from '../support/world.js';
+import { ORGS, type OrgPlan, World, type WorldPlan } from '../support/world.js';
 
 export const CRASH_POINTS: readonly CrashPoint[] = [
   'before-write',
@@ -10,22 +10,31 @@ export const CRASH_POINTS: readonly CrashPoint[] = [
   'during-trim',
 ];
 
-/** Retention so short that trimming is always at work: the crash point in it must be reached. */
-const TRIMMING =
-  'durable: { sent: { keepMs: 0, keepBytes: 0 }, retention: [{ pattern: "**", keepMs: 0, keepBytes: 0 }] }';
+/** Retention so short, and messages so large, that trimming is always at work: the crash point in it must be reached. */
+const TRIMMING = { extra: 'durable: { retention: [{ pattern: "**", keepMs: 0, keepBytes: 0 }] }' };
+const PADDING_BYTES = 40_000;
+
+function heavyLoad(): WorldPlan {
+  const plan = usualLoad({ ACME: TRIMMING, GLOBEX: TRIMMING });
+  const heavier = (org: OrgPlan): OrgPlan => ({
+    ...org,
+    publishers: org.publishers.map(publisher => ({ ...publisher, paddingBytes: PADDING_BYTES })),
+  });
+  return { ACME: heavier(plan.ACME), GLOBEX: heavier(plan.GLOBEX) };
+}
 
 /** Each gateway dies by its own hand at each named point of its store, once soon and then ever later. */
 export async function crashPoints(settings: Settings): Promise<Outcome> {
   const { scope, random, rounds } = settings;
-  const gateway = { extra: TRIMMING };
-  const world = await World.open(scope, random, usualLoad({ ACME: gateway, GLOBEX: gateway }));
+  const world = await World.open(scope, random, heavyLoad());
   await world.begin();
   const reached: string[] = [];
   for (let round = 0; round < rounds; round++)
     for (const point of CRASH_POINTS)
       for (const org of ORGS) {
         await world.passes('work', 3, PROGRESS_MS);
-        if (await crashAt(world, org, point, random.between(1, 20))) reached.push(`${point} at ${org}`);
+        const nth = point === 'during-trim' ? 1 : random.between(1, 20);
+        if (await crashAt(world, org, point, nth)) reached.push(`${point} at ${org}`);
       }
   return conclude(world, settings, {}, { reached: new Set(reached).size, points: CRASH_POINTS.length * ORGS.length });
 }

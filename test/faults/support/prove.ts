@@ -4,12 +4,16 @@ import { runSeed } from './random.js';
 import { saveRecording } from './recording.js';
 import { type Scale, type Scenario, SHORT, settingsFor } from './scenario.js';
 
+/** Many times what it takes on a machine with two cores of its own. */
+const TIMEOUT_MS = 600_000;
+
 /** Runs the short version of a scenario as a test: prints the seed and the figures, and expects no violation. */
 export async function prove(
   t: ExecutionContext,
   scenario: Scenario,
   { rounds, ...change }: Partial<Scale> & Pick<Scale, 'rounds'>,
 ): Promise<void> {
+  t.timeout(TIMEOUT_MS);
   const seed = runSeed();
   t.log(`FEDGATE_SEED=${seed} repeats it`);
   const outcome = await scenario(settingsFor(t, seed, { ...SHORT, ...change, rounds }, line => t.log(line)));
