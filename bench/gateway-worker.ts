@@ -1,14 +1,22 @@
 import { readConfig } from '../src/gateway/config.js';
-import { startGateway } from '../src/gateway/gateway.js';
+import { type Gateway, startGateway } from '../src/gateway/gateway.js';
 import { createLog } from '../src/telemetry/log.js';
 import { serveWorker } from './worker.js';
 
 /** A gateway in a process of its own. */
 
+let gateway: Gateway | undefined;
+
 const methods = {
-  async start(configFile: string): Promise<void> {
+  /** Answers when it has started, with the time since the start of the process, milliseconds. */
+  async start(configFile: string): Promise<number> {
     const config = await readConfig(configFile);
-    await startGateway(config, createLog(config.log));
+    gateway = await startGateway(config, createLog(config.log));
+    return performance.now();
+  },
+
+  async stop(): Promise<void> {
+    await gateway?.stop();
   },
 };
 

@@ -1,3 +1,5 @@
+import { runDurable } from './durable/index.js';
+import { DURABLE_USAGE, parseDurableOptions } from './durable/options.js';
 import { runLive } from './live/index.js';
 import { LIVE_USAGE, parseLiveOptions } from './live/options.js';
 
@@ -5,8 +7,9 @@ import { LIVE_USAGE, parseLiveOptions } from './live/options.js';
 const [subject, ...args] = process.argv.slice(2);
 
 try {
-  if (subject !== 'live') throw new Error(`usage: ${LIVE_USAGE}`);
-  await runLive(parseLiveOptions(args));
+  if (subject === 'live') await runLive(parseLiveOptions(args));
+  else if (subject === 'durable') await runDurable(parseDurableOptions(args));
+  else throw new Error(`usage: ${LIVE_USAGE}\n       ${DURABLE_USAGE}`);
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exitCode = 1;

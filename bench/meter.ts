@@ -40,8 +40,23 @@ export class Meter {
   }
 }
 
-/** The value that half of the measurements stay below. */
-export function median(values: readonly number[]): number {
+/** The value that this share of the measurements stays below. */
+export function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
 }
+
+export const median = (values: readonly number[]): number => quantile(values, 0.5);
+
+/** How measurements of time lie, milliseconds. */
+export interface Spread {
+  readonly measurements: number;
+  readonly p50: number;
+  readonly p99: number;
+}
+
+export const spread = (values: readonly number[]): Spread => ({
+  measurements: values.length,
+  p50: median(values),
+  p99: quantile(values, 0.99),
+});

@@ -1,25 +1,19 @@
 import { createFederation } from '../federation.js';
-import type { GatewayMethods } from '../gateway-worker.js';
+import { startGateway } from '../gateway.js';
+import type { MeasureParams } from '../meter.js';
+import { measureRate, rssMb, type System } from '../system.js';
 import { type CommonMethods, Worker } from '../worker.js';
 import type { FedgateMethods } from './fedgate-worker.js';
 import type { Memory } from './report.js';
-import { measureRate, type System } from './system.js';
 
-type Gateway = Worker<GatewayMethods & CommonMethods>;
 type Program = Worker<FedgateMethods & CommonMethods>;
 
 const startProgram = (name: string): Program => new Worker(name, new URL('./fedgate-worker.js', import.meta.url));
 
-async function startGateway(name: string, config: string): Promise<Gateway> {
-  const gateway: Gateway = new Worker(name, new URL('../gateway-worker.js', import.meta.url));
-  await gateway.call('start', config);
-  return gateway;
-}
-
 const ADDRESS = 'pubsub://GLOBEX/bench/live';
 
 /** Publisher → gateway of ACME → gateway of GLOBEX → subscriber: four processes. */
-export const fedgateSystem: System = {
+export const fedgateSystem: System<'fedgate'> = {
   name: 'fedgate',
   unavailable: async () => undefined,
 
@@ -32,9 +26,13 @@ export const fedgateSystem: System = {
     await using publisher = startProgram('publisher');
     await subscriber.call('subscribe', globex.node);
     await publisher.call('publish', { node: acme.node, address: ADDRESS, payloadBytes });
-    const counter: Parameters<typeof measureRate>[3] = { measure: params => subscriber.call('measure', params) };
-    const workers = [publisher, gatewayA, gatewayB, subscriber];
-    const measurement = await measureRate('fedgate', payloadBytes, seconds, counter, workers);
+    const counter = { measure: (params: MeasureParams) => subscriber.call('measure', params) };
+    const measurement = await measureRate('fedgate', payloadBytes, seconds, counter, [
+      publisher,
+      gatewayA,
+      gatewayB,
+      subscriber,
+    ]);
     const lost = await subscriber.call('lost', undefined);
     if (lost > 0) throw new Error(`${lost} records were dropped although the publisher was patient`);
     return measurement;
@@ -87,5 +85,3 @@ export async function measureStalledSubscriber(): Promise<Memory> {
     clearInterval(sampler);
   }
 }
-
-const rssMb = async (worker: Gateway): Promise<number> => Math.round((await worker.call('rss', undefined)) / 1024 ** 2);

@@ -1,21 +1,21 @@
-import { makeOrg, type OrgIdentities } from '../identities.js';
+import type { Target } from '../bare-grpc.js';
+import { makeOrg } from '../identities.js';
+import type { MeasureParams } from '../meter.js';
+import { measureRate, type System } from '../system.js';
 import { type CommonMethods, Worker } from '../worker.js';
-import type { RelayMethods, Target } from './relay-worker.js';
-import { measureRate, type System } from './system.js';
+import type { RelayMethods } from './relay-worker.js';
 
 type RelayWorker = Worker<RelayMethods & CommonMethods>;
 
 const start = (name: string): RelayWorker => new Worker(name, new URL('./relay-worker.js', import.meta.url));
 
-const authoritiesOf = (orgs: readonly OrgIdentities[]): string[] => orgs.map(org => org.authority.certificate);
-
 /**
  * Publisher → relay A → relay B → subscriber: four processes. `relay` moves finished frames and is the limit of the transport;
  * `typed-relay` makes and reads every record with the generated code at the two ends, as programs do.
  */
-export async function createRelaySystem(name: 'relay' | 'typed-relay'): Promise<System> {
+export async function createRelaySystem(name: 'relay' | 'typed-relay'): Promise<System<typeof name>> {
   const [acme, globex] = [await makeOrg('ACME'), await makeOrg('GLOBEX')];
-  const authorities = authoritiesOf([acme, globex]);
+  const authorities = [acme.authority.certificate, globex.authority.certificate];
   return {
     name,
     unavailable: async () => undefined,
@@ -36,19 +36,8 @@ export async function createRelaySystem(name: 'relay' | 'typed-relay'): Promise<
         authorities,
         ...load,
       });
-      const measure: Parameters<typeof measureRate>[3] = { measure: params => subscriber.call('measure', params) };
-      return await measureRate(name, payloadBytes, seconds, measure, [publisher, relayA, relayB, subscriber]);
+      const counter = { measure: (params: MeasureParams) => subscriber.call('measure', params) };
+      return await measureRate(name, payloadBytes, seconds, counter, [publisher, relayA, relayB, subscriber]);
     },
   };
-}
-
-/** Median of sequential unary calls between two processes over mutual TLS, milliseconds. */
-export async function measureUnaryRoundTrip(payloadBytes: number, calls: number): Promise<number> {
-  const acme = await makeOrg('ACME');
-  const authorities = authoritiesOf([acme]);
-  await using server = start('unary server');
-  await using client = start('unary client');
-  const address = await server.call('relay', { identity: acme.gateway, authorities });
-  const target: Target = { address, serverName: acme.serverName, identity: acme.node, authorities };
-  return await client.call('roundTrip', { ...target, calls, payloadBytes });
 }

@@ -1,4 +1,4 @@
-"""Publishes each line of standard input as one record: python publish.py pubsub://GLOBEX/orders"""
+"""Publishes each line of standard input as one record, durably: python publish.py pubsub://GLOBEX/orders"""
 
 import sys
 
@@ -16,9 +16,10 @@ def main(address: str) -> None:
         service = services.MessagingServiceStub(channel)
         for line in sys.stdin:
             record = record_pb2.Record(payload=line.rstrip("\n").encode(), content_type="text/plain")
-            request = messages.PublishRequest(address=address, records=[record])
-            result = service.Publish(request, timeout=10).result
-            print(f"subscribers: {result.subscribers}, dropped: {result.dropped}", flush=True)
+            # Answered once the other organisation has it on stable storage, or with ACK_TIMEOUT after 30 s: then it is sent later.
+            request = messages.PublishRequest(address=address, ack=messages.ACK_LEVEL_RECEIVED, records=[record])
+            result = service.Publish(request, timeout=40).result
+            print(messages.AckLevel.Name(result.level), flush=True)
 
 
 main(sys.argv[1])

@@ -31,6 +31,7 @@ import { SOFTWARE } from '../version.js';
 import { takeBallast } from './ballast.js';
 import { type GatewayConfig, gatewayFiles } from './config.js';
 import { Durability } from './durable.js';
+import { durableAdmin } from './durable-admin.js';
 import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities } from './listeners.js';
 import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
@@ -335,6 +336,13 @@ class RunningGateway implements Gateway {
         status: () => this.status(),
         diagnose: (org, signal) => this.#diagnose(org, signal),
       },
+      durable: durableAdmin({
+        durable,
+        access: this.#access,
+        federation: membership.federation,
+        org: membership.org,
+        peer: org => this.#peers.get(org),
+      }),
       health: this.#health,
     };
   }

@@ -1,3 +1,4 @@
+import { DurableServiceService } from '../../gen/ts/fedgate/gateway/v1/durable_service.js';
 import { GatewayServiceService } from '../../gen/ts/fedgate/gateway/v1/gateway_service.js';
 import { HealthService as HealthDefinition } from '../../gen/ts/grpc/health/v1/health.js';
 import { FedgateError } from '../errors.js';
@@ -6,6 +7,7 @@ import type { OrgName } from '../identity/names.js';
 import { CertificateVerifier, type TrustDirectory } from '../identity/verify.js';
 import type { Acceptor } from '../link/accept.js';
 import type { Directory } from '../registry/directory.js';
+import { type DurableHost, durableService } from '../services/durable-service.js';
 import { federationDefinition, federationService } from '../services/federation-service.js';
 import { type GatewayServiceHost, gatewayService } from '../services/gateway-service.js';
 import type { HealthService } from '../services/health.js';
@@ -33,6 +35,7 @@ export interface ListenerParts {
 export interface NodeServices {
   readonly messaging: MessagingHost;
   readonly administration: GatewayServiceHost;
+  readonly durable: DurableHost;
   readonly health: HealthService;
 }
 
@@ -41,6 +44,7 @@ const PEER_WINDOWS = { stream: 16 * 1024 * 1024, connection: 32 * 1024 * 1024 };
 const EXPLAINED = [
   'fedgate.messaging.v1.MessagingService',
   'fedgate.gateway.v1.GatewayService',
+  'fedgate.gateway.v1.DurableService',
   'grpc.health.v1.Health',
 ];
 
@@ -60,6 +64,7 @@ export function makeNodeListener(parts: ListenerParts, federation: string, servi
   const calls = new CallWrapper(admission({ verifier, log, refusals, role: 'node', ownOrg: org }));
   listener.addService(messagingDefinition, messagingService(calls, services.messaging));
   listener.addService(GatewayServiceService, gatewayService(calls, services.administration));
+  listener.addService(DurableServiceService, durableService(calls, services.durable));
   listener.addService(HealthDefinition, services.health.implementation(calls));
   for (const { definition, implementation } of Object.values(createReflection(calls, { services: EXPLAINED }))) {
     listener.addService(definition, implementation as never);

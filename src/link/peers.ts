@@ -89,6 +89,11 @@ export class Peers {
     return bytes && blockOf(bytes);
   }
 
+  /** Undefined: nobody has asked for a link to it. */
+  get(org: OrgName): Peer | undefined {
+    return this.#peers.get(org);
+  }
+
   all(): Peer[] {
     return [...this.#peers.values()].sort((a, b) => (a.org < b.org ? -1 : 1));
   }

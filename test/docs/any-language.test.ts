@@ -35,13 +35,14 @@ test('any language: buf curl finds the methods by reflection', async t => {
   t.regex(await shell.finished(), /^fedgate\.messaging\.v1\.MessagingService\/Publish$/m);
 });
 
-test.serial('any language: buf curl publishes in one organisation and subscribes in another', async t => {
+test.serial('any language: buf curl publishes live in one organisation and subscribes in another', async t => {
   const { acme, globex } = t.context.orgs;
   const subscriber = await paste(t, 'buf curl: subscribe', globex);
   await subscriber.printed(/"opened"/);
-  const publisher = await paste(t, 'buf curl: publish', acme);
+  const publisher = await paste(t, 'buf curl: publish live', acme);
   const { result } = JSON.parse(await publisher.finished());
   t.like(result, { side: 'SIDE_REMOTE', subscribers: 1, org: 'GLOBEX' });
+  t.false('level' in result);
   await subscriber.printed(/"payload": "aGVsbG8="/);
   t.regex(subscriber.output, /"senderOrg": "ACME"/);
 });
@@ -52,7 +53,30 @@ test.serial('any language: buf curl publishes a stream; a frame that fails does 
   await subscriber.printed(/"opened"/);
   const publisher = await paste(t, 'buf curl: publish a stream', acme);
   const answers = await publisher.finished();
-  t.regex(answers, /"subscribers": 1/);
+  t.regex(answers, /"level": "ACK_LEVEL_STORED"/);
   t.regex(answers, /"reason": "ORG_UNKNOWN"/);
   await subscriber.printed(/"payload": "b25l"[\s\S]*"payload": "dHdv"/);
+});
+
+test.serial('any language: buf curl publishes until it is received, pulls it, and acknowledges it once', async t => {
+  const { acme, globex } = t.context.orgs;
+  const publisher = await paste(t, 'buf curl: publish', acme);
+  const { result } = JSON.parse(await publisher.finished());
+  t.like(result, { side: 'SIDE_REMOTE', org: 'GLOBEX', level: 'ACK_LEVEL_RECEIVED' });
+  const pulled = await (await paste(t, 'buf curl: pull', globex)).finished();
+  t.regex(pulled, /"senderOrg": "ACME"[\s\S]*"payload": "aGVsbG8="/);
+  const OFFSET = [...pulled.matchAll(/"offset": "(\d+)",\s+"deliveryCount"/g)].at(-1)?.[1] ?? 'none';
+  for (const records of ['1', undefined]) {
+    const acknowledged = await paste(t, 'buf curl: acknowledge', { ...globex, OFFSET });
+    t.is(JSON.parse(await acknowledged.finished()).records, records);
+  }
+});
+
+test.serial('any language: buf curl consumes, and is told that its acknowledgement is settled', async t => {
+  const { acme, globex } = t.context.orgs;
+  await (await paste(t, 'buf curl: publish', acme)).finished();
+  const consumer = await paste(t, 'buf curl: consume', globex);
+  await consumer.printed(/"payload": "aGVsbG8="/);
+  consumer.type('{"ack": {"ranges": [{"first": 1, "last": 1}], "ackId": 1}}\n');
+  t.regex(await consumer.finished(), /"settled": \{\s+"ackId": "1"/);
 });

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import test from 'ava';
+import { DEFAULT_KEEP_BYTES, DEFAULT_KEEP_MS } from '../../src/durable/log/channels.js';
 import { FedgateError } from '../../src/errors.js';
 import { parseConfig } from '../../src/gateway/config.js';
 import { configKeys } from './config-keys.js';
@@ -24,10 +25,17 @@ test('configuration.md: the full example parses, and names every key there is', 
   for (const { name } of configKeys()) t.true(given.has(name.split('.').at(-1) ?? ''), name);
 });
 
-test('configuration.md: what the full example says of links and limits are the defaults', async t => {
-  const { links, limits } = parseConfig(await example(), FILE);
+test('configuration.md: what the full example says of links, limits and stores are the defaults', async t => {
+  const { links, limits, durable } = parseConfig(await example(), FILE);
   const defaults = parseConfig(LISTEN, FILE);
   t.deepEqual({ links, limits }, { links: defaults.links, limits: defaults.limits });
+  t.deepEqual({ ...durable, retention: [] }, defaults.durable);
+});
+
+test('configuration.md: the last rule for retention of the full example is the default', async t => {
+  const { durable } = parseConfig(await example(), FILE);
+  const { keepMs, keepBytes } = durable.retention.at(-1) ?? {};
+  t.deepEqual({ keepMs, keepBytes }, { keepMs: DEFAULT_KEEP_MS, keepBytes: DEFAULT_KEEP_BYTES });
 });
 
 test('configuration.md: the message it shows is the one that such a file gives', async t => {

@@ -7,6 +7,7 @@ const UNITS: Readonly<Record<string, number>> = {
   B: 1,
   KiB: 1024,
   MiB: 1024 ** 2,
+  GiB: 1024 ** 3,
   ms: 1,
   s: 1_000,
   min: 60_000,

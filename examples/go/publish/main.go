@@ -1,4 +1,4 @@
-// Command publish publishes each line of standard input as one record: publish pubsub://GLOBEX/orders
+// Command publish publishes each line of standard input as one record, durably: publish pubsub://GLOBEX/orders
 package main
 
 import (
@@ -32,14 +32,19 @@ func publish(address string) error {
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		record := &messaging.Record{Payload: lines.Bytes(), ContentType: "text/plain"}
-		request := &messaging.PublishRequest{Address: address, Records: []*messaging.Record{record}}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		// Answered once the other organisation has it on stable storage, or with ACK_TIMEOUT after 30 s: then it is sent later.
+		request := &messaging.PublishRequest{
+			Address: address,
+			Ack:     messaging.AckLevel_ACK_LEVEL_RECEIVED,
+			Records: []*messaging.Record{record},
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 		response, err := service.Publish(ctx, request)
 		cancel()
 		if err != nil {
 			return err
 		}
-		fmt.Printf("subscribers: %d, dropped: %d\n", response.Result.Subscribers, response.Result.Dropped)
+		fmt.Println(response.Result.Level)
 	}
 	return lines.Err()
 }

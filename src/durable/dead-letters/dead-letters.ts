@@ -431,7 +431,7 @@ export class DeadLetters implements DeadLetterKeeper, DeadLetterSink {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
       this.#serial(work).catch(error => this.#options.onEvent?.({ kind: 'failed', error }));
-    }, ADOPT_AFTER_MS).unref();
+    }, ADOPT_AFTER_MS);
     this.#timers.add(timer);
   }
 

@@ -155,16 +155,12 @@ export class Appender {
     const batches: CachedBatch[] = [];
     try {
       const { change, state } = this.#seal(drafts, positions, batches);
-      await this.#core.commit(change, state);
+      await this.#core.commit(change, state, () => this.#keep(batches));
     } catch (error) {
       // Whoever published after them must not be stored before them: all that waits is told.
       this.#refuse([...parts, ...this.#queue.drain()], error);
       return;
     }
-    const { cache } = this.#core.shared;
-    for (const batch of batches) cache.put(this.#core.org, batch);
-    if (this.#core.oldestMs === 0) this.#core.oldestMs = batches[0]?.storedMs ?? 0;
-    this.#core.wake();
     drafts.forEach((draft, i) => {
       const position = positions[i] as StreamPosition;
       for (const { claim, resolve } of draft.parts) {
@@ -172,6 +168,13 @@ export class Appender {
         resolve({ ...position, duplicate: false });
       }
     });
+  }
+
+  /** Before the link hears of the batches: it would read them from the disk otherwise. */
+  #keep(batches: readonly CachedBatch[]): void {
+    const { shared, org } = this.#core;
+    for (const batch of batches) shared.cache.put(org, batch);
+    if (this.#core.oldestMs === 0) this.#core.oldestMs = batches[0]?.storedMs ?? 0;
   }
 
   #seal(

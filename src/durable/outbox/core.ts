@@ -73,8 +73,10 @@ export class OutboxCore {
     return this.#committed;
   }
 
-  /** Hands a change to the store that makes the stream what `state` says. */
-  async commit(change: Change, state: StreamState): Promise<void> {
+  /**
+   * Hands a change to the store that makes the stream what `state` says. `committed` runs as soon as it does, before any reader hears of it.
+   */
+  async commit(change: Change, state: StreamState, committed?: () => void): Promise<void> {
     change.put(TABLE.stream, key(this.org), encodeStreamRow(state));
     this.#state = state;
     const failures = this.#failures;
@@ -89,6 +91,7 @@ export class OutboxCore {
       throw error;
     }
     this.#committed = state;
+    committed?.();
     this.#changes.emit('change');
   }
 
@@ -104,11 +107,6 @@ export class OutboxCore {
     const { committed, org } = this;
     const value = await this.shared.store.get(TABLE.batch, positionKey(org, unreceipted(committed)));
     if (this.#committed === committed) this.oldestMs = value ? Number(OutboxRow.decode(value).storedMs) : 0;
-  }
-
-  /** Something that a reader waits for may have changed. */
-  wake(): void {
-    this.#changes.emit('change');
   }
 
   /** Runs the listener after each commit. */

@@ -97,6 +97,9 @@ export class DurableOutbox implements ManagedOutbox {
   }
 
   received(position: StreamPosition, signal: AbortSignal): Promise<void> {
+    const { shared, received } = this.#core;
+    // What is still at hand was neither received nor withheld: whoever publishes and waits need not ask the disk.
+    if (shared.cache.get(this.org, position)) return received.wait(position, signal);
     return this.#await(position, signal, 'received');
   }
 

@@ -23,7 +23,7 @@ export class Timer {
     this.#timer = setTimeout(() => {
       this.#atMs = Number.POSITIVE_INFINITY;
       this.#ring();
-    }, waitMs).unref();
+    }, waitMs);
   }
 
   stop(): void {

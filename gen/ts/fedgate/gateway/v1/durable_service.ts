@@ -342,7 +342,7 @@ export interface GetStoreStatsResponse {
   readonly endOffset: bigint;
   /** Bytes of records in the log. */
   readonly logBytes: bigint;
-  /** Batches that could not be read from the disk and were taken out, since the store was made. */
+  /** Batches that could not be read from the disk and were taken out, since the gateway started. */
   readonly quarantinedBatches: bigint;
   /** Of these, how many were fetched again from their origin. */
   readonly mendedBatches: bigint;
