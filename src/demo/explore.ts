@@ -17,7 +17,12 @@ export function explorations({ acme, globex, initech, registryFolder, folder }: 
   };
   const server = gatewayDnsName(DEMO_FEDERATION, globex.name, 'gw1');
   return [
-    { what: 'hear what arrives at GLOBEX', command: `npx fedgate sub 'orders/*' --context ${globex.context}` },
+    { what: 'hear what arrives at GLOBEX', command: `npx fedgate sub '**' --context ${globex.context}` },
+    {
+      what: 'the same, and miss nothing while you are away: try it twice',
+      command: `npx fedgate sub 'ledger/*' --durable mine --from earliest --context ${globex.context}`,
+    },
+    { what: 'see what waits for whom, as ACME', command: `npx fedgate outbox list --context ${acme.context}` },
     {
       what: 'publish to GLOBEX as ACME',
       command: `npx fedgate pub pubsub://GLOBEX/orders/created hello --context ${acme.context}`,
@@ -40,7 +45,10 @@ export function explorations({ acme, globex, initech, registryFolder, folder }: 
       what: 'the same with grpcurl',
       command: `grpcurl ${grpc(globex).replaceAll('--', '-')} -authority ${server} ${globex.nodeAddress} list`,
     },
-    { what: "kill GLOBEX's gateway and watch it come back", command: `kill -9 ${globex.gateway.pid}` },
+    {
+      what: "kill GLOBEX's gateway and watch it come back; no order is lost",
+      command: `kill -9 ${globex.gateway.pid}`,
+    },
     { what: 'read its log', command: `tail -f ${join(folder, 'logs', 'globex.log')}` },
   ];
 }

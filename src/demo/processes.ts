@@ -38,8 +38,8 @@ export class Service {
     this.#child = child;
     child.once('exit', () => {
       if (this.#child !== child || !this.#wanted) return;
-      this.#onRestart(this.name);
       this.start();
+      this.#onRestart(this.name);
     });
   }
 

@@ -23,7 +23,7 @@ export interface BackupReport {
 type Needed = SegmentId & { readonly end: number };
 
 /** Copies of the rows that are made until one fits the bodies: a store that trims removes segments while its rows are being copied. */
-const ATTEMPTS = 10;
+const ATTEMPTS = 50;
 
 /**
  * Copies a store while a gateway works with it, here or in another process. The target must not exist, or be empty; it appears when complete.

@@ -1,9 +1,10 @@
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { packageRoot } from '../../src/package-root.js';
-import { startFedgate } from '../support/cli.js';
+import { type RunningCommand, startFedgate } from '../support/cli.js';
 
 const ROOT = fileURLToPath(packageRoot);
 
@@ -21,11 +22,36 @@ function shell(command: string, seconds: number): Promise<{ code: number | strin
   });
 }
 
+/** Processes of the demo's gateways that carry the orders. */
+function carriers(folder: string): number[] {
+  return execFileSync('ps', ['-A', '-o', 'pid=,args='], { encoding: 'utf8' })
+    .split('\n')
+    .filter(
+      line =>
+        /gateway run --config/.test(line) && [`${folder}/acme/`, `${folder}/globex/`].some(at => line.includes(at)),
+    )
+    .map(line => Number.parseInt(line, 10));
+}
+
+const KILLS = 12;
+
+/** Kills one or the other gateway at instants that nobody chose, and waits each time until it was started again. */
+async function killAgainAndAgain(demo: RunningCommand, folder: string): Promise<void> {
+  const restarts = (): number => demo.stdout.split('died and was started again').length - 1;
+  for (let kills = 0; kills < KILLS; kills++) {
+    const before = restarts();
+    await sleep(Math.random() * 1_500);
+    const pids = carriers(folder);
+    process.kill(pids[kills % pids.length] ?? 0, 'SIGKILL');
+    for (const giveUp = Date.now() + 20_000; restarts() === before && Date.now() < giveUp; ) await sleep(20);
+  }
+}
+
 test('demo: its story holds, every command it prints works as printed, and Ctrl-C removes everything', async t => {
-  t.timeout(150_000);
+  t.timeout(300_000);
   const demo = startFedgate(t, ['demo']);
   await demo.printed('Ctrl-C ends it');
-  t.regex(demo.stdout, /9 of 9 promises held/);
+  t.regex(demo.stdout, /11 of 11 promises held/);
   const folder = /lives in (\S+)/.exec(demo.stdout)?.[1] ?? '';
   const commands = [...demo.stdout.matchAll(/^ {2}# (.*)\n {2}(.*)$/gm)].map(([, what = '', command = '']) => ({
     what,
@@ -36,7 +62,9 @@ test('demo: its story holds, every command it prints works as printed, and Ctrl-
     commands.find(({ command }) => command.includes(part))?.command ?? `false # no command with ${part}`;
 
   const heard = await shell(find('fedgate sub'), 4);
-  t.regex(heard.output, /ACME\/billing +orders\/created +\{"order":\d+\}/);
+  t.regex(heard.output, /ACME\/billing +ledger\/orders +\d+-\d+/);
+  t.regex((await shell(find('--durable mine'), 6)).output, /ACME\/billing +ledger\/orders +1-1\n/);
+  t.regex((await shell(find('outbox list'), 20)).output, /GLOBEX/);
   t.deepEqual(
     await shell(find(`pub pubsub://GLOBEX/orders/created hello --context ${folder}/acme`), 20).then(
       ({ code }) => code === 0 || code === 5,
@@ -56,8 +84,13 @@ test('demo: its story holds, every command it prints works as printed, and Ctrl-
   t.true(commands.some(({ command }) => command.startsWith('grpcurl ')));
   t.is((await shell(find('kill -9'), 5)).code, 0);
   await demo.printed('GLOBEX gateway died and was started again');
+  await killAgainAndAgain(demo, folder);
 
   demo.child.kill('SIGINT');
   t.is(await demo.exited, 0);
+  const [, sent = '', lost, repeated] =
+    /(\d+) orders sent, \d+ booked, (\d+) lost, (\d+) repeated/.exec(demo.stdout) ?? [];
+  t.deepEqual([lost, repeated], ['0', '0'], `of ${sent} orders`);
+  t.true(Number(sent) > 0);
   t.false(existsSync(folder));
 });

@@ -2,6 +2,7 @@ import test, { type ExecutionContext } from 'ava';
 import {
   AcknowledgeRequest,
   AcknowledgeResponse,
+  type ConsumeOpened,
   ConsumeRequest,
   ConsumeResponse,
   MessagingServiceService,
@@ -135,7 +136,10 @@ test('consume: opened first, then records, and settled once acknowledged; half-c
   stream.call.end();
   t.is(await stream.ended, undefined);
   const again = new Consume(shop).say(start({ name: 'first' }), credit(10));
-  t.like(await again.event('opened'), { created: false, offset: offset + 2n });
+  // Other tests store on other channels: what is not for it is passed.
+  const reopened = (await again.event('opened')) as ConsumeOpened;
+  t.false(reopened.created);
+  t.true(reopened.offset >= offset + 2n);
   again.call.cancel();
 });
 
@@ -149,7 +153,7 @@ test('consume: frames before `opened` count, and half-close settles them', async
   stream.call.end();
   t.is(await stream.ended, undefined);
   const again = new Consume(shop).say(start({ name: 'early' }));
-  t.like(await again.event('opened'), { offset: offset + 1n });
+  t.true(((await again.event('opened')) as ConsumeOpened).offset >= offset + 1n);
   again.call.cancel();
 });
 

@@ -87,7 +87,7 @@ async function goOn(env: CliEnv, world: DemoWorld, interrupted: Promise<unknown>
   await print(env, 'Ctrl-C ends it and removes everything.');
   const { globex, registry, acme, initech } = world;
   for (const service of [globex.gateway, acme.gateway, initech.gateway, registry]) {
-    service.onRestart(name => void env.stdout.write(`${name} died and was started again\n`));
+    service.onRestart(name => void env.stdout.write(`${name} died and was started again: process ${service.pid}\n`));
   }
   const ledger = new Ledger(acme, globex);
   const traffic = setInterval(() => void ledger.send(), TRAFFIC_MS);
