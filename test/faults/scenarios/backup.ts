@@ -17,7 +17,7 @@ function oneWayLoad(): WorldPlan {
 async function store(world: World, org: Org, verb: 'backup' | 'restore', path: string): Promise<void> {
   const option = verb === 'backup' ? '--to' : '--from';
   const args = ['store', verb, '--dir', world.sides[org].gateway.folder, option, path];
-  const { code, stdout, stderr } = await fedgate([...args, ...(verb === 'restore' ? ['--yes'] : [])]);
+  const { code, stdout, stderr } = await fedgate([...args, ...(verb === 'restore' ? ['--force'] : [])]);
   if (code !== 0) throw new Error(`fedgate ${args.join(' ')} ended with ${code}:\n${stdout}\n${stderr}`);
 }
 

@@ -35,15 +35,16 @@ function deliveredAfterSettling(events: readonly RecordedEvent[]): Violation[] {
 function unmarked(events: readonly RecordedEvent[], toleratedMs: number): Violation[] {
   const before = new Map<string, DeliveredEvent>();
   const deathsMs = events.flatMap(event => (event.kind === 'fault' && event.died !== undefined ? [event.atMs] : []));
-  const diedSoonAfter = ({ atMs }: DeliveredEvent): boolean =>
-    deathsMs.some(deathMs => deathMs >= atMs && deathMs - atMs <= toleratedMs);
+  // Programs go on with what a gateway sent them before it died: that may be handed to them a little after its death too.
+  const diedAbout = ({ atMs }: DeliveredEvent): boolean =>
+    deathsMs.some(deathMs => Math.abs(deathMs - atMs) <= toleratedMs);
   const violations: Violation[] = [];
   for (const event of events) {
     if (event.kind !== 'delivered') continue;
     const place = placeOf(event);
     const earlier = before.get(place);
     before.set(place, event);
-    if (earlier && event.deliveryCount < 2 && !diedSoonAfter(earlier))
+    if (earlier && event.deliveryCount < 2 && !diedAbout(earlier))
       violations.push(
         violation(
           `${event.id} (offset ${event.offset}) came to ${event.consumer} again, after ${earlier.consumer}, without being marked`,
