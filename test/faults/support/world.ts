@@ -9,6 +9,7 @@ import { monotonicMs } from './events.js';
 import type { ConsumerFlow, PublisherFlow } from './flows.js';
 import { folderBytes, peakResidentBytes } from './measure.js';
 import { NodeProcess } from './node-process.js';
+import { messageId } from './payload.js';
 import { FaultyWire } from './proxy.js';
 import { type Random, seededRandom } from './random.js';
 import { Recording } from './recording.js';
@@ -198,7 +199,8 @@ export class World {
     const nodes = ORGS.flatMap(org => this.sides[org].node ?? []);
     for (const node of nodes) node.tell('finish');
     const timeout = new Promise<never>((_, reject) => {
-      const timer = setTimeout(() => reject(new Error(`publishers not answered within ${withinMs} ms`)), withinMs);
+      const late = (): Error => new Error(`not answered within ${withinMs} ms: ${this.#unanswered().join(', ')}`);
+      const timer = setTimeout(() => reject(late()), withinMs);
       timer.unref();
     });
     await Promise.race([Promise.all(nodes.map(node => node.said('finished'))), timeout]);
@@ -208,6 +210,16 @@ export class World {
       .until('all that was acknowledged delivered', () => waiting().length === 0, withinMs)
       .catch(() => undefined);
     for (const org of ORGS) await this.measure(org);
+  }
+
+  /** The first message of each publisher that has no good answer, for whoever looks into why. */
+  #unanswered(): string[] {
+    return ORGS.flatMap(org =>
+      this.sides[org].plan.publishers.map(({ name, to, channel }) => {
+        const n = this.recording.firstUnanswered(org, name, to, channel);
+        return messageId({ org, publisher: name, to, channel, n });
+      }),
+    );
   }
 
   /** The durable subscriptions of both sides, for the checker: each covers all channels that its side is sent. */
