@@ -61,9 +61,9 @@ test('demo: its story holds, every command it prints works as printed, and Ctrl-
   const find = (part: string): string =>
     commands.find(({ command }) => command.includes(part))?.command ?? `false # no command with ${part}`;
 
-  const heard = await shell(find('fedgate sub'), 4);
+  const heard = await shell(find('fedgate sub'), 12);
   t.regex(heard.output, /ACME\/billing +ledger\/orders +\d+-\d+/);
-  t.regex((await shell(find('--durable mine'), 6)).output, /ACME\/billing +ledger\/orders +1-1\n/);
+  t.regex((await shell(find('--durable mine'), 12)).output, /ACME\/billing +ledger\/orders +1-1\n/);
   t.regex((await shell(find('outbox list'), 20)).output, /GLOBEX/);
   t.deepEqual(
     await shell(find(`pub pubsub://GLOBEX/orders/created hello --context ${folder}/acme`), 20).then(
