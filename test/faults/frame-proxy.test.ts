@@ -2,6 +2,7 @@ import test, { type ExecutionContext } from 'ava';
 import { freePort } from '../../src/demo/free-port.js';
 import { LANE } from '../../src/link/hello.js';
 import { startTestOrg, take } from '../support/federation.js';
+import { LIVE } from '../support/live.js';
 import { startTestRegistry } from '../support/registry.js';
 import { FrameProxy, type PassingFrame, type Tamper, untouched } from './support/frame-proxy.js';
 import { FaultyWire } from './support/proxy.js';
@@ -28,7 +29,7 @@ async function scene(t: ExecutionContext, tamper: Tamper = untouched) {
   const publisher = await ACME.node('pub');
   const subscription = (await GLOBEX.node('sub')).subscribe('orders/*');
   await subscription.opened;
-  const publish = (text: string) => publisher.publish('pubsub://GLOBEX/orders/new', text);
+  const publish = (text: string) => publisher.publish('pubsub://GLOBEX/orders/new', text, LIVE);
   return { ACME, GLOBEX, proxy, subscription, publish };
 }
 
