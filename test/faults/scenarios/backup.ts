@@ -71,6 +71,6 @@ export async function restoredReceiver(settings: Settings): Promise<Outcome> {
     await world.restartNode('GLOBEX');
     await world.passes('work', 60, PROGRESS_MS);
   }
-  const told = world.recording.events.filter(({ kind }) => kind === 'missing').length;
-  return conclude(world, settings, { reportedLoss: true }, { told });
+  const told = (): number => world.recording.events.filter(({ kind }) => kind === 'missing').length;
+  return conclude(world, settings, { reportedLoss: true }, () => ({ told: told() }));
 }

@@ -36,7 +36,10 @@ export async function crashPoints(settings: Settings): Promise<Outcome> {
         const nth = point === 'during-trim' ? 1 : random.between(1, 20);
         if (await crashAt(world, org, point, nth)) reached.push(`${point} at ${org}`);
       }
-  return conclude(world, settings, {}, { reached: new Set(reached).size, points: CRASH_POINTS.length * ORGS.length });
+  return conclude(world, settings, {}, () => ({
+    reached: new Set(reached).size,
+    points: CRASH_POINTS.length * ORGS.length,
+  }));
 }
 
 /** Restarts the gateway so that it dies at the point; false when it did not get there in time. */

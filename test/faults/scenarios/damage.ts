@@ -29,7 +29,7 @@ export async function damagedLog(settings: Settings, damage: Damage): Promise<Ou
     await world.restartGateway('GLOBEX');
     await world.restartNode('GLOBEX');
   }
-  return conclude(world, settings, {}, mended(world, 'GLOBEX'));
+  return conclude(world, settings, {}, () => mended(world, 'GLOBEX'));
 }
 
 /** Records that wait for a peer go bad on the disk: the numbers are used up, the receiver is told, and the rest arrives. */
@@ -46,7 +46,7 @@ export async function damagedOutbox(settings: Settings, damage: Damage): Promise
     await world.restartGateway('ACME');
     await world.restartGateway('GLOBEX');
   }
-  return conclude(world, settings, { reportedLoss: true }, mended(world, 'ACME'));
+  return conclude(world, settings, { reportedLoss: true }, () => outcomes(world));
 }
 
 /** Damages the part of each segment that was written last: what nobody has read yet. */
@@ -60,11 +60,21 @@ async function harm(world: World, org: Org, damage: Damage): Promise<void> {
   }
 }
 
-function mended(world: World, org: Org): Outcome['facts'] {
-  const durable = world.sides[org].gateway.events.filter(({ msg }) => msg === 'durable');
-  const count = (what: RegExp): number => durable.filter(({ event }) => what.test(String(event))).length;
-  return { quarantined: count(/quarantine|unreadable/i), refetched: count(/mend|refetch|fetched/i) };
+/** What a gateway said of its stored batches. */
+function said(world: World, org: Org, what: string): number {
+  return world.sides[org].gateway.events.filter(({ msg, event }) => msg === 'durable' && event === what).length;
 }
+
+const mended = (world: World, org: Org): Outcome['facts'] => ({
+  quarantined: said(world, org, 'quarantined'),
+  mended: said(world, org, 'mended'),
+  lost: said(world, org, 'lost'),
+});
+
+const outcomes = (world: World): Outcome['facts'] => ({
+  withheld: said(world, 'ACME', 'withheld'),
+  told: world.recording.events.filter(({ kind }) => kind === 'missing').length,
+});
 
 /**
  * The database itself goes bad. Either the start refuses with STORE_DAMAGED, and the store that is put back in its place goes on; or what was
@@ -92,12 +102,10 @@ export async function damagedDatabase(settings: Settings): Promise<Outcome> {
     await cp(copy, folder, { recursive: true });
     await world.restartGateway('GLOBEX');
   }
-  return conclude(
-    world,
-    settings,
-    {},
-    { refused: verdicts.filter(verdict => verdict === 'STORE_DAMAGED').length, rounds },
-  );
+  return conclude(world, settings, {}, () => ({
+    refused: verdicts.filter(verdict => verdict === 'STORE_DAMAGED').length,
+    rounds,
+  }));
 }
 
 async function startDamaged(world: World, damage: Damage): Promise<string> {

@@ -1,6 +1,6 @@
 import { SmallDisk } from '../support/mounts.js';
 import { conclude, type Outcome, PROGRESS_MS, type Settings, usualLoad } from '../support/scenario.js';
-import { type Org, otherOrg, World } from '../support/world.js';
+import { type Org, World } from '../support/world.js';
 
 /** The smallest disk on which a store with this little reserve has room to work. */
 const DISK_MEBIBYTES = 96;
@@ -41,7 +41,7 @@ export async function diskFull(settings: Settings, org: Org): Promise<Outcome> {
     world.recording.note('healed', `the disk of ${org} has room`);
     await world.passes('work', 20, PROGRESS_MS);
   }
-  return conclude(world, settings, {}, { rounds, noticed });
+  return conclude(world, settings, {}, () => ({ noticed }));
 }
 
 function refusedAsFull(error: Error): void {
@@ -54,16 +54,20 @@ export async function diskReadOnly(settings: Settings, org: Org): Promise<Outcom
   const { gateway } = world.sides[org];
   await world.killGateway(org);
   await disk.readOnly(true);
-  const complaint = await gateway.start().then(
-    () => 'started',
-    (error: Error) => error.message,
-  );
-  const refused = /\[(STORE_[A-Z_]+|FILE_UNUSABLE)\]/.exec(complaint)?.[1];
-  if (complaint !== 'started' && refused === undefined) throw new Error(`no reason was given: ${complaint}`);
+  const complaint = await startOrComplaint(world, org);
+  const refused = /\[(STORE_READ_ONLY|FILE_UNUSABLE)\]/.exec(complaint ?? '')?.[1];
+  if (complaint !== undefined && refused === undefined) throw new Error(`no reason was given: ${complaint}`);
   await disk.readOnly(false);
-  if (refused !== undefined) await gateway.start();
+  if (!gateway.running) await gateway.start();
   world.recording.note('healed', `the disk of ${org} can be written to`);
   await world.passes('work', 20, PROGRESS_MS);
   await world.passes('books', 20, PROGRESS_MS);
-  return conclude(world, settings, {}, { peer: otherOrg(org), start: refused ?? complaint });
+  return conclude(world, settings, {}, () => ({ start: refused ?? 'started' }));
 }
+
+/** Starts a gateway; gives what it said when it would not. */
+const startOrComplaint = (world: World, org: Org): Promise<string | undefined> =>
+  world.sides[org].gateway.start().then(
+    () => undefined,
+    (error: Error) => error.message,
+  );

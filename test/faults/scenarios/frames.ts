@@ -1,10 +1,9 @@
+import { LANE } from '../../../src/link/hello.js';
 import type { LogEvent } from '../../support/federation.js';
 import { FrameProxy, type PassingFrame } from '../support/frame-proxy.js';
 import { conclude, type Outcome, PROGRESS_MS, type Settings, usualLoad } from '../support/scenario.js';
 import { ATTACKS, type AttackKind } from '../support/tampering.js';
 import { ORGS, otherOrg, World } from '../support/world.js';
-
-const DURABLE_LANE = 4;
 
 interface Case {
   readonly attack: AttackKind;
@@ -38,7 +37,7 @@ export async function tamperedFrames(settings: Settings): Promise<Outcome> {
   const alarms: string[] = [];
   for (let round = 0; round < rounds; round++)
     for (const each of CASES) alarms.push(await carryOut(each, world, proxies));
-  return conclude(world, settings, {}, { alarms: alarms.length });
+  return conclude(world, settings, {}, () => ({ alarms: alarms.length }));
 }
 
 /** Puts a proxy with stolen keys onto the way to each gateway: whoever dials, it is in between. */
@@ -68,7 +67,7 @@ async function carryOut(
   const victim = kind === 'batch' ? otherOrg(sender) : sender;
   const from = kind === 'batch' ? sender : otherOrg(sender);
   const prey = (frame: PassingFrame): boolean =>
-    frame.lane === DURABLE_LANE && frame.from === from && frame.kind === kind;
+    frame.lane === LANE.durable && frame.from === from && frame.kind === kind;
   const { tamper, done } = ATTACKS[attack](prey, world.random.between(2, 6));
   const { gateway } = world.sides[victim];
   const before = gateway.events.length;

@@ -22,7 +22,7 @@ async function onWires(
     world.recording.note('healed', what);
     await world.passes('work', 20, PROGRESS_MS);
   }
-  return conclude(world, settings, {}, { connections: wires.reduce((sum, { taken }) => sum + taken, 0) });
+  return conclude(world, settings, {}, () => ({ connections: wires.reduce((sum, { taken }) => sum + taken, 0) }));
 }
 
 /** Every connection reset, and new ones refused. */
@@ -75,7 +75,7 @@ export async function slowAndLossy(settings: Settings): Promise<Outcome> {
     world.sides[org].gateway.events.filter(({ msg, state }) => msg === 'link' && state === 'up'),
   );
   for (const org of ORGS) world.sides[org].wire.heal();
-  return conclude(world, settings, {}, { links: links.reduce((sum, ups) => sum + ups.length, 0) });
+  return conclude(world, settings, {}, () => ({ links: links.reduce((sum, ups) => sum + ups.length, 0) }));
 }
 
 /** A gateway stops for a while and goes on as if nothing had been. */

@@ -16,12 +16,10 @@ export async function backSoon(settings: Settings): Promise<Outcome> {
     for (const org of ORGS) took.push(await afterRestart(world, org, stopMs));
     took.push(await afterOutage(world, stopMs));
   }
-  return conclude(
-    world,
-    settings,
-    {},
-    { slowestMs: Math.round(Math.max(...took)), times: took.map(Math.round).join(' ') },
-  );
+  return conclude(world, settings, {}, () => ({
+    slowestMs: Math.round(Math.max(...took)),
+    times: took.map(Math.round).join(' '),
+  }));
 }
 
 async function afterRestart(world: World, org: Org, awayMs: number): Promise<number> {

@@ -50,5 +50,5 @@ export async function slowConsumer(settings: Settings): Promise<Outcome> {
   await world.sides.GLOBEX.node?.kill();
   world.hurry('GLOBEX');
   await world.restartNode('GLOBEX');
-  return conclude(world, settings, { maxDiskBytes: 64 * MIB }, { refused: refusals(), waiting });
+  return conclude(world, settings, { maxDiskBytes: 64 * MIB }, () => ({ refused: refusals(), waiting }));
 }

@@ -103,7 +103,7 @@ export async function conclude(
   world: World,
   { maxResidentBytes }: Settings,
   rules: Partial<Rules> = {},
-  facts: Outcome['facts'] = {},
+  facts: () => Outcome['facts'] = () => ({}),
 ): Promise<Outcome> {
   await world.finish(PROGRESS_MS);
   const { events } = world.recording;
@@ -119,6 +119,6 @@ export async function conclude(
     violations,
     kills: world.kills,
     events,
-    facts: { acked: world.recording.ackedCount, peakMiB: Math.round(peak / MIB), ...facts },
+    facts: { acked: world.recording.ackedCount, peakMiB: Math.round(peak / MIB), ...facts() },
   };
 }
