@@ -4,6 +4,7 @@ import { FedgateError } from '../../errors.js';
 import type { OrgName } from '../../identity/names.js';
 import { key } from '../../store/keys.js';
 import type { Change, Store } from '../../store/store.js';
+import { compare } from '../position.js';
 import type { DeadLetterSink, OutboxEvent, StreamPosition } from '../types.js';
 import type { BatchCache } from './cache.js';
 import { batchRow, encodeStreamRow, TABLE } from './rows.js';
@@ -71,6 +72,11 @@ export class OutboxCore {
 
   get committed(): StreamState {
     return this.#committed;
+  }
+
+  /** Whether a batch was given to a lane, or the peer said that it has it. Its receipt may still be on the way, or to the disk. */
+  wasSent(position: StreamPosition): boolean {
+    return [this.handed, this.peerHas].some(sent => sent !== undefined && compare(position, sent) <= 0);
   }
 
   /**

@@ -139,8 +139,10 @@ export class DurableOutbox implements ManagedOutbox {
     if (!event) return () => undefined;
     const position = { epoch: event.value.streamEpoch, sequence: Number(event.value.sequence) };
     const { acked } = this.#core.state;
-    // A peer that speaks of what it has given no receipt for is not believed: it could fill the disk with such rows.
-    if (!acked || compare(position, acked) > 0) return () => undefined;
+    // A peer that speaks of what was never sent to it is not believed: it could fill the disk with such rows. Receipts wait for rows and
+    // for the disk, so a notice may well be here before the receipt is stored.
+    const isKnown = (acked && compare(position, acked) <= 0) || this.#core.wasSent(position);
+    if (!isKnown) return () => undefined;
     const { consumed } = this.#core;
     if (event.$case === 'consumed') {
       change.put(TABLE.outcome, positionKey(this.org, position), Buffer.alloc(0));

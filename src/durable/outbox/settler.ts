@@ -106,10 +106,8 @@ export class Settler {
 
   /** The last batch of ours that it covers. Throws WATERMARK_INVALID for what was never sent. */
   #end({ epochs }: StreamState, { epoch, last }: VerifiedReceipt): number {
-    const { handed, peerHas } = this.#core;
     const at = { epoch, sequence: last };
-    const sent = [handed, peerHas].some(position => position && compare(at, position) <= 0);
-    if (!sent) {
+    if (!this.#core.wasSent(at)) {
       throw new FedgateError('WATERMARK_INVALID', `a receipt for ${formatPosition(at)}, which was never sent`);
     }
     // A restored store does not know all that the peer has of an epoch that is over.

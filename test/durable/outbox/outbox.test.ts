@@ -301,12 +301,26 @@ test('outbox: a notice is told when its change is committed, once, whatever dies
   t.deepEqual(await again.store.scan('notice', { limit: 10 }), []);
 });
 
-test('outbox: a notice of what has no receipt is not believed', async t => {
+test('outbox: a notice of what was never sent is not believed', async t => {
   const acme = await open();
   const position = await acme.to(GLOBEX).append(outgoing('1'));
   const change = new Change();
   acme.to(GLOBEX).noticed(consumed(position.epoch, 1), change)();
   t.true(change.empty);
+});
+
+test('outbox: a notice that is faster than the receipt counts', async t => {
+  const acme = await open();
+  const position = await acme.to(GLOBEX).append(outgoing('1', { notifyConsumed: true }));
+  await take(acme, 1);
+  const waiting = acme.to(GLOBEX).consumed(position, forever);
+  const change = new Change();
+  const told = acme.to(GLOBEX).noticed(consumed(position.epoch, 1), change);
+  await acme.store.commit(change);
+  told();
+  await waiting;
+  await acme.to(GLOBEX).consumed(position, forever);
+  t.is(acme.to(GLOBEX).receipted, undefined);
 });
 
 test('outbox: a record that was given up reaches those who wait and the dead letters', async t => {
