@@ -5,7 +5,8 @@ process.stderr.write(
     '  npm run test:clients   Go and Python clients, grpcurl',
     '  npm run bench          nats-server, for the columns beside ours',
     'left out for its length:',
-    '  npm run soak           all faults, for as long as you like; npm test runs each of them once',
+    '  npm run test:faults    kills, cuts, full disks, damage and old backups between real gateways; minutes',
+    '  npm run soak           the same for as long as you like',
     '',
   ].join('\n'),
 );
