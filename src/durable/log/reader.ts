@@ -56,8 +56,8 @@ export class LogReader {
     let found = high;
     while (low < high) {
       const middle = low + Math.floor((high - low) / 2);
-      const [row] = await this.#store.scan(LOG, { from: key(middle), to: key(high), limit: 1 });
-      const entry = row && (await this.#open(row));
+      const row = await this.#readable(middle, high);
+      const entry = row && decodeEntry(row);
       if (entry && entry.storedMs < timeMs) low = endOf(entry);
       else {
         if (entry) found = entry.offset;
@@ -65,6 +65,15 @@ export class LogReader {
       }
     }
     return found;
+  }
+
+  /** The first row of a range that is not damaged: one that is has no time to go by. */
+  async #readable(from: number, to: number): Promise<Row | undefined> {
+    for (let at = from; ; ) {
+      const [row] = await this.#store.scan(LOG, { from: key(at), to: key(to), limit: 1 });
+      if (!row?.damaged) return row;
+      at = numberAt(row.key, 0) + 1;
+    }
   }
 
   async #scan(

@@ -1,8 +1,9 @@
+import { BatchHeader } from '../../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { OutboxRow, OutcomeRow, ReceiptRow } from '../../../gen/ts/fedgate/store/v1/outbox.js';
 import { FedgateError } from '../../errors.js';
 import { Change } from '../../store/store.js';
 import { compare, formatPosition } from '../position.js';
-import type { StreamPosition, VerifiedReceipt } from '../types.js';
+import { LOST_CHANNEL, type StreamPosition, type VerifiedReceipt } from '../types.js';
 import type { OutboxCore } from './core.js';
 import type { Reader } from './reader.js';
 import { batchRow, positionKey, positionOf, sentBatchOf, sizeOf, TABLE } from './rows.js';
@@ -121,6 +122,8 @@ export class Settler {
     const mayBeUnknown = peerHas !== undefined && compare(batch, peerHas) <= 0;
     if (sha256 && sha256.length === 0 && mayBeUnknown) return;
     if (sha256 && digest(batch.header).equals(sha256)) return;
+    // Its row was damaged after it had been sent, and replaced: the receipt may well speak of what it was before.
+    if (sha256 && BatchHeader.decode(batch.header).channel === LOST_CHANNEL) return;
     throw new FedgateError(
       'RECEIPT_INVALID',
       `the receipt for ${formatPosition(batch)} is for another batch than was sent`,

@@ -34,4 +34,6 @@ test('damaged row of the log: is a gap up to the next entry, without a channel; 
     ],
   );
   t.is(entries[1]?.channel, '');
+  // It has no time to go by, and hides nothing that does.
+  t.is(await globex.inbox.offsetAt(1), 1);
 });
