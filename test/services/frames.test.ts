@@ -83,7 +83,7 @@ const ENDINGS: readonly {
   { title: 'a length over the frame', bytes: () => Buffer.from('7affffffff0f00', 'hex'), reason: 'FRAME_MALFORMED' },
   {
     title: 'an unknown field',
-    bytes: () => Buffer.concat([frame(1), Buffer.from([0x20, 0x01])]),
+    bytes: () => Buffer.concat([frame(1), Buffer.from([0x70, 0x01])]),
     reason: 'FRAME_MALFORMED',
   },
   {
