@@ -216,7 +216,7 @@ export class Ledger {
         return segment.held;
       }
       const pieces = segment.held.keys
-        ? this.#share(segment, segment.held.keys, takers, blocked)
+        ? this.#share(segment, segment.held.keys, taker, takers, blocked)
         : this.#cut(segment, taker);
       this.#replace(
         index,
@@ -225,13 +225,14 @@ export class Ledger {
       );
       index += pieces.length - 1;
       for (const { piece, taker: to } of pieces) {
-        if (to) this.#takeOut(piece, to.id, dueMs);
-        else if (allBefore) {
+        if (to) {
+          this.#takeOut(piece, to.id, dueMs);
+          deliver(to, piece);
+        } else if (allBefore) {
           this.#readyFrom = piece.first;
           allBefore = false;
         }
       }
-      for (const { piece, taker: to } of pieces) if (to) deliver(to, piece);
     }
     if (allBefore) this.#readyFrom = (this.#segments.at(-1)?.last ?? -1) + 1;
     return undefined;
@@ -282,12 +283,12 @@ export class Ledger {
   }
 
   /** Splits a segment by who may have the key of each record. */
-  #share(segment: Segment, keys: Uint32Array, takers: readonly Taker[], blocked: Set<number>): Share[] {
+  #share(segment: Segment, keys: Uint32Array, first: Taker, takers: readonly Taker[], blocked: Set<number>): Share[] {
     const pieces: Share[] = [];
     const chosen = new Map<number, Taker>();
     let from = segment.first;
     let current: Taker | undefined;
-    let preferred: Taker | undefined;
+    let preferred: Taker | undefined = first;
     for (let offset = segment.first; offset <= segment.last; offset++) {
       const key = keys[offset - segment.held.entry.offset] ?? 0;
       if (!preferred || preferred.room <= 0) preferred = this.#preferred(takers);

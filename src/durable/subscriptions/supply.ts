@@ -32,6 +32,8 @@ const PAGE = 64;
 export class Supply {
   readonly #options: SupplyOptions;
   #filling = false;
+  /** More was asked for while it was being read. */
+  #asked = false;
   #loading = false;
   /** Entries whose records were not read yet, and where the log goes on behind them. */
   #sight: readonly LogEntry[] = [];
@@ -48,13 +50,17 @@ export class Supply {
 
   /** Reads ahead until there is enough, or nothing more. */
   fill(): void {
+    this.#asked = true;
     if (this.#filling || !this.#wanted()) return;
     this.#filling = true;
+    this.#asked = false;
     this.#fillUp()
       .catch(error => this.#failed(error))
       .finally(() => {
         this.#filling = false;
-        this.#options.idle();
+        // Something may have come, or been settled, after it was looked for and before this.
+        if (this.#asked) this.fill();
+        if (!this.busy) this.#options.idle();
       });
   }
 
@@ -123,16 +129,21 @@ export class Supply {
     return entry.gap ? undefined : this.#options.parts.log.records(entry, this.#options.signal);
   }
 
-  /** Entries whose records fit; always at least one. */
+  /** Entries whose records fit, in memory and into what may be unsettled; always at least one. */
   #affordable(): readonly LogEntry[] {
-    let room = this.#options.loaded.room;
-    let count = 0;
-    for (const { bytes } of this.#sight) {
-      if (count > 0 && bytes > room) break;
-      room -= bytes;
-      count++;
+    const { ledger } = this.#options.cursor();
+    const { unsettledRecords, unsettledPieces } = this.#options.parts.limits;
+    let bytesLeft = this.#options.loaded.room;
+    let recordsLeft = unsettledRecords - ledger.open;
+    const piecesLeft = unsettledPieces - ledger.segments.length;
+    let entries = 0;
+    for (const { bytes, count } of this.#sight) {
+      bytesLeft -= bytes;
+      recordsLeft -= count;
+      if (entries > 0 && (bytesLeft < 0 || recordsLeft < 0 || entries >= piecesLeft)) break;
+      entries++;
     }
-    return this.#sight.slice(0, count);
+    return this.#sight.slice(0, entries);
   }
 
   #admit(cursor: Cursor, entry: LogEntry, records: RecordBlock | undefined): void {
