@@ -85,6 +85,6 @@ async function joinOrg(org: OrgName, code: string, folder: string): Promise<Benc
 const gatewayConfig = (nodes: string, peers: string): string => `listen: { nodes: "${nodes}", peers: "${peers}" }
 log: { level: error }
 access:
-  nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], status: true }]
+  nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], status: true, admin: true }]
   peers: [{ org: "*", publish: ["**"] }]
 `;
