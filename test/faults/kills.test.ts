@@ -1,19 +1,6 @@
 import test from 'ava';
-import { killedAnything, killedGateways, killedNodes, killedTogether } from './scenarios/kills.js';
+import { killedAnything } from './scenarios/kills.js';
 import { prove } from './support/prove.js';
 
-test.serial('faults: kill -9 of gateways at random instants loses nothing and repeats nothing', t =>
-  prove(t, killedGateways, { rounds: 12 }),
-);
-
-test.serial('faults: kill -9 of publishers and consumers at random instants loses nothing and repeats nothing', t =>
-  prove(t, killedNodes, { rounds: 8 }),
-);
-
-test.serial('faults: kill -9 of anything at random instants loses nothing and repeats nothing', t =>
-  prove(t, killedAnything, { rounds: 12 }),
-);
-
-test.serial('faults: kill -9 of both gateways in the same instant loses nothing and repeats nothing', t =>
-  prove(t, killedTogether, { rounds: 3 }),
-);
+test('faults: fifty kills of gateways, publishers and consumers at random instants lose nothing and repeat nothing', t =>
+  prove(t, killedAnything, { rounds: 50 }));

@@ -13,6 +13,7 @@ export class Recording {
   readonly #acked = new Map<string, Level>();
   readonly #delivered = new Map<string, Set<string>>();
   readonly #settled = new Map<string, Set<string>>();
+  readonly #missing = new Map<string, number>();
   readonly #waiting = new Set<() => void>();
   #looking: NodeJS.Timeout | undefined;
 
@@ -21,6 +22,8 @@ export class Recording {
     if (event.kind === 'publish' && !this.#published.has(event.id)) this.#published.set(event.id, event);
     if (event.kind === 'acked') this.#acked.set(event.id, event.level);
     if (event.kind === 'delivered') setIn(this.#delivered, event.subscription).add(event.id);
+    if (event.kind === 'missing')
+      this.#missing.set(event.subscription, this.toldMissing(event.subscription) + (event.records || Infinity));
     if (event.kind === 'ackSettled') setIn(this.#settled, event.subscription).add(event.id);
     this.#look();
   }
@@ -79,6 +82,11 @@ export class Recording {
       const publish = this.#published.get(id);
       return publish?.to === to && channels.includes(publish.channel) && !done?.has(id);
     });
+  }
+
+  /** How many records a subscription was told that it will not get. */
+  toldMissing(subscription: string): number {
+    return this.#missing.get(subscription) ?? 0;
   }
 
   /** Resolves when a condition holds, looked at as events come in. Throws when it does not within the time. */
