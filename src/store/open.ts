@@ -72,7 +72,7 @@ const attempt = async <T>(run: () => Promise<T>): Promise<T> => {
 
 /** Opens the rows of a store. Throws STORE_DAMAGED with what is wrong, STORE_READ_ONLY and the like when it is not the rows. */
 export async function openRows(folder: string, { readOnly = false } = {}): Promise<Rows> {
-  const known = await attempt(() => checkRowsFile(rowsFolder(folder)));
+  const known = await attempt(() => checkRowsFile(rowsFolder(folder), readOnly));
   if (!known) {
     // Without rows all bodies would be garbage. Rather nothing is opened than all of it swept.
     const bodies = await new Bodies(bodiesFolder(folder)).list();

@@ -19,7 +19,7 @@ interface Head {
  * Looks at LMDB's file before LMDB does, which maps it: touching a page behind the end of a cut file kills the process.
  * Returns false when there is no file, or an empty one. Throws STORE_DAMAGED when it is not whole.
  */
-export async function checkRowsFile(folder: string): Promise<boolean> {
+export async function checkRowsFile(folder: string, readOnly: boolean): Promise<boolean> {
   const path = join(folder, 'data.mdb');
   const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
@@ -38,7 +38,7 @@ export async function checkRowsFile(folder: string): Promise<boolean> {
     const newest = first.transaction > second.transaction ? first : second;
     const whole = (newest.lastPage + 1) * newest.pageBytes;
     // The last pages may be free ones that were never written. Whether they are is found out where a crash does no harm.
-    if (size < whole && !(await survivesReading(folder))) {
+    if (size < whole && !(await survivesUse(folder, readOnly))) {
       throw damaged(`rows/data.mdb was cut: it has ${size} of ${whole} bytes`);
     }
     return true;
@@ -60,10 +60,10 @@ function headOf(bytes: Buffer): Head | undefined {
   };
 }
 
-/** Reads all rows in another process. */
-async function survivesReading(folder: string): Promise<boolean> {
+/** Reads all rows in another process and, where rows are to be written, looks through what writing looks through. */
+async function survivesUse(folder: string, readOnly: boolean): Promise<boolean> {
   const script = fileURLToPath(new URL('read-all-rows.js', import.meta.url));
-  const child = spawn(process.execPath, [script, folder], { stdio: 'ignore' });
+  const child = spawn(process.execPath, [script, folder, readOnly ? 'read' : 'write'], { stdio: 'ignore' });
   const [code] = await once(child, 'exit');
   return code === 0;
 }

@@ -1,6 +1,10 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { open, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import test from 'ava';
+import { key } from '../../src/store/keys.js';
 import { openStore } from '../../src/store/open.js';
 import { type BodyRef, Change } from '../../src/store/store.js';
 import { verifyStore } from '../../src/store/verify.js';
@@ -80,6 +84,27 @@ test('damaged rows: are told in a sentence, and nothing is swept away', async t 
     (await again.stats()).bodyBytes.get('inbox'),
     40 * 5000 + Array.from({ length: 40 }, (_, i) => i % 7).reduce((a, b) => a + b),
   );
+});
+
+test('rows cut at their end: what only writing touches is missed before it kills the process', async t => {
+  const folder = await storeFolder(t);
+  const store = await openStore(folder, { reserveBytes: 0 });
+  // Grows, and takes pages of before for what comes, so that there are free pages and a list of them at the end of the file.
+  for (let i = 0; i < 400; i++) {
+    const change = new Change();
+    for (let j = 0; j < 10; j++) change.put('log', key(i * 10 + j), Buffer.alloc(200, j));
+    await store.commit(change);
+  }
+  await store.close();
+  const path = join(folder, 'rows', 'data.mdb');
+  const whole = await readFile(path);
+  const script = fileURLToPath(new URL('open-and-commit.js', import.meta.url));
+  for (let pages = 1; pages <= 8; pages++) {
+    await writeFile(path, whole.subarray(0, whole.length - pages * 4096 + 1_000));
+    const child = spawn(process.execPath, [script, folder], { stdio: 'ignore' });
+    const [code, signal] = (await once(child, 'exit')) as [number | null, string | null];
+    t.true(code === 0 || code === 3, `${pages} pages: ${code ?? signal}`);
+  }
 });
 
 test('verify: counts rows and bodies, and names what is missing or bad, while the store is in use', async t => {

@@ -28,7 +28,7 @@ export async function diskFull(settings: Settings, org: Org): Promise<Outcome> {
   let noticed = 0;
   for (let round = 0; round < rounds; round++) {
     const before = gateway.events.length;
-    world.recording.note('fault', `the disk of ${org} is full`);
+    world.recording.note('fault', `the disk of ${org} is full`, org);
     await disk.fill();
     const full = gateway.logged(({ msg, state }) => msg === 'store' && state === 'full', before).then(() => 1);
     noticed += await Promise.race([full, world.quiet(PROGRESS_MS).then(() => 0)]);
@@ -41,7 +41,7 @@ export async function diskFull(settings: Settings, org: Org): Promise<Outcome> {
     world.recording.note('healed', `the disk of ${org} has room`);
     await world.passes('work', 20, PROGRESS_MS);
   }
-  return conclude(world, settings, {}, () => ({ noticed }));
+  return conclude(world, settings, { unmarkedMs: PROGRESS_MS }, () => ({ noticed }));
 }
 
 function refusedAsFull(error: Error): void {

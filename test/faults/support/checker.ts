@@ -33,7 +33,7 @@ export interface Rules {
   readonly subscriptions: readonly CheckedSubscription[];
   /** Acknowledged messages may be missing where a consumer was told so: the faults destroyed stored data. @default false */
   readonly reportedLoss?: boolean;
-  /** How near to the death of a gateway something must have been delivered to come again without a mark, milliseconds. @default 0 */
+  /** How near to the death of a gateway or its disk something must have been delivered to come again without a mark, milliseconds. @default 0 */
   readonly unmarkedMs?: number;
   readonly maxResidentBytes?: number;
   readonly maxDiskBytes?: number;

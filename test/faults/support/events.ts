@@ -92,7 +92,7 @@ export interface MissingEvent extends At {
 export interface FaultEvent extends At {
   readonly kind: 'fault' | 'healed';
   readonly what: string;
-  /** The organisation whose gateway died. */
+  /** The organisation whose gateway died, or could not store anything. */
   readonly died?: string | undefined;
 }
 
