@@ -205,7 +205,8 @@ export class Settler {
 
   #findOldest(): void {
     const { org, shared, committed } = this.#core;
+    const failed = (error: unknown): void => shared.onEvent({ kind: 'failed', org, error });
     this.#core.oldestMs = committed.batches === 0 ? 0 : (shared.cache.get(org, unreceipted(committed))?.storedMs ?? 0);
-    if (committed.batches > 0 && this.#core.oldestMs === 0) void this.#core.readOldest();
+    if (committed.batches > 0 && this.#core.oldestMs === 0) this.#core.readOldest().catch(failed);
   }
 }
