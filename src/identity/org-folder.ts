@@ -61,10 +61,9 @@ export async function writeMembership(folder: string, { federation, org, registr
 /** Throws FILE_UNUSABLE. */
 export async function readMembership(folder: string): Promise<Membership> {
   const paths = orgFolder(folder);
-  const [text, certificate] = await Promise.all([
-    readText(paths.membership, 'membership (is this a folder made by `fedgate org join`?)'),
-    readCertificate(paths.registryCertificate),
-  ]);
+  // One after the other: in a folder that has neither, the error is about the file that says what the folder is.
+  const text = await readText(paths.membership, 'membership (is this a folder made by `fedgate org join`?)');
+  const certificate = await readCertificate(paths.registryCertificate);
   try {
     const { federation, organisation, registry } = schema.parse(JSON.parse(text));
     const snapshotKey = Buffer.from(registry.snapshotKey, 'base64');
