@@ -97,10 +97,8 @@ export async function loadContext(choice?: string, variables: Variables = proces
 }
 
 async function loadFiles(context: Context, folder: string): Promise<LoadedContext> {
-  const [identity, ca] = await Promise.all([
-    readKeyAndCertificate(resolve(folder, context.key), resolve(folder, context.certificate)),
-    readCertificate(resolve(folder, context.ca)),
-  ]);
+  const identity = await readKeyAndCertificate(resolve(folder, context.key), resolve(folder, context.certificate));
+  const ca = await readCertificate(resolve(folder, context.ca));
   return { address: context.gateway, serverName: context.serverName, identity, authorities: [ca] };
 }
 

@@ -75,7 +75,9 @@ export async function readCertificate(path: string): Promise<string> {
 
 /** Reads a pair and makes sure that the one belongs to the other. */
 export async function readKeyAndCertificate(keyPath: string, certificatePath: string): Promise<KeyAndCertificate> {
-  const [key, certificate] = await Promise.all([readPrivateKey(keyPath), readCertificate(certificatePath)]);
+  // In this order, not at once: when both are missing, the error is about the same one each time.
+  const key = await readPrivateKey(keyPath);
+  const certificate = await readCertificate(certificatePath);
   if (!new X509Certificate(certificate).checkPrivateKey(createPrivateKey(key))) {
     throw new FedgateError('FILE_UNUSABLE', `${keyPath} is not the key of ${certificatePath}`);
   }
