@@ -1,3 +1,4 @@
+import type { Change } from '../../store/store.js';
 import type { Manifest } from '../types.js';
 
 /** Bytes whose space is promised. Released once, by whoever reserved them; what was stored of them counts from then on by itself. */
@@ -58,8 +59,13 @@ export interface Upload {
   readonly taken: AbortSignal;
   /** Bytes at `offset`, which must follow the last ones. Throws OFFSET_INVALID, FILES_FULL, STORE_FULL, UPLOAD_TAKEN. Bounded memory, as PieceWriter. */
   write(offset: number, chunk: Buffer): Promise<void>;
-  /** Stores the last piece and makes a content of it, held. Throws OFFSET_INVALID when less came than was declared. */
-  finish(): Promise<HeldContent>;
+  /**
+   * Stores the last piece and makes a content of it, held, with one share that stands for it. `also` adds rows to the commit that does so:
+   * the share itself. Throws OFFSET_INVALID when less came than was declared.
+   */
+  finish(
+    also: (change: Change, content: { readonly id: Buffer; readonly manifest: Manifest }) => void,
+  ): Promise<HeldContent>;
   /** Ends this call's writing. What was committed stays, for a later call. */
   close(): Promise<void>;
 }
@@ -67,7 +73,8 @@ export interface Upload {
 /**
  * Content on the disk: verified pieces under their digests, the manifests that name them, uploads that become contents.
  *
- * All changes of the index are rows of the store; `shares` of a content are counted by `retain` and `drop`.
+ * All changes of the index are rows of the store. Content without a share, and content of others that nobody holds, stays for a while and is
+ * then removed; so are uploads that nobody goes on with.
  */
 export interface Contents {
   /** Opens an upload, new or begun. Throws UPLOAD_MISMATCH, FILES_FULL. */
@@ -80,6 +87,8 @@ export interface Contents {
   cancelUpload(owner: string, uploadId: Buffer): Promise<void>;
   /** A content of the own shares. Undefined: there is none of that digest. */
   hold(id: Buffer): Promise<HeldContent | undefined>;
+  /** One share less stands for a content. `also` adds rows to the commit that says so. */
+  dropShare(id: Buffer, also: (change: Change) => void): Promise<void>;
   /** A content of another organisation's share: a new one, or what is there of it. The manifest was checked. */
   holdRemote(manifest: Manifest): Promise<HeldContent>;
   /** Reserves space in the cache for what is to be fetched, after making room. Throws FILES_FULL. */
