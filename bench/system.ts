@@ -35,7 +35,7 @@ interface Subscriber {
   measure(params: { warmupMs: number; ms: number }): Promise<Rate>;
 }
 
-type AnyWorker = Worker<CommonMethods>;
+export type AnyWorker = Worker<CommonMethods>;
 
 /** Lets the subscriber count for `seconds`. `workers`: publisher, first hop, second hop, subscriber. */
 export async function measureRate<Name extends string>(
@@ -63,11 +63,11 @@ export async function measureRate<Name extends string>(
 export const rssMb = async (worker: AnyWorker): Promise<number> =>
   Math.round((await worker.call('rss', undefined)) / 1024 ** 2);
 
-const cpuSeconds = (workers: readonly AnyWorker[]): Promise<number[]> =>
+export const cpuSeconds = (workers: readonly AnyWorker[]): Promise<number[]> =>
   Promise.all(workers.map(worker => worker.call('cpuSeconds', undefined)));
 
 /** CPU time the machine has used, seconds. */
-const busySeconds = (): number =>
+export const busySeconds = (): number =>
   systemCpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0) / 1000;
 
 /** Those that can be measured here, and why the others cannot. */

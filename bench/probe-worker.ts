@@ -1,7 +1,7 @@
-import { connect, type FedgateClient, FedgateError } from '../../src/client/index.js';
-import type { Node } from '../federation.js';
-import { type Spread, spread } from '../meter.js';
-import { serveWorker } from '../worker.js';
+import { connect, type FedgateClient, FedgateError } from '../src/client/index.js';
+import type { Node } from './federation.js';
+import { type Spread, spread } from './meter.js';
+import { serveWorker } from './worker.js';
 
 /** Live messages at a steady pace from one organisation to the other, publisher and subscriber in one process for one clock. */
 
