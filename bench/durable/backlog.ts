@@ -2,11 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createFederation } from '../federation.js';
 import { RestartableGateway } from '../gateway.js';
 import type { Spread } from '../meter.js';
+import type { ProbeMethods, ProbeParams } from '../probe-worker.js';
 import { progress } from '../system.js';
 import { type CommonMethods, Worker } from '../worker.js';
 import { ADDRESS, CHANNEL, startProgram } from './fedgate.js';
-import type { ProbeMethods, ProbeParams } from '../probe-worker.js';
-import { ResidentWatch } from '../resident.js';
+import { ResidentWatch } from './resident.js';
 
 /** What became of records that waited for a peer that was away. */
 export interface Backlog {

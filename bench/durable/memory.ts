@@ -2,7 +2,7 @@ import { createFederation } from '../federation.js';
 import { RestartableGateway } from '../gateway.js';
 import { untilSettled } from './backlog.js';
 import { ADDRESS, CHANNEL, startProgram } from './fedgate.js';
-import { ResidentWatch } from '../resident.js';
+import { ResidentWatch } from './resident.js';
 
 /** Resident sets of the two gateways, MB. */
 export interface Memory {
