@@ -4,7 +4,7 @@ import { type CommonMethods, Worker } from '../worker.js';
 import { OBJECT_STORE_PACKAGES } from './object-store-client.js';
 import type { ObjectStoreMethods } from './object-store-worker.js';
 import type { SourceFile } from './source.js';
-import { checkDigests, type FileSystem, measureTransfer, patienceMs, timed } from './transfer.js';
+import { checkDigests, type FileCarrier, measureTransfer, patienceMs, timed } from './transfer.js';
 
 const start = (name: string): Worker<ObjectStoreMethods & CommonMethods> =>
   new Worker(name, new URL('./object-store-worker.js', import.meta.url));
@@ -13,7 +13,7 @@ const start = (name: string): Worker<ObjectStoreMethods & CommonMethods> =>
  * Sender → object store in one JetStream domain → leaf node connection → receiver in the other domain, TLS on every hop. The first server
  * stores without syncing, the second only passes on; the receiver hashes, writes and syncs as in the other systems.
  */
-export const objectStoreSystem: FileSystem<'nats'> = {
+export const objectStoreSystem: FileCarrier<'nats'> = {
   name: 'nats',
   unavailable: () => natsUnavailable(OBJECT_STORE_PACKAGES),
 

@@ -4,13 +4,13 @@ import { makeOrg } from '../identities.js';
 import { type CommonMethods, Worker } from '../worker.js';
 import type { FileRelayMethods } from './relay-worker.js';
 import type { SourceFile } from './source.js';
-import { checkDigests, type FileSystem, measureTransfer, patienceMs } from './transfer.js';
+import { checkDigests, type FileCarrier, measureTransfer, patienceMs } from './transfer.js';
 
 const start = (name: string): Worker<FileRelayMethods & CommonMethods> =>
   new Worker(name, new URL('./relay-worker.js', import.meta.url));
 
 /** Sender → relay A → relay B → receiver: four processes. The limit of the stack with what is hashed and synced at three places. */
-export const relaySystem: FileSystem<'relay'> = {
+export const relaySystem: FileCarrier<'relay'> = {
   name: 'relay',
   unavailable: async () => undefined,
 

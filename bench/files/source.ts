@@ -1,10 +1,14 @@
 import { createCipheriv, createHash, randomBytes } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 
-/** A file to be sent. */
-export interface SourceFile {
+export interface SizedFile {
   readonly path: string;
   readonly bytes: number;
+}
+
+/** A file to be sent. */
+export interface SourceFile extends SizedFile {
   /** Hexadecimal. */
   readonly sha256: string;
 }
@@ -29,8 +33,15 @@ export async function writeRandomFile(path: string, bytes: number): Promise<Sour
   return { path, bytes, sha256: hash.digest('hex') };
 }
 
+/** SHA-256 of a file, hexadecimal. */
+export async function hashFile(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path, { highWaterMark: WRITE_BYTES })) hash.update(chunk);
+  return hash.digest('hex');
+}
+
 /** A file of zeros that takes no room. */
-export async function writeSparseFile(path: string, bytes: number): Promise<Omit<SourceFile, 'sha256'>> {
+export async function writeSparseFile(path: string, bytes: number): Promise<SizedFile> {
   const file = await open(path, 'w');
   await file.truncate(bytes);
   await file.close();

@@ -1,5 +1,5 @@
-import type { AnyWorker } from '../system.js';
-import { busySeconds, cpuSeconds } from '../system.js';
+import { join } from 'node:path';
+import { type AnyWorker, busySeconds, type Candidate, cpuSeconds } from '../system.js';
 import type { SourceFile } from './source.js';
 
 /** A file that went from a node of one organisation to a node of another. */
@@ -19,11 +19,8 @@ export interface Transfer {
   readonly peaksMb: readonly number[];
 }
 
-/** Something that carries files from a node of one organisation to a node of another, each on a machine of its own but for this bench. */
-export interface FileSystem<Name extends string> {
-  readonly name: Name;
-  /** Why it cannot be measured here; undefined: it can. */
-  unavailable(): Promise<string | undefined>;
+/** Something that carries files from a node of one organisation to a node of another. */
+export interface FileCarrier<Name extends string> extends Candidate<Name> {
   /** Starts everything in `folder`, sends `warmup`, then `file` and measures, ends everything. */
   transfer(files: { readonly warmup: SourceFile; readonly file: SourceFile }, folder: string): Promise<Transfer>;
 }
@@ -61,6 +58,9 @@ export async function timed(what: Promise<unknown>): Promise<number> {
   await what;
   return (performance.now() - from) / 1000;
 }
+
+/** Where a fetched file is written, by its number. */
+export const fetchedFile = (folder: string, number: number): string => join(folder, `fetched-${number}`);
 
 /** Throws unless both digests are the file's. */
 export function checkDigests(name: string, file: SourceFile, digests: readonly string[]): void {
