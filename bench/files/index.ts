@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { environment } from '../environment.js';
 import { divide, progress } from '../system.js';
 import { fedgateSystem, transferFiles, transferSparse } from './fedgate.js';
-import { objectStoreSystem } from './object-store.js';
+import { createObjectStoreCarrier } from './object-store.js';
 import type { FilesOptions, SystemName } from './options.js';
 import { relaySystem } from './relay.js';
 import { type FilesReport, formatReport, goals } from './report.js';
@@ -14,7 +14,12 @@ import { type FileCarrier, MIB, type Transfer } from './transfer.js';
 /** Sent through every system first, so that its connections are open and its hot code is compiled. */
 const WARMUP_BYTES = 16 * MIB;
 
-const SYSTEMS: readonly FileCarrier<SystemName>[] = [relaySystem, objectStoreSystem, fedgateSystem];
+const SYSTEMS: readonly FileCarrier<SystemName>[] = [
+  relaySystem,
+  createObjectStoreCarrier('nats'),
+  createObjectStoreCarrier('nats-native'),
+  fedgateSystem,
+];
 
 /** Compares the transfer of one file with its limit and with its best peer, all in one run. Prints tables and gives back what it found. */
 export async function runFiles(options: FilesOptions): Promise<FilesReport> {

@@ -26,11 +26,23 @@ interface ObjectStores {
   open(bucket: string): Promise<ObjectStore>;
 }
 
-/** The object stores of a JetStream domain; undefined: of the server's own. */
-export function objectStores(connection: NatsConnection, domain?: string): ObjectStores {
+export interface ObjectStoreOptions {
+  /** The JetStream domain; undefined: the server's own. */
+  readonly domain?: string;
+  /** Whether the client hashes with Node's SHA-256 instead of one in JavaScript, which is what it does unless told. */
+  readonly nativeHash: boolean;
+}
+
+export function objectStores(connection: NatsConnection, { domain, nativeHash }: ObjectStoreOptions): ObjectStores {
   const { jetstream } = requirePackage(JETSTREAM) as {
     jetstream(connection: NatsConnection, options: { domain?: string }): unknown;
   };
-  const { Objm } = requirePackage(OBJECTS) as { Objm: new (client: unknown) => ObjectStores };
+  const { Objm, setSha256Backend } = requirePackage(OBJECTS) as ObjectsModule;
+  setSha256Backend(nativeHash ? 'native' : 'js');
   return new Objm(jetstream(connection, domain === undefined ? {} : { domain }));
+}
+
+interface ObjectsModule {
+  readonly Objm: new (client: unknown) => ObjectStores;
+  setSha256Backend(backend: 'native' | 'js'): void;
 }

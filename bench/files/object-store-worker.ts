@@ -15,20 +15,20 @@ const CHUNK_TIMEOUT_MS = 30_000;
 
 const methods = {
   async create(target: NatsTarget): Promise<void> {
-    await objectStores(await connectNats(target)).create(BUCKET, { storage: 'file' });
+    await objectStores(await connectNats(target), { nativeHash: false }).create(BUCKET, { storage: 'file' });
   },
 
   /** Answers when the server has all of it. */
-  async put({ file, name, ...target }: NatsTarget & { file: string; name: string }): Promise<void> {
-    const store = await objectStores(await connectNats(target)).open(BUCKET);
+  async put({ file, name, nativeHash, ...target }: NatsTarget & Stored & { file: string }): Promise<void> {
+    const store = await objectStores(await connectNats(target), { nativeHash }).open(BUCKET);
     const content = Readable.toWeb(createReadStream(file, { highWaterMark: CHUNK_BYTES }));
     const meta = { name, options: { max_chunk_size: CHUNK_BYTES } };
     await store.put(meta, content as ReadableStream<Uint8Array>, { timeout: CHUNK_TIMEOUT_MS });
   },
 
   /** Answers with its SHA-256 when all of it is on stable storage. */
-  async get({ domain, name, path, ...target }: NatsTarget & Wanted): Promise<string> {
-    const store = await objectStores(await connectNats(target), domain).open(BUCKET);
+  async get({ domain, name, path, nativeHash, ...target }: NatsTarget & Wanted): Promise<string> {
+    const store = await objectStores(await connectNats(target), { domain, nativeHash }).open(BUCKET);
     const found = await store.get(name);
     if (!found) throw new Error(`${name} is not in the object store`);
     const file = new HashedFile(path);
@@ -44,8 +44,12 @@ const methods = {
 export type ObjectStoreMethods = typeof methods;
 serveWorker(methods);
 
-interface Wanted {
-  readonly domain: string;
+interface Stored {
   readonly name: string;
+  readonly nativeHash: boolean;
+}
+
+interface Wanted extends Stored {
+  readonly domain: string;
   readonly path: string;
 }

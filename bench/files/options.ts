@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { parseNames } from '../options.js';
 
-export const SYSTEM_NAMES = ['relay', 'nats', 'fedgate'] as const;
+export const SYSTEM_NAMES = ['relay', 'nats', 'nats-native', 'fedgate'] as const;
 export type SystemName = (typeof SYSTEM_NAMES)[number];
 
 export interface FilesOptions {

@@ -25,11 +25,12 @@ const GATEWAY_MB = 200;
 export function goals(report: FilesReport): Goal[] {
   const { transfers, far = [], many, sparse } = report;
   const named = (name: SystemName): Transfer | undefined => transfers.find(each => each.name === name);
-  const [ours, relay, nats] = [named('fedgate'), named('relay'), named('nats')];
+  const [ours, relay, nats, native] = [named('fedgate'), named('relay'), named('nats'), named('nats-native')];
   const memory = [ours, many, sparse].filter(each => each !== undefined);
   return [
     ...(ours && relay ? [atLeast('fedgate / bare relay', relay.seconds / ours.seconds, RELAY_SHARE)] : []),
     ...(ours && nats ? natsGoals(ours, nats) : []),
+    ...(ours && native ? [{ what: 'fedgate / NATS with a native hash', value: native.seconds / ours.seconds }] : []),
     ...far.map(each => atLeast(`${each.name}: fetch, MB/s`, each.bytes / 1e6 / fetchSeconds(each), FAR_MB_PER_SECOND)),
     ...memory.map(({ name, peaksMb }) => atMost(`${name}: gateway, MB at most`, Math.max(...peaksMb), GATEWAY_MB)),
   ];
