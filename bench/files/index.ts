@@ -31,7 +31,7 @@ export async function runFiles(options: FilesOptions): Promise<FilesReport> {
     const { sizeBytes, roundTripMs, fetches, sparseBytes } = options;
     const report: FilesReport = {
       environment: before,
-      transfers: await bench.measureSystems(present, sizeBytes),
+      transfers: await bench.measureSystems(present, options),
       skipped,
       ...(roundTripMs !== undefined && { far: await bench.measureFar(roundTripMs, sizeBytes) }),
       ...(fetches !== undefined && { many: await bench.measureMany(fetches, sizeBytes) }),
@@ -47,6 +47,12 @@ export async function runFiles(options: FilesOptions): Promise<FilesReport> {
   }
 }
 
+/** An even number of runs has two in the middle: the slower. */
+function medianRun(runs: readonly Transfer[]): Transfer[] {
+  const sorted = [...runs].sort((a, b) => a.seconds - b.seconds);
+  return sorted.slice(Math.floor(sorted.length / 2)).slice(0, 1);
+}
+
 class FilesBench {
   readonly #folder: string;
   readonly #warmup: SourceFile;
@@ -56,14 +62,20 @@ class FilesBench {
     this.#warmup = warmup;
   }
 
-  async measureSystems(systems: readonly FileCarrier<SystemName>[], bytes: number): Promise<Transfer[]> {
-    const [file] = await this.#files(1, bytes);
+  /** Run by run, so that systems that are compared run next to each other in time. The median run of each. */
+  async measureSystems(
+    systems: readonly FileCarrier<SystemName>[],
+    { sizeBytes, runs }: Pick<FilesOptions, 'sizeBytes' | 'runs'>,
+  ): Promise<Transfer[]> {
+    const [file] = await this.#files(1, sizeBytes);
     const transfers: Transfer[] = [];
-    for (const system of systems) {
-      progress(`${system.name}: ${bytes / MIB} MiB`);
-      transfers.push(await system.transfer({ warmup: this.#warmup, file }, this.#folder));
+    for (let run = 0; run < runs; run++) {
+      for (const system of systems) {
+        progress(`${system.name}: ${sizeBytes / MIB} MiB`);
+        transfers.push(await system.transfer({ warmup: this.#warmup, file }, this.#folder));
+      }
     }
-    return transfers;
+    return systems.flatMap(({ name }) => medianRun(transfers.filter(each => each.name === name)));
   }
 
   /** Once with the holder's gateway dialling, once with the asker's. */

@@ -8,6 +8,8 @@ export interface FilesOptions {
   /** Bytes of the file that goes through every system. */
   readonly sizeBytes: number;
   readonly only: readonly SystemName[];
+  /** How often it goes through each; the median counts. */
+  readonly runs: number;
   /** Round trip of a line between the gateways over which fedgate is measured too, once for each that may dial, milliseconds. */
   readonly roundTripMs?: number;
   /** How many fetches there are at once in a further transfer of fedgate. */
@@ -18,7 +20,7 @@ export interface FilesOptions {
   readonly json?: string;
 }
 
-export const FILES_USAGE = `npm run bench -- files [--size 1G] [--only ${SYSTEM_NAMES.join(',')}] [--rtt MS] [--fetches N] [--sparse 20G] [--json FILE]`;
+export const FILES_USAGE = `npm run bench -- files [--size 1G] [--only ${SYSTEM_NAMES.join(',')}] [--runs N] [--rtt MS] [--fetches N] [--sparse 20G] [--json FILE]`;
 
 /** Throws with a sentence for the user. */
 export function parseFilesOptions(args: readonly string[]): FilesOptions {
@@ -27,6 +29,7 @@ export function parseFilesOptions(args: readonly string[]): FilesOptions {
     options: {
       size: { type: 'string', default: '1G' },
       only: { type: 'string' },
+      runs: { type: 'string', default: '1' },
       rtt: { type: 'string' },
       fetches: { type: 'string' },
       sparse: { type: 'string' },
@@ -36,6 +39,7 @@ export function parseFilesOptions(args: readonly string[]): FilesOptions {
   return {
     sizeBytes: parseBytes('--size', values.size),
     only: values.only ? parseNames('--only', values.only, SYSTEM_NAMES) : SYSTEM_NAMES,
+    runs: parseCount('--runs', values.runs),
     ...(values.rtt && { roundTripMs: parseCount('--rtt', values.rtt) }),
     ...(values.fetches && { fetches: parseCount('--fetches', values.fetches) }),
     ...(values.sparse && { sparseBytes: parseBytes('--sparse', values.sparse) }),
