@@ -6,17 +6,11 @@ import { fetchedFile } from './transfer.js';
 
 /** A program that uses the SDK: shares files, or fetches them. */
 
-let client: (FedgateClient & Files) | undefined;
-
-interface Files {
-  share(path: string, options: { audience: { orgs: readonly string[] } }): Promise<{ readonly id: string }>;
-  fetch(id: string, options: { to: string; overwrite: boolean }): Promise<unknown>;
-  fetchStream(id: string): AsyncIterable<Uint8Array>;
-}
+let client: FedgateClient | undefined;
 
 const methods = {
   async connect(node: Node): Promise<void> {
-    client = (await connect(node)) as FedgateClient & Files;
+    client = await connect(node);
   },
 
   /** Answers with the share's id when its gateway has all of it on stable storage. */
@@ -33,7 +27,7 @@ const methods = {
   /** Reads a share and throws it away. Answers with how many bytes came. */
   async drain(id: string): Promise<number> {
     let bytes = 0;
-    for await (const chunk of connected().fetchStream(id)) bytes += chunk.length;
+    for await (const chunk of await connected().fetchStream(id)) bytes += chunk.length;
     return bytes;
   },
 
@@ -55,7 +49,7 @@ const methods = {
 export type FileProgramMethods = typeof methods;
 serveWorker(methods);
 
-function connected(): FedgateClient & Files {
+function connected(): FedgateClient {
   if (!client) throw new Error('not connected');
   return client;
 }
