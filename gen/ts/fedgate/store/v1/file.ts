@@ -59,6 +59,10 @@ export interface FileShareRow {
     | undefined;
   /** The upload it was made by. */
   readonly uploadId: Uint8Array;
+  /** SHA-256 of the encoded ShareStart of that upload: what calls again with the same id must begin alike. */
+  readonly startSha256: Uint8Array;
+  /** When it was unshared, milliseconds since 1970-01-01T00:00:00Z; it stands for no content any more. 0: it was not. */
+  readonly unsharedMs: bigint;
 }
 
 /** A download that counts. Its key is share id, organisation, node and download id. */
@@ -418,7 +422,7 @@ export const FileUploadRow: MessageFns<FileUploadRow> = {
 };
 
 function createBaseFileShareRow(): FileShareRow {
-  return { share: undefined, uploadId: new Uint8Array(0) };
+  return { share: undefined, uploadId: new Uint8Array(0), startSha256: new Uint8Array(0), unsharedMs: 0n };
 }
 
 export const FileShareRow: MessageFns<FileShareRow> = {
@@ -428,6 +432,15 @@ export const FileShareRow: MessageFns<FileShareRow> = {
     }
     if (message.uploadId.length !== 0) {
       writer.uint32(18).bytes(message.uploadId);
+    }
+    if (message.startSha256.length !== 0) {
+      writer.uint32(26).bytes(message.startSha256);
+    }
+    if (message.unsharedMs !== 0n) {
+      if (BigInt.asIntN(64, message.unsharedMs) !== message.unsharedMs) {
+        throw new globalThis.Error("value provided for field message.unsharedMs of type int64 too large");
+      }
+      writer.uint32(32).int64(message.unsharedMs);
     }
     return writer;
   },
@@ -461,6 +474,22 @@ export const FileShareRow: MessageFns<FileShareRow> = {
             message.uploadId = reader.bytes();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.startSha256 = reader.bytes();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.unsharedMs = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -480,6 +509,10 @@ export const FileShareRow: MessageFns<FileShareRow> = {
     const message = createBaseFileShareRow() as any;
     message.share = (object.share !== undefined && object.share !== null) ? Share.fromPartial(object.share) : undefined;
     message.uploadId = object.uploadId ?? new Uint8Array(0);
+    message.startSha256 = object.startSha256 ?? new Uint8Array(0);
+    message.unsharedMs = (object.unsharedMs !== undefined && object.unsharedMs !== null)
+      ? BigInt(object.unsharedMs)
+      : 0n;
     return message;
   },
 };
