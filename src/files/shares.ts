@@ -202,7 +202,7 @@ export class Shares {
   unshare(id: Buffer, check: (share: StoredShare) => void): Promise<void> {
     return this.#changing(id, check, async (entry, share) => {
       const over = { ...share, unsharedMs: this.#options.now() };
-      await this.#options.contents.dropShare(share.manifestSha256, change => this.put(change, over));
+      await this.#options.contents.dropShare(share.manifestSha256, change => this.put(change, over), share.ownerNode);
       entry.unsharedMs = over.unsharedMs;
       this.#downloads.end(entry.name, shareEnded(formatShareId(share), 'unshared'));
       this.#options.onEvent({ kind: 'share-over', share: formatShareId(share), why: 'unshared' });
@@ -333,7 +333,7 @@ export class Shares {
         remove(change);
         await store.commit(change);
       } else {
-        await contents.dropShare(share.manifestSha256, remove);
+        await contents.dropShare(share.manifestSha256, remove, share.ownerNode);
         onEvent({ kind: 'share-over', share: formatShareId(share), why: 'expired' });
       }
       this.#index.remove(entry);
