@@ -63,7 +63,11 @@ export class FileClient {
     return upload.answer;
   }
 
-  fetch(shareId: string, request: Partial<FetchRequest> = {}, signal: AbortSignal = new AbortController().signal): Fetching {
+  fetch(
+    shareId: string,
+    request: Partial<FetchRequest> = {},
+    signal: AbortSignal = new AbortController().signal,
+  ): Fetching {
     const message = FetchRequest.fromPartial({ shareId, ...request });
     return new Fetching(callServerStream(this.#channel, FileServiceService.fetch, message, signal));
   }
