@@ -1,15 +1,16 @@
 import type { StreamId, StreamPosition } from '../durable/types.js';
-import { FedgateError } from '../errors.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 import type { OrgName } from '../identity/names.js';
-import type { CertificateVerifier, Identity } from '../identity/verify.js';
+import type { CertificateVerifier } from '../identity/verify.js';
 import type { DeliveryOutcome } from '../messaging/router.js';
 import type { Directory } from '../registry/directory.js';
 import { blockOf, type RecordBlock } from '../wire/records.js';
-import { Acceptor, type DurableDoor } from './accept.js';
+import { Acceptor } from './accept.js';
 import type { OutgoingBatch } from './batch.js';
 import { type DialTarget, dialLink } from './dial.js';
 import { DurableLanes } from './durable-lanes.js';
+import type { DurableHost } from './durable-session.js';
+import { ExtraLanes } from './extra-lanes.js';
 import { Link, type LinkParts, type LinkSettings } from './link.js';
 import { Peer, type PeerHost } from './peer.js';
 import { cannotAsk } from './refetches.js';
@@ -19,6 +20,8 @@ export interface PeersOptions extends LinkSettings {
   readonly verifier: CertificateVerifier;
   readonly directory: Directory;
   readonly dialTimeoutMs: number;
+  /** Undefined: links have no durable lane. */
+  readonly durable?: DurableHost | undefined;
   /** Hears of every change of a peer's state. */
   readonly onState: (peer: Peer) => void;
 }
@@ -33,10 +36,14 @@ export class Peers {
   readonly #lanes: DurableLanes | undefined;
 
   constructor(options: PeersOptions) {
-    const self = options.durable ? { ...options.self, durable: true } : options.self;
+    const self = { ...options.self, durable: options.durable !== undefined };
     const settings = { ...options, self };
     this.#options = settings;
     this.#lanes = options.durable && new DurableLanes(options.durable, self, options.signingKey);
+    const extra = new ExtraLanes(this.#lanes ? [this.#lanes] : [], {
+      self,
+      linkTo: org => this.#peers.get(org)?.link,
+    });
     this.#host = {
       selfId: `${self.org}/${self.gateway}`,
       targets: org => this.#targets(org),
@@ -44,7 +51,7 @@ export class Peers {
         this.#link(await dialLink(target, { ...settings, timeoutMs: options.dialTimeoutMs }, signal)),
       trusts: peer => options.verifier.stillGood(peer),
       onState: options.onState,
-      onLink: link => void this.#openDurable(link),
+      onLink: link => extra.open(link),
       isUrgent: org => {
         const outbox = options.durable?.outbox(org);
         return outbox !== undefined && outbox.waiting.batches > 0 && !outbox.paused;
@@ -54,7 +61,7 @@ export class Peers {
       self,
       mayLink: (peer, instance) => this.#peer(peer.org).checkIncoming(instance),
       linked: parts => this.#peer(parts.peer.org).adopt(this.#link(parts)),
-      durable: this.#lanes && this.#door(this.#lanes),
+      extra,
     });
     this.#unsubscribe = options.directory.onChange(() => {
       for (const peer of this.#peers.values()) peer.membershipChanged();
@@ -117,43 +124,6 @@ export class Peers {
     return peer;
   }
 
-  #door(lanes: DurableLanes): DurableDoor {
-    const linkOf = ({ org }: Identity, linkId: string): Link => {
-      const link = this.#peers.get(org)?.link;
-      if (link?.id === linkId && link.usable && !link.dialled && !link.durable) return link;
-      throw new FedgateError('LINK_SUPERSEDED', 'a durable lane of a link that is not there');
-    };
-    return {
-      offer: async (peer, linkId) => {
-        linkOf(peer, linkId);
-        return lanes.offer({ org: peer.org, gateway: peer.name });
-      },
-      start: (peer, linkId, open, offer) => lanes.start(peer.org, linkOf(peer, linkId), open, offer),
-    };
-  }
-
-  /** The side that dialled opens the durable lane too. A link whose durable lane does not open is of no use. */
-  async #openDurable(link: Link): Promise<void> {
-    const { peer, openDurable } = link;
-    if (!this.#lanes || !openDurable || !link.peerIsDurable) return;
-    const ended = new AbortController();
-    void link.closed.then(reason => ended.abort(reason));
-    try {
-      const offer = await this.#lanes.offer({ org: peer.org, gateway: peer.name });
-      if (!link.usable) return;
-      const open = await openDurable(offer.hello, ended.signal);
-      try {
-        if (link.usable) this.#lanes.start(peer.org, link, open, offer);
-        else open.lane.close(new FedgateError('LINK_SUPERSEDED', 'the link is over'));
-      } catch (error) {
-        open.lane.close(asError(error));
-        throw error;
-      }
-    } catch (error) {
-      link.close(asError(error));
-    }
-  }
-
   #link(parts: LinkParts): Link {
     return new Link(parts, this.#options);
   }
@@ -166,6 +136,3 @@ export class Peers {
     );
   }
 }
-
-const asError = (error: unknown): FedgateError =>
-  error instanceof FedgateError ? error : new FedgateError('INTERNAL', 'internal error', { cause: error });
