@@ -1,4 +1,6 @@
 import type { StreamId, StreamPosition } from '../durable/types.js';
+import { FedgateError } from '../errors.js';
+import type { Download, DownloadRequest } from '../files/types.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 import type { OrgName } from '../identity/names.js';
 import type { CertificateVerifier } from '../identity/verify.js';
@@ -11,6 +13,8 @@ import { type DialTarget, dialLink } from './dial.js';
 import { DurableLanes } from './durable-lanes.js';
 import type { DurableHost } from './durable-session.js';
 import { ExtraLanes } from './extra-lanes.js';
+import { FilesLanes } from './files-lanes.js';
+import type { FilesHost } from './files-terms.js';
 import { Link, type LinkParts, type LinkSettings } from './link.js';
 import { Peer, type PeerHost } from './peer.js';
 import { cannotAsk } from './refetches.js';
@@ -22,6 +26,8 @@ export interface PeersOptions extends LinkSettings {
   readonly dialTimeoutMs: number;
   /** Undefined: links have no durable lane. */
   readonly durable?: DurableHost | undefined;
+  /** Undefined: links have no files lane. */
+  readonly files?: FilesHost | undefined;
   /** Hears of every change of a peer's state. */
   readonly onState: (peer: Peer) => void;
 }
@@ -33,17 +39,17 @@ export class Peers {
   readonly #peers = new Map<OrgName, Peer>();
   readonly #host: PeerHost;
   readonly #unsubscribe: () => void;
-  readonly #lanes: DurableLanes | undefined;
+  readonly #durable: DurableLanes | undefined;
+  readonly #files: FilesLanes | undefined;
 
   constructor(options: PeersOptions) {
-    const self = { ...options.self, durable: options.durable !== undefined };
+    const self = { ...options.self, durable: options.durable !== undefined, files: options.files !== undefined };
     const settings = { ...options, self };
     this.#options = settings;
-    this.#lanes = options.durable && new DurableLanes(options.durable, self, options.signingKey);
-    const extra = new ExtraLanes(this.#lanes ? [this.#lanes] : [], {
-      self,
-      linkTo: org => this.#peers.get(org)?.link,
-    });
+    this.#durable = options.durable && new DurableLanes(options.durable, self, options.signingKey);
+    this.#files = options.files && new FilesLanes(options.files);
+    const doors = [this.#durable, this.#files].filter(door => door !== undefined);
+    const extra = new ExtraLanes(doors, { self, linkTo: org => this.#peers.get(org)?.link });
     this.#host = {
       selfId: `${self.org}/${self.gateway}`,
       targets: org => this.#targets(org),
@@ -51,8 +57,12 @@ export class Peers {
         this.#link(await dialLink(target, { ...settings, timeoutMs: options.dialTimeoutMs }, signal)),
       trusts: peer => options.verifier.stillGood(peer),
       onState: options.onState,
-      onLink: link => extra.open(link),
+      onLink: link => {
+        this.#files?.linked(link);
+        extra.open(link);
+      },
       isUrgent: org => {
+        if (this.#files?.isAwaited(org)) return true;
         const outbox = options.durable?.outbox(org);
         return outbox !== undefined && outbox.waiting.batches > 0 && !outbox.paused;
       },
@@ -91,9 +101,23 @@ export class Peers {
    * cannot be asked.
    */
   async refetch(from: StreamId, position: StreamPosition): Promise<RecordBlock | undefined> {
-    if (!this.#lanes) throw cannotAsk();
-    const bytes = await this.#lanes.refetch(from, position);
+    if (!this.#durable) throw cannotAsk();
+    const bytes = await this.#durable.refetch(from, position);
     return bytes && blockOf(bytes);
+  }
+
+  /**
+   * Opens a share of another organisation for a node of the own one; see RemoteShares. Makes a link when there is none, and waits for it for
+   * a while. Throws ORG_UNKNOWN, ORG_INACTIVE, SNAPSHOT_EXPIRED too.
+   */
+  async openShare(org: OrgName, node: string, request: DownloadRequest, signal: AbortSignal): Promise<Download> {
+    const lanes = this.#files;
+    if (!lanes) throw new FedgateError('FEATURE_UNSUPPORTED', 'this gateway has no files');
+    if (!this.#peers.get(org)?.link?.usable) this.#targets(org);
+    const peer = this.#peer(org);
+    const session = lanes.session(org, signal, () => peer.lastError);
+    peer.waiting();
+    return (await session).ask(node, request, signal);
   }
 
   /** Undefined: nobody has asked for a link to it. */
@@ -112,6 +136,7 @@ export class Peers {
 
   async close(graceMs: number): Promise<void> {
     this.#unsubscribe();
+    this.#files?.close();
     await Promise.all([...this.#peers.values()].map(peer => peer.close(graceMs)));
   }
 
