@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { FedgateError } from '../../src/errors.js';
 import type { Groups } from '../../src/files/audience.js';
@@ -162,6 +163,7 @@ export class FileWorld {
   async #listen(): Promise<void> {
     const { nodes = [{ share: ['*'], fetch: ['*'] }], groups = {}, progress } = this.#options;
     const draining = new AbortController();
+    setMaxListeners(0, draining.signal);
     const host: FileHost = {
       org: ORG,
       access: new Access(ORG, { nodes: nodes.map(rule => ({ ...NOTHING, ...rule })), peers: [] }),
