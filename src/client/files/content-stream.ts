@@ -75,6 +75,7 @@ export class ContentStream {
   /** The next bytes; undefined behind the last. */
   async next(): Promise<Buffer | undefined> {
     while (this.#next < this.#end) {
+      throwIfGivenUp(this.#signal);
       try {
         this.#call ?? (await this.#open());
         const bytes = await this.#read();
