@@ -101,6 +101,12 @@ export class Access {
     throw notGranted(`node ${node} may not share files with ${whom}`, 'access.nodes[].share');
   }
 
+  /** Whether a node may share anything with anybody. Throws NOT_GRANTED. */
+  checkSharing(node: string): void {
+    const granted = this.#rules.nodes.some(rule => (rule.node === '*' || rule.node === node) && rule.share.length > 0);
+    if (!granted) throw notGranted(`node ${node} may not share files`, 'access.nodes[].share');
+  }
+
   /** Throws NOT_GRANTED. */
   checkFetch(node: string, org: string): void {
     if (this.#grants(node, org, rule => rule.fetch)) return;

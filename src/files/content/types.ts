@@ -87,8 +87,11 @@ export interface Contents {
   cancelUpload(owner: string, uploadId: Buffer): Promise<void>;
   /** A content of the own shares. Undefined: there is none of that digest. */
   hold(id: Buffer): Promise<HeldContent | undefined>;
-  /** One share less stands for a content. `also` adds rows to the commit that says so. */
-  dropShare(id: Buffer, also: (change: Change) => void): Promise<void>;
+  /**
+   * One share less stands for a content. `also` adds rows to the commit that says so. `owner`: the node whose share it was, which is charged
+   * for it no longer; unsaid, it is the first of those that have shares of it.
+   */
+  dropShare(id: Buffer, also: (change: Change) => void, owner?: string): Promise<void>;
   /** A content of another organisation's share: a new one, or what is there of it. The manifest was checked. */
   holdRemote(manifest: Manifest): Promise<HeldContent>;
   /** Reserves space in the cache for what is to be fetched, after making room. Throws FILES_FULL. */

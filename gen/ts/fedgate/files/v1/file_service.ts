@@ -2545,8 +2545,8 @@ export const FileServiceService = {
    *
    * To resume after any other end than the answer: ask GetUpload for the committed size and call again with the same `upload_id` and
    * chunks from there on. A finished upload that is called again with the same id is answered with the same share. Of two callers
-   * with one upload id the newer wins; the older ends with ABORTED (UPLOAD_TAKEN). A stream without a byte for 60 s ends with
-   * DEADLINE_EXCEEDED (TRANSFER_STALLED); what was committed is kept for a day unless configured. Fails with OUT_OF_RANGE
+   * with one upload id the newer wins; the older ends with ABORTED (UPLOAD_TAKEN). A stream with less than 4 KiB in 60 s ends
+   * with DEADLINE_EXCEEDED (TRANSFER_STALLED); what was committed is kept for a day unless configured. Fails with OUT_OF_RANGE
    * (OFFSET_INVALID, with the committed size) for a gap, an overlap, or more than the declared size; RESOURCE_EXHAUSTED (FILES_FULL)
    * when the space cannot be reserved; PERMISSION_DENIED (NOT_GRANTED).
    */
@@ -2662,8 +2662,8 @@ export interface FileServiceServer extends UntypedServiceImplementation {
    *
    * To resume after any other end than the answer: ask GetUpload for the committed size and call again with the same `upload_id` and
    * chunks from there on. A finished upload that is called again with the same id is answered with the same share. Of two callers
-   * with one upload id the newer wins; the older ends with ABORTED (UPLOAD_TAKEN). A stream without a byte for 60 s ends with
-   * DEADLINE_EXCEEDED (TRANSFER_STALLED); what was committed is kept for a day unless configured. Fails with OUT_OF_RANGE
+   * with one upload id the newer wins; the older ends with ABORTED (UPLOAD_TAKEN). A stream with less than 4 KiB in 60 s ends
+   * with DEADLINE_EXCEEDED (TRANSFER_STALLED); what was committed is kept for a day unless configured. Fails with OUT_OF_RANGE
    * (OFFSET_INVALID, with the committed size) for a gap, an overlap, or more than the declared size; RESOURCE_EXHAUSTED (FILES_FULL)
    * when the space cannot be reserved; PERMISSION_DENIED (NOT_GRANTED).
    */
@@ -2704,8 +2704,8 @@ export interface FileServiceClient extends Client {
    *
    * To resume after any other end than the answer: ask GetUpload for the committed size and call again with the same `upload_id` and
    * chunks from there on. A finished upload that is called again with the same id is answered with the same share. Of two callers
-   * with one upload id the newer wins; the older ends with ABORTED (UPLOAD_TAKEN). A stream without a byte for 60 s ends with
-   * DEADLINE_EXCEEDED (TRANSFER_STALLED); what was committed is kept for a day unless configured. Fails with OUT_OF_RANGE
+   * with one upload id the newer wins; the older ends with ABORTED (UPLOAD_TAKEN). A stream with less than 4 KiB in 60 s ends
+   * with DEADLINE_EXCEEDED (TRANSFER_STALLED); what was committed is kept for a day unless configured. Fails with OUT_OF_RANGE
    * (OFFSET_INVALID, with the committed size) for a gap, an overlap, or more than the declared size; RESOURCE_EXHAUSTED (FILES_FULL)
    * when the space cannot be reserved; PERMISSION_DENIED (NOT_GRANTED).
    */

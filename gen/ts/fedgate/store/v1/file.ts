@@ -7,7 +7,7 @@ import { Manifest, Share, ShareStart } from "../../files/v1/file_service.js";
 
 /** A piece that is on the disk. Its key is its SHA-256. */
 export interface FilePieceRow {
-  /** Its length in bytes. */
+  /** Its length in bytes. 0: it was found damaged and taken out; what refers to it still does, and it counts again once it is written again. */
   readonly length: number;
   /** How many places of contents and uploads hold it. It is removed when there is none. */
   readonly references: number;
@@ -25,6 +25,18 @@ export interface FileContentRow {
   readonly shares: number;
   /** When it was last used, milliseconds since 1970-01-01T00:00:00Z. */
   readonly usedMs: bigint;
+  /** Whether its whole-file digest was found wrong. It is given to nobody; of its manifest nothing is kept. */
+  readonly bad: boolean;
+  /** The nodes whose shares stand for it: each of them is charged for it. */
+  readonly owners: readonly FileOwner[];
+}
+
+/** A node that has shares of a content. */
+export interface FileOwner {
+  /** Its name. */
+  readonly node: string;
+  /** How many. */
+  readonly shares: number;
 }
 
 /** Which places of a content hold their piece. Its key is that of the content. */
@@ -41,7 +53,10 @@ export interface FileUploadRow {
     | undefined;
   /** The piece size. */
   readonly pieceSize: number;
-  /** SHA-256 of each committed piece in order. */
+  /**
+   * SHA-256 of the committed pieces in order, from the last multiple of 128 on. Those before stand in rows of their own, 128 in each:
+   * otherwise each piece would write the digests of all before it again.
+   */
   readonly pieceSha256: Uint8Array;
   /** Committed bytes. */
   readonly committedSize: bigint;
@@ -59,6 +74,10 @@ export interface FileShareRow {
     | undefined;
   /** The upload it was made by. */
   readonly uploadId: Uint8Array;
+  /** SHA-256 of the encoded ShareStart of that upload: what calls again with the same id must begin alike. */
+  readonly startSha256: Uint8Array;
+  /** When it was unshared, milliseconds since 1970-01-01T00:00:00Z; it stands for no content any more. 0: it was not. */
+  readonly unsharedMs: bigint;
 }
 
 /** A download that counts. Its key is share id, organisation, node and download id. */
@@ -135,7 +154,7 @@ export const FilePieceRow: MessageFns<FilePieceRow> = {
 };
 
 function createBaseFileContentRow(): FileContentRow {
-  return { manifest: undefined, verified: false, shares: 0, usedMs: 0n };
+  return { manifest: undefined, verified: false, shares: 0, usedMs: 0n, bad: false, owners: [] };
 }
 
 export const FileContentRow: MessageFns<FileContentRow> = {
@@ -154,6 +173,12 @@ export const FileContentRow: MessageFns<FileContentRow> = {
         throw new globalThis.Error("value provided for field message.usedMs of type int64 too large");
       }
       writer.uint32(32).int64(message.usedMs);
+    }
+    if (message.bad !== false) {
+      writer.uint32(40).bool(message.bad);
+    }
+    for (const v of message.owners) {
+      FileOwner.encode(v!, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -203,6 +228,22 @@ export const FileContentRow: MessageFns<FileContentRow> = {
             message.usedMs = reader.int64() as bigint;
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.bad = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.owners.push(FileOwner.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -226,6 +267,75 @@ export const FileContentRow: MessageFns<FileContentRow> = {
     message.verified = object.verified ?? false;
     message.shares = object.shares ?? 0;
     message.usedMs = (object.usedMs !== undefined && object.usedMs !== null) ? BigInt(object.usedMs) : 0n;
+    message.bad = object.bad ?? false;
+    message.owners = object.owners?.map((e) => FileOwner.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFileOwner(): FileOwner {
+  return { node: "", shares: 0 };
+}
+
+export const FileOwner: MessageFns<FileOwner> = {
+  encode(message: FileOwner, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== "") {
+      writer.uint32(10).string(message.node);
+    }
+    if (message.shares !== 0) {
+      writer.uint32(16).uint32(message.shares);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileOwner {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileOwner() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.shares = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileOwner>): FileOwner {
+    return FileOwner.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileOwner>): FileOwner {
+    const message = createBaseFileOwner() as any;
+    message.node = object.node ?? "";
+    message.shares = object.shares ?? 0;
     return message;
   },
 };
@@ -418,7 +528,7 @@ export const FileUploadRow: MessageFns<FileUploadRow> = {
 };
 
 function createBaseFileShareRow(): FileShareRow {
-  return { share: undefined, uploadId: new Uint8Array(0) };
+  return { share: undefined, uploadId: new Uint8Array(0), startSha256: new Uint8Array(0), unsharedMs: 0n };
 }
 
 export const FileShareRow: MessageFns<FileShareRow> = {
@@ -428,6 +538,15 @@ export const FileShareRow: MessageFns<FileShareRow> = {
     }
     if (message.uploadId.length !== 0) {
       writer.uint32(18).bytes(message.uploadId);
+    }
+    if (message.startSha256.length !== 0) {
+      writer.uint32(26).bytes(message.startSha256);
+    }
+    if (message.unsharedMs !== 0n) {
+      if (BigInt.asIntN(64, message.unsharedMs) !== message.unsharedMs) {
+        throw new globalThis.Error("value provided for field message.unsharedMs of type int64 too large");
+      }
+      writer.uint32(32).int64(message.unsharedMs);
     }
     return writer;
   },
@@ -461,6 +580,22 @@ export const FileShareRow: MessageFns<FileShareRow> = {
             message.uploadId = reader.bytes();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.startSha256 = reader.bytes();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.unsharedMs = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -480,6 +615,10 @@ export const FileShareRow: MessageFns<FileShareRow> = {
     const message = createBaseFileShareRow() as any;
     message.share = (object.share !== undefined && object.share !== null) ? Share.fromPartial(object.share) : undefined;
     message.uploadId = object.uploadId ?? new Uint8Array(0);
+    message.startSha256 = object.startSha256 ?? new Uint8Array(0);
+    message.unsharedMs = (object.unsharedMs !== undefined && object.unsharedMs !== null)
+      ? BigInt(object.unsharedMs)
+      : 0n;
     return message;
   },
 };
