@@ -21,8 +21,8 @@ import {
   type ShareResponse,
   ShareStart,
 } from '../../gen/ts/fedgate/files/v1/file_service.js';
-import { manifestDigest, merkleRoot } from '../../src/client/files/manifest.js';
 import { FedgateError } from '../../src/errors.js';
+import { manifestDigest, merkleRoot } from '../../src/files/manifest.js';
 import type { Listener } from '../../src/transport/server.js';
 import { toGrpcStatus } from '../../src/transport/status.js';
 import { type Chunk, encodeChunk, encodeOpening, readFileFrame } from '../../src/wire/file-frames.js';
@@ -109,6 +109,8 @@ export class FakeFileService {
         if (!upload) throw new FedgateError('FRAME_UNEXPECTED', 'no start');
         this.#take(upload, frame.chunk);
       }
+      // Whether it was ended or given up is known a moment later.
+      await new Promise(resolve => setTimeout(resolve, 20));
       if (call.cancelled) return;
       if (!upload) throw new FedgateError('FRAME_UNEXPECTED', 'no start');
       const all = Buffer.concat([upload.bytes, upload.pending]);
@@ -154,7 +156,7 @@ export class FakeFileService {
       mediaType: start.mediaType,
       size: manifest.size,
       sha256: facts.sha256,
-      manifestSha256: manifestDigest({ ...facts, root }),
+      manifestSha256: manifestDigest({ ...facts, merkleRoot: root, pieces: all }),
       audience: start.audience,
       createTimeMs: 1_700_000_000_000n,
       expireTimeMs: start.expireTimeMs,
@@ -215,6 +217,8 @@ export class FakeFileService {
     call.write(encodeOpening(FetchOpened.encode({ ...told, cachedBytes: 0n }).finish()));
     const end = length === 0n ? bytes.length : Number(offset + length);
     for (let at = Number(offset); at < end; at += CHUNK) {
+      // Whether it was ended or given up is known a moment later.
+      await new Promise(resolve => setTimeout(resolve, 20));
       if (call.cancelled) return;
       const chunk = this.onFetch({ offset: at, data: bytes.subarray(at, Math.min(at + CHUNK, end)) });
       if (chunk instanceof FedgateError) return void fail(chunk);
