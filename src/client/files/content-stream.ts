@@ -4,10 +4,11 @@ import {
   FileServiceService as methods,
 } from '../../../gen/ts/fedgate/files/v1/file_service.js';
 import { FedgateError } from '../../errors.js';
+import type { Manifest } from '../../files/types.js';
 import { callServerStream } from '../../transport/client-calls.js';
 import { type FileFrame, readFileFrame } from '../../wire/file-frames.js';
 import { toSharedFile } from './convert.js';
-import { checkManifest, type Manifest } from './manifest.js';
+import { checkedManifest } from './manifest.js';
 import { Patience, type TransferHost, throwIfGivenUp } from './patience.js';
 import type { SharedFile, TransferOptions } from './types.js';
 
@@ -75,6 +76,7 @@ export class ContentStream {
   /** The next bytes; undefined behind the last. */
   async next(): Promise<Buffer | undefined> {
     while (this.#next < this.#end) {
+      throwIfGivenUp(this.#signal);
       try {
         this.#call ?? (await this.#open());
         const bytes = await this.#read();
@@ -115,7 +117,7 @@ export class ContentStream {
     const message = FetchOpened.decode(frame.opening);
     const share = toSharedFile(message.share);
     if (!this.#opened) {
-      this.#opened = { share, manifest: checkManifest(message.manifest, share) };
+      this.#opened = { share, manifest: checkedManifest(message.manifest, share) };
       this.#end = length === 0 ? share.size : this.#request.offset + length;
     } else if (share.manifestSha256 !== this.#opened.share.manifestSha256) {
       throw new FedgateError('FILE_CHANGED', 'the share has another content than before');

@@ -1,10 +1,11 @@
 import { FileServiceService as methods } from '../../../gen/ts/fedgate/files/v1/file_service.js';
 import { FedgateError } from '../../errors.js';
+import type { Manifest } from '../../files/types.js';
 import { callUnary } from '../../transport/client-calls.js';
 import { CHUNK_BYTES } from '../../wire/file-frames.js';
 import { ContentStream } from './content-stream.js';
 import { checkId, toSharedFile } from './convert.js';
-import { checkManifest, type Manifest } from './manifest.js';
+import { checkedManifest } from './manifest.js';
 import { checkFree, newDownloadId, PartFile, type Sidecar } from './part-file.js';
 import { mayPass, Patience, type TransferHost, throwIfGivenUp } from './patience.js';
 import { PieceCheck } from './piece-check.js';
@@ -93,7 +94,7 @@ class Fetching {
       try {
         const answer = await callUnary(this.#host.channel, methods.getShare, request, LOOK);
         const share = toSharedFile(answer.share);
-        return share.manifestSha256 === manifestSha256 ? checkManifest(answer.manifest, share) : undefined;
+        return share.manifestSha256 === manifestSha256 ? checkedManifest(answer.manifest, share) : undefined;
       } catch (error) {
         await patience.wait(error);
       }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, link, lstat, open, readFile, rename, rm } from 'node:fs/promises';
+import { type FileHandle, link, lstat, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { describe, FedgateError } from '../../errors.js';
@@ -75,6 +75,7 @@ export class PartFile {
   async begin(sidecar: Sidecar): Promise<void> {
     await this.#usable(async () => {
       await this.close();
+      await stat(dirname(this.#path));
       if (!(await this.sidecar())) await Promise.all([checkFree(this.#note), checkFree(this.#part)]);
       await rm(this.#part, { force: true });
       await this.note(sidecar);

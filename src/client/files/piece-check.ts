@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import { FedgateError } from '../../errors.js';
-import type { Manifest } from './manifest.js';
+import type { Manifest } from '../../files/types.js';
 
 /**
  * Checks bytes that come in order against a manifest: each piece that came from its first byte to its last, and the whole when all came.
