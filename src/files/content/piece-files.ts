@@ -70,8 +70,15 @@ export class PieceFiles {
     const folder = join(path, '..');
     const above = join(folder, '..');
     try {
-      for (const parent of [above, folder]) if (!this.#entered.has(parent)) await makeFolder(parent);
-      await draft.rename(path);
+      await this.#makeFolders(above, folder);
+      await draft.rename(path).catch(async (error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ENOENT') throw error;
+        // Somebody removed the folder.
+        this.#entered.delete(folder);
+        this.#entered.delete(above);
+        await this.#makeFolders(above, folder);
+        await draft.rename(path);
+      });
       await draft.sync();
       await syncFolder(folder);
       if (!this.#entered.has(folder)) await syncFolder(above);
@@ -81,6 +88,10 @@ export class PieceFiles {
     } catch (error) {
       throw storeFailure(error, 'a piece was not put in its place');
     }
+  }
+
+  async #makeFolders(...folders: readonly string[]): Promise<void> {
+    for (const folder of folders) if (!this.#entered.has(folder)) await makeFolder(folder);
   }
 
   /** Throws what the operating system says. */

@@ -65,6 +65,9 @@ export class Pieces {
         const done = this.#refer(sha256, length, refer);
         order?.entered();
         await done;
+      } catch (error) {
+        await this.#removeUnknown(sha256).catch(() => undefined);
+        throw error;
       } finally {
         await draft.discard();
       }
@@ -100,6 +103,7 @@ export class Pieces {
   /** Removes a file that no row stands for. Answers whether there was none. */
   async removeOrphan(sha256: Buffer): Promise<boolean> {
     return this.#turns.run(nameOf(sha256), async () => {
+      // In the turn of the index: a row may be on its way.
       const row = await this.index.change(view => view.piece(sha256));
       if (row && row.length > 0) return false;
       await this.files.remove(sha256);
@@ -111,6 +115,12 @@ export class Pieces {
   async idle(): Promise<void> {
     await this.index.idle();
     await this.#removing;
+  }
+
+  /** Removes a file whose row was not committed. In the turn of the piece. */
+  async #removeUnknown(sha256: Buffer): Promise<void> {
+    const row = await storedRow(this.#store, TABLE.piece, sha256, decodePieceRow, this.#onEvent);
+    if (!row || row.length === 0) await this.files.remove(sha256);
   }
 
   async #refer(sha256: Buffer, length: number, refer: Refer): Promise<void> {

@@ -254,7 +254,6 @@ export class UploadWriter implements Upload {
 
   /** The row of the upload as this writer left it. Throws when it is not this one's any more. */
   async #demandOwn(view: IndexView, committedSize: number): Promise<UploadRow | undefined> {
-    this.taken.throwIfAborted();
     const row = await view.upload(this.#options.at);
     if ((row?.committedSize ?? 0) === committedSize) return row;
     throw new FedgateError('UPLOAD_UNKNOWN', 'the upload was removed meanwhile');
@@ -268,6 +267,7 @@ export class UploadWriter implements Upload {
     const manifest = { size: this.#received, pieceSize, sha256, merkleRoot: merkleRoot(pieces), pieces };
     const id = manifestDigest(manifest);
     const step = async (view: IndexView): Promise<number> => {
+      this.taken.throwIfAborted();
       const upload = {
         at,
         owner,
