@@ -1,6 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import test from 'ava';
+import { freePort } from '../../src/demo/free-port.js';
 import { addNode } from '../../src/gateway/add-node.js';
+import { FaultyWire } from '../faults/support/proxy.js';
+import { seededRandom } from '../faults/support/random.js';
 import { startFederation } from '../support/federation.js';
 import { audience, FileClient, refusal } from '../support/file-client.js';
 import { GatewayProcess } from '../support/gateway-process.js';
@@ -62,15 +65,18 @@ async function read(chunks: AsyncGenerator<Buffer>, atLeast: number): Promise<Bu
   return Buffer.concat(taken);
 }
 
+async function nodesOf(t: TestScope, acme: GatewayProcess, globex: GatewayProcess) {
+  const node = async (gateway: GatewayProcess, name: string): Promise<FileClient> =>
+    FileClient.of(t, await addNode({ folder: gateway.folder, name, gateway: 'gw1', address: gateway.nodes }));
+  return { billing: await node(acme, 'billing'), erp: await node(globex, 'erp') };
+}
+
 /** Two gateways as processes, each with a node, and what ACME shares with GLOBEX. */
 async function twoProcesses(t: TestScope, size: number) {
   const registry = await startTestRegistry(t);
   const acme = await GatewayProcess.join(t, registry, 'ACME', ALL);
   const globex = await GatewayProcess.join(t, registry, 'GLOBEX', ALL);
-  const node = (gateway: GatewayProcess, name: string): Promise<string> =>
-    addNode({ folder: gateway.folder, name, gateway: 'gw1', address: gateway.nodes });
-  const billing = await FileClient.of(t, await node(acme, 'billing'));
-  const erp = await FileClient.of(t, await node(globex, 'erp'));
+  const { billing, erp } = await nodesOf(t, acme, globex);
   const content = randomBytes(size);
   const { id } = await billing.share(content, { audience: audience({ orgs: ['GLOBEX'] }) });
   return { acme, globex, billing, erp, content, id };
@@ -173,4 +179,27 @@ test('files: an organisation that is outside of the audience, and one that was n
     t.is(second.reason, 'SHARE_UNKNOWN');
     t.is(first.message.replace(hidden.id, '?'), second.message.replace(guess, '?'));
   }
+});
+
+test('files: a connection between the gateways that is reset again and again costs no byte twice', async t => {
+  const registry = await startTestRegistry(t);
+  const peers = `127.0.0.1:${await freePort()}`;
+  const wire = await FaultyWire.open(t, peers, seededRandom(7));
+  const acme = await GatewayProcess.join(t, registry, 'ACME', ALL, { peers, addresses: [wire.address] });
+  const globex = await GatewayProcess.join(t, registry, 'GLOBEX', ALL, { addresses: [] });
+  const { billing, erp } = await nodesOf(t, acme, globex);
+  const content = randomBytes(64 * MIB);
+  const { id } = await billing.share(content, { audience: audience({ orgs: ['GLOBEX'] }) });
+  const received = receivedFor(erp, 2);
+  const chunks = erp.fetch(id).chunks();
+  const parts: Buffer[] = [];
+  for (let resets = 0; resets < 3; resets++) {
+    parts.push(await read(chunks, 8 * MIB));
+    wire.cut();
+    wire.heal();
+  }
+  parts.push(await read(chunks, 64 * MIB));
+  t.true(Buffer.concat(parts).equals(content));
+  t.is(await received, BigInt(content.length));
+  t.is((await billing.getShare(id)).share?.downloads, 1);
 });
