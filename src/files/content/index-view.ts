@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { FedgateError } from '../../errors.js';
 import { key } from '../../store/keys.js';
 import { Change, type Store, type Table } from '../../store/store.js';
@@ -19,6 +20,9 @@ import {
   TABLE,
   type UploadRow,
 } from './rows.js';
+
+/** Some milliseconds of work. */
+const DROPS_PER_TURN = 256;
 
 interface Write {
   readonly table: Table;
@@ -97,6 +101,15 @@ export class IndexView {
     if (!row) return;
     if (row.references > 1) return this.putPiece(sha256, { ...row, references: row.references - 1 });
     this.removePiece(sha256);
+  }
+
+  /** Does so for many, letting others run now and then: a content has up to 65,536 places. */
+  async dropPieces(digests: Iterable<Buffer>): Promise<void> {
+    let dropped = 0;
+    for (const sha256 of digests) {
+      await this.dropPiece(sha256);
+      if (++dropped % DROPS_PER_TURN === 0) await setImmediate();
+    }
   }
 
   removePiece(sha256: Buffer): void {

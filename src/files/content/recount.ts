@@ -12,7 +12,7 @@ import {
   TABLE,
   type UploadRow,
 } from './rows.js';
-import { digestsOf, partsOf } from './upload-digests.js';
+import { digestsOf, eachDigest, partsOf } from './upload-digests.js';
 
 /** Pieces are counted in so many parts, by their first bits: bounds what is in memory. */
 const SHARDS = 16;
@@ -68,7 +68,7 @@ async function countPlaces(
   const countUpload = async (at: Buffer, row: UploadRow | undefined): Promise<void> => {
     const digests = row && (await digestsOf(view, at, row));
     if (row && digests) {
-      for (let i = 0; i < digests.length; i += 32) count(digests.subarray(i, i + 32), row.pieceSize);
+      for (const sha256 of eachDigest(digests)) count(sha256, row.pieceSize);
       return;
     }
     view.removeUpload(at, row ? partsOf(row) : 0);

@@ -261,7 +261,9 @@ export class UploadWriter implements Upload {
 
   async #publish(also: Also): Promise<HeldContent> {
     const { parts, at, owner, pieceSize, whole } = this.#options;
+    this.#demandOpen();
     const draft = this.#draft;
+    this.#draft = undefined;
     const pieces = draft ? Buffer.concat([...this.#digests, draft.sha256]) : this.pieces;
     const sha256 = whole.copy().digest();
     const manifest = { size: this.#received, pieceSize, sha256, merkleRoot: merkleRoot(pieces), pieces };
@@ -278,7 +280,6 @@ export class UploadWriter implements Upload {
     };
     parts.opened.pin(id);
     try {
-      this.#draft = undefined;
       if (draft) await parts.pieces.enter(draft, step);
       else await parts.pieces.index.change(step);
       const content = parts.opened.get(id);
