@@ -137,7 +137,8 @@ export class IndexView {
   }
 
   putHeld(id: Buffer, { bytes }: Bitmap): void {
-    this.#set(TABLE.held, id, encodeHeldRow(bytes));
+    // A content without pieces has no such row.
+    if (bytes.length > 0) this.#set(TABLE.held, id, encodeHeldRow(bytes));
   }
 
   upload(at: Buffer): Promise<UploadRow | undefined> {
