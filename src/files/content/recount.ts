@@ -61,9 +61,14 @@ async function countPlaces(
     const known = row ?? mended(parts, view, id);
     if (!known) view.removeContent(id);
     if (!known?.manifest) return;
-    for (const index of await view.held(id, known.manifest)) {
+    const held = await view.held(id, known.manifest);
+    let places = 0;
+    for (const index of held) {
+      places++;
       count(pieceDigest(known.manifest, index), pieceLength(known.manifest, index));
     }
+    // A damaged row looks like one that says of no place.
+    if (places === 0) view.putHeld(id, held);
   };
   const countUpload = async (at: Buffer, row: UploadRow | undefined): Promise<void> => {
     const digests = row && (await digestsOf(view, at, row));
