@@ -65,7 +65,8 @@ test('files lane: what the other side of it would send ends it with FRAME_UNEXPE
   other.pair.a.put({ $case: 'fileEnd', value: { session: 1, error: undefined } });
   await settle();
   t.is(other.pair.b.reason.reason, 'FRAME_UNEXPECTED');
-  await refused(t, other.holding.session.ask('x', request(), forever), 'INTERNAL');
+  const third = await scene(t);
+  await refused(t, third.holding.session.ask('x', request(), forever), 'INTERNAL');
 });
 
 test('files lane: a refusal is what the holder says, and the next download works', async t => {
