@@ -5,12 +5,12 @@ import type { OrgName } from '../identity/names.js';
 import { key, prefixed } from '../store/keys.js';
 import { Change, type Store } from '../store/store.js';
 import { type Groups, matches } from './audience.js';
+import { Turns } from './content/turns.js';
 import type { Contents } from './content/types.js';
 import { type EndedWhy, OpenDownloads, shareEnded, shareUnknown } from './open-downloads.js';
 import { formatShareId } from './share-id.js';
 import { type Place, type ShareEntry, ShareIndex } from './share-index.js';
 import { DOWNLOAD, decodeShare, encodeShare, SHARE, type StoredShare } from './share-row.js';
-import { Turns } from './turns.js';
 import type { Asker, Audience, DownloadRequest, Manifest } from './types.js';
 
 /** What of a share its owner decides. */
@@ -162,7 +162,7 @@ export class Shares {
   admit(asker: Asker, { shareId, downloadId, look }: DownloadRequest): Promise<Admission> {
     const entry = this.#index.get(shareId);
     if (!entry) return Promise.reject(shareUnknown(this.#nameOf(shareId)));
-    return this.#turns.take(entry.name, async () => {
+    return this.#turns.run(entry.name, async () => {
       const share = await this.#admissible(entry, asker);
       if (look) return { share, ...this.#downloads.add(entry.name, asker) };
       if (share.requiresApproval) {
@@ -285,7 +285,7 @@ export class Shares {
   ): Promise<T> {
     const entry = this.#index.get(id);
     if (!entry) return Promise.reject(shareUnknown(this.#nameOf(id)));
-    return this.#turns.take(entry.name, async () => {
+    return this.#turns.run(entry.name, async () => {
       const share = await this.#read(entry);
       if (!share) throw shareUnknown(this.#nameOf(id));
       check(share);
@@ -320,7 +320,7 @@ export class Shares {
 
   #forget(entry: ShareEntry): void {
     const { store, contents, keepMs, now, onEvent } = this.#options;
-    const removed = this.#turns.take(entry.name, async () => {
+    const removed = this.#turns.run(entry.name, async () => {
       const share = await this.#read(entry);
       const overMs = entry.unsharedMs || entry.expireMs;
       // It was given more time, or removed, while this waited for its turn.

@@ -187,6 +187,7 @@ class RunningGateway implements Gateway {
     });
     this.#peers = this.#makePeers();
     const { durable, origin, remote } = parts;
+    remote.open = (...request) => this.#peers.openShare(...request);
     remote.alarm = (error, from) => this.#refusals.write(error, from, { org: from }, true);
     // Who is no member any more will never answer.
     origin.ask = async (from, position) =>
@@ -301,6 +302,10 @@ class RunningGateway implements Gateway {
         outbox: org => durable.outboxes.of(org),
         inbox: durable.inbox,
         judge: (peer, channel, senderNode) => this.#judge(peer.org, channel, senderNode),
+        onAlarm: (error, facts) => this.#refusals.write(error, facts.org ?? '', facts, true),
+      },
+      files: {
+        holder: this.#parts.files.holder,
         onAlarm: (error, facts) => this.#refusals.write(error, facts.org ?? '', facts, true),
       },
       receive: peer => (header, records) => {

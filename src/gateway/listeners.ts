@@ -43,7 +43,7 @@ export interface NodeServices {
 }
 
 const NODE_WINDOWS = { stream: 4 * 1024 * 1024, connection: 16 * 1024 * 1024 };
-const PEER_WINDOWS = { stream: 16 * 1024 * 1024, connection: 32 * 1024 * 1024 };
+export const PEER_WINDOWS = { stream: 16 * 1024 * 1024, connection: 32 * 1024 * 1024 };
 const EXPLAINED = [
   'fedgate.messaging.v1.MessagingService',
   'fedgate.gateway.v1.GatewayService',

@@ -108,18 +108,18 @@ export class Ledger {
     return this.#quotas.reserveBytes + this.#promisedBytes + bytes - freeBytes;
   }
 
-  /** Reserves in the cache. Throws FILES_FULL. Answers the way to release it, once. */
-  reserveCache(bytes: number, freeBytes: number): () => void {
+  /** Reserves in the cache. Throws FILES_FULL. Answers the way to release it, in parts or what is left. */
+  reserveCache(bytes: number, freeBytes: number): (part?: number) => void {
     demand('files.cacheBytes', this.#quotas.cacheBytes, this.#cachedBytes + this.#promisedToCache, bytes);
     this.#demandDisk(bytes, freeBytes);
     this.#promisedToCache += bytes;
     this.#promisedBytes += bytes;
-    let released = false;
-    return () => {
-      if (released) return;
-      released = true;
-      this.#promisedToCache -= bytes;
-      this.#promisedBytes -= bytes;
+    let left = bytes;
+    return (part = left) => {
+      const released = Math.min(part, left);
+      left -= released;
+      this.#promisedToCache -= released;
+      this.#promisedBytes -= released;
     };
   }
 

@@ -16,4 +16,9 @@ export class Turns {
     });
     return outcome;
   }
+
+  /** Resolves when nothing is under way. */
+  async idle(): Promise<void> {
+    while (this.#last.size > 0) await Promise.all(this.#last.values());
+  }
 }

@@ -1,9 +1,10 @@
 import type { Change } from '../../store/store.js';
 import type { Manifest } from '../types.js';
 
-/** Bytes whose space is promised. Released once, by whoever reserved them; what was stored of them counts from then on by itself. */
+/** Bytes whose space is promised. Released by whoever reserved them: part by part as they are stored, and then count by themselves, or all that is left. */
 export interface Reservation {
-  release(): void;
+  /** `bytes`: so many of them. @default all that is left */
+  release(bytes?: number): void;
 }
 
 /** A content that cannot be removed while somebody holds it. */

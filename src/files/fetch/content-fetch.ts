@@ -17,8 +17,8 @@ export class ContentFetch {
   readonly #org: OrgName;
   readonly #onBad: OnBadContent;
   readonly #receiving = new Map<number, Promise<void>>();
-  /** Pieces whose space somebody has reserved. */
-  readonly promised = new Set<number>();
+  /** Pieces whose space somebody has reserved, and what gives that back once they are stored. */
+  readonly promised = new Map<number, () => void>();
   readonly #stop = new AbortController();
   #inOrder = 0;
   #right: boolean;
@@ -64,6 +64,8 @@ export class ContentFetch {
       const own = this.#receive(index, source, onReceived, signal);
       this.#receiving.set(index, own);
       await own.finally(() => this.#receiving.delete(index));
+      this.promised.get(index)?.();
+      this.promised.delete(index);
       this.checkWhenWhole();
     }
   }
@@ -99,9 +101,9 @@ export class ContentFetch {
     throw this.#bad;
   }
 
-  /** Resolves when it is not being read back. */
+  /** Resolves when it is neither received nor read back. */
   async settled(): Promise<void> {
-    await this.#checking;
+    await Promise.allSettled([...this.#receiving.values(), this.#checking]);
   }
 
   stop(): void {

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { firstOf } from '../abort.js';
-import type { Contents, Reservation } from '../content/types.js';
+import type { Contents } from '../content/types.js';
 import type { Manifest, ShareFacts } from '../types.js';
 import type { ContentFetch } from './content-fetch.js';
 import type { ContentFetches } from './content-fetches.js';
 import type { LastingDownload } from './lasting-download.js';
-import { type ByteRange, pieceLength, piecesOf, readRange } from './range.js';
+import { type ByteRange, piecesOf, readRange } from './range.js';
+import { reserveSpace } from './space.js';
 
 /** A range of a share that is open to be read, once, by one node. */
 export interface OpenFetch {
@@ -38,10 +39,8 @@ export class RemoteFetch implements OpenFetch {
   readonly #content: ContentFetch;
   readonly #range: ByteRange;
   readonly #onReceived: (bytes: number) => void;
-  readonly #promise: { readonly pieces: readonly number[]; readonly space: Reservation };
-  readonly #release: () => void;
+  readonly #leave: () => void;
   readonly #stop: { readonly signal: AbortSignal; stop(): void };
-  readonly #over = new AbortController();
   readonly #ahead = new Map<number, Promise<void>>();
   #closed = false;
 
@@ -51,8 +50,12 @@ export class RemoteFetch implements OpenFetch {
     try {
       const taken = await parts.fetches.take(source.share, source.manifest);
       release = taken.release;
-      const promise = await reserve(taken.content, parts);
-      return new RemoteFetch(source, taken.content, promise, taken.release, parts, signal);
+      const giveBack = await reserveSpace(taken.content, parts.range, parts.contents);
+      const leave = (): void => {
+        giveBack();
+        taken.release();
+      };
+      return new RemoteFetch(source, taken.content, leave, parts, signal);
     } catch (error) {
       release?.();
       source.close(false);
@@ -63,8 +66,7 @@ export class RemoteFetch implements OpenFetch {
   private constructor(
     source: LastingDownload,
     content: ContentFetch,
-    promise: { readonly pieces: readonly number[]; readonly space: Reservation },
-    release: () => void,
+    leave: () => void,
     { range, onReceived }: RemoteFetchParts,
     signal: AbortSignal,
   ) {
@@ -75,9 +77,8 @@ export class RemoteFetch implements OpenFetch {
     this.#content = content;
     this.#range = range;
     this.#onReceived = onReceived;
-    this.#promise = promise;
-    this.#release = release;
-    this.#stop = firstOf([signal, source.over, this.#over.signal]);
+    this.#leave = leave;
+    this.#stop = firstOf([signal, source.over]);
     content.checkWhenWhole();
   }
 
@@ -106,13 +107,10 @@ export class RemoteFetch implements OpenFetch {
   close(complete: boolean): void {
     if (this.#closed) return;
     this.#closed = true;
+    // That ends what is under way for this reader, before it stops listening.
     this.#source.close(complete);
     this.#stop.stop();
-    const { pieces, space } = this.#promise;
-    for (const index of pieces) this.#content.promised.delete(index);
-    space.release();
-    this.#over.abort(this.#source.over.reason);
-    this.#release();
+    this.#leave();
   }
 
   async *#piece(index: number, offset: number): AsyncGenerator<Buffer> {
@@ -139,25 +137,5 @@ export class RemoteFetch implements OpenFetch {
   #check(): void {
     this.#stop.signal.throwIfAborted();
     this.#content.throwIfBad();
-  }
-}
-
-/** Reserves the space of what is missing, as far as no other reader of the same content has. */
-async function reserve(content: ContentFetch, { contents, range }: RemoteFetchParts) {
-  const { manifest } = content.held;
-  const pieces: number[] = [];
-  let bytes = 0;
-  const { from, to } = piecesOf(range, manifest);
-  for (let index = from; index < to; index++) {
-    if (content.held.has(index) || content.promised.has(index)) continue;
-    pieces.push(index);
-    content.promised.add(index);
-    bytes += pieceLength(index, manifest);
-  }
-  try {
-    return { pieces, space: await contents.reserve(bytes) };
-  } catch (error) {
-    for (const index of pieces) content.promised.delete(index);
-    throw error;
   }
 }
