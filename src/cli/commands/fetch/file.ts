@@ -31,6 +31,12 @@ export async function fetchOne(
 export const tellFetched = (
   env: CliEnv,
   json: boolean,
-  facts: { readonly share: string; readonly path: string; readonly size: number; readonly sha256: string } & object,
+  facts: {
+    readonly share: string;
+    readonly path: string;
+    readonly size: number;
+    readonly sha256: string;
+    readonly resumedBytes?: number;
+  },
 ): Promise<void> =>
   json ? printJson(env, { event: 'fetched', ...facts }) : print(env, `${facts.sha256}  ${facts.path}`);
