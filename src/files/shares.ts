@@ -236,7 +236,12 @@ export class Shares {
 
   async #read(entry: ShareEntry): Promise<StoredShare | undefined> {
     const value = await this.#options.store.get(SHARE, entry.id);
-    return value && decodeShare(value);
+    if (!value) return undefined;
+    try {
+      return decodeShare(value);
+    } catch (cause) {
+      throw new FedgateError('STORE_DAMAGED', `the row of ${this.#nameOf(entry.id)} is not one of a share`, { cause });
+    }
   }
 
   async #admissible(entry: ShareEntry, asker: Asker): Promise<StoredShare> {

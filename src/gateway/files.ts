@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Share } from '../../gen/ts/fedgate/files/v1/file_service.js';
-import type { FedgateError } from '../errors.js';
+import { FedgateError } from '../errors.js';
 import type { ContentStore } from '../files/content/contents.js';
 import type { ContentEvent } from '../files/content/events.js';
 import { openContents } from '../files/content/open.js';
@@ -30,6 +30,9 @@ export interface FilesParts {
   readonly onAlarm: (error: FedgateError, org: OrgName) => void;
 }
 
+/** When the first scrub begins, and how long after each the next one does. */
+const SCRUB_AFTER_MS = 3_600_000;
+const SCRUB_EVERY_MS = 24 * 3_600_000;
 /** What has to move within a minute, or a transfer is over. */
 const PROGRESS = { stallMs: 60_000, leastBytes: 4 * 1024 };
 
@@ -41,6 +44,8 @@ export class Files {
   readonly #shares: Shares;
   readonly #fetcher: Fetcher;
   readonly #transfers: Transfers;
+  readonly #closing = new AbortController();
+  #scrub: NodeJS.Timeout;
 
   private constructor(parts: FilesParts, contents: ContentStore, shares: Shares) {
     const { org, remote, onAlarm } = parts;
@@ -61,6 +66,7 @@ export class Files {
         else parts.log.warn({ org: from, err: error }, 'files');
       },
     });
+    this.#scrub = setTimeout(() => void this.#scrubbed(), SCRUB_AFTER_MS).unref();
   }
 
   /** Throws FILE_UNUSABLE, STORE_*. The store is closed by its owner, after this. */
@@ -110,9 +116,24 @@ export class Files {
 
   /** Ends what is under way. Nobody may share or fetch any more. */
   async close(): Promise<void> {
+    clearTimeout(this.#scrub);
+    this.#closing.abort(new FedgateError('DRAINING', 'the gateway is about to stop'));
     await this.#fetcher.close();
     await this.#shares.close();
     await this.#contents.close();
+  }
+
+  /** Looks for bit rot, and again a day later. What is damaged is told of by the contents. */
+  async #scrubbed(): Promise<void> {
+    const { log } = this.#parts;
+    try {
+      const found = await this.#contents.scrub({ signal: this.#closing.signal });
+      log.info({ event: 'scrubbed', ...found }, 'files');
+    } catch (error) {
+      if (this.#closing.signal.aborted) return;
+      log.warn({ event: 'failed', what: 'scrub', err: error }, 'files');
+    }
+    this.#scrub = setTimeout(() => void this.#scrubbed(), SCRUB_EVERY_MS).unref();
   }
 }
 

@@ -43,7 +43,8 @@ export interface NodeServices {
 }
 
 const NODE_WINDOWS = { stream: 4 * 1024 * 1024, connection: 16 * 1024 * 1024 };
-export const PEER_WINDOWS = { stream: 16 * 1024 * 1024, connection: 32 * 1024 * 1024 };
+/** Each lane is a connection of its own: it may use all of the connection's window. */
+export const PEER_WINDOWS = { stream: 32 * 1024 * 1024, connection: 32 * 1024 * 1024 };
 const EXPLAINED = [
   'fedgate.messaging.v1.MessagingService',
   'fedgate.gateway.v1.GatewayService',

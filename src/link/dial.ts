@@ -31,8 +31,10 @@ export interface DialSettings {
   readonly timeoutMs: number;
 }
 
-/** Windows of every lane, bytes: 80 MB/s at 100 ms need about twice rate × round trip. */
+/** Windows of every lane, bytes. What gets through is about half of window / round trip. */
 export const LANE_WINDOW_BYTES = 16 * 1024 * 1024;
+/** That of a files lane: measured 70 to 80 MB/s at 100 ms with 16 MiB, 140 with 32. What we keep is bounded by the credit. */
+export const FILES_WINDOW_BYTES = 32 * 1024 * 1024;
 
 /** Opens the first two lanes of a link. Throws what the way there said: PEER_UNREACHABLE, CERTIFICATE_UNTRUSTED, or the peer's refusal. */
 export async function dialLink(target: DialTarget, settings: DialSettings, signal: AbortSignal): Promise<LinkParts> {
@@ -65,7 +67,7 @@ export async function dialLane(
     serverName: gatewayDnsName(settings.self.federation, target.org, target.gateway),
     identity: settings.identity,
     authorities: target.authorities,
-    window: LANE_WINDOW_BYTES,
+    window: kind === LANE.files ? FILES_WINDOW_BYTES : LANE_WINDOW_BYTES,
     maxReceiveBytes: MAX_FRAME_BYTES + BATCH_OVERHEAD_BYTES * 2,
     maxBackoffMs: 60_000,
     checkServer: leaf => {

@@ -10,6 +10,7 @@ import {
 import { FedgateError, fieldError } from '../errors.js';
 import { type Groups, parseAudience } from '../files/audience.js';
 import { parseDisplayName, parseMediaType } from '../files/display-name.js';
+import { MAX_CONTENT_BYTES } from '../files/manifest.js';
 import type { Place } from '../files/share-index.js';
 import { ownShareMessage, type StoredShare } from '../files/share-row.js';
 import type { ShareTerms } from '../files/shares.js';
@@ -19,8 +20,6 @@ import { malformed } from '../wire/reader.js';
 
 /** Between the messages of file_service.proto and what they mean. */
 
-/** Pieces of the largest size, as many as there may be: 1 TiB. */
-const MAX_CONTENT_BYTES = 65_536 * 16 * 1024 * 1024;
 const ID_BYTES = 16;
 const MAX_TIME_MS = 8.64e15;
 
@@ -90,7 +89,7 @@ export function readOffset(value: bigint): number {
   });
 }
 
-/** A share that was not unshared, as its own organisation sees it. */
+/** A share as its own organisation sees it. */
 export const toOwnShare = (share: StoredShare): Share => ownShareMessage(share);
 
 export const toManifest = ({ size, pieceSize, sha256, merkleRoot, pieces }: Manifest): ManifestMessage => ({

@@ -127,6 +127,7 @@ test('files link: when the link drops its downloads end, and are opened again on
     globex.holder.opened.map(({ request: { downloadId } }) => downloadId),
     [asked.downloadId, asked.downloadId],
   );
+  while (globex.holder.openNow > 0) await new Promise(resolve => setTimeout(resolve, 5));
   t.deepEqual(
     globex.holder.opened.map(({ complete }) => complete),
     [false, true],

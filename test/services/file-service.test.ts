@@ -520,7 +520,9 @@ test('shares: a damaged row does not stop the start, and the others are there', 
     await billing.share(Buffer.from('x'), { audience: OWN }),
     await billing.share(Buffer.from('y'), { audience: OWN }),
   ];
-  const rows = world.store.disk.tables.get('file-share')?.rows;
+  const table = world.store.disk.tables.get('file-share');
+  if (table) table.sorted = undefined;
+  const rows = table?.rows;
   const key = Buffer.from(bad.id.slice(-32), 'hex').toString('latin1');
   const row = rows?.get(key);
   if (row) rows?.set(key, { ...row, value: Buffer.from('no such row') });

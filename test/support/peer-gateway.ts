@@ -12,7 +12,7 @@ import { CallWrapper } from '../../src/transport/calls.js';
 import { Listener } from '../../src/transport/server.js';
 import { FEDERATION, type TestScope } from './registry.js';
 
-interface Member {
+export interface Member {
   readonly authority: KeyAndCertificate;
   readonly identity: KeyAndCertificate;
   readonly trust: MemberTrust;
@@ -29,6 +29,11 @@ export class Members {
     const identity = await issueLeaf(authority, FEDERATION, { org, role: 'gateway', name: 'gw1' });
     const trust = { org, active: true, authorities: [new X509Certificate(authority.certificate)] };
     const member = { authority, identity, trust };
+    return this.put(org, member);
+  }
+
+  /** One that was made in another process. */
+  put(org: OrgName, member: Member): Member {
     this.#members.set(org, member);
     return member;
   }

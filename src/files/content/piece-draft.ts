@@ -1,20 +1,18 @@
 import { createHash } from 'node:crypto';
-import type { FileHandle } from 'node:fs/promises';
-import { unlink } from 'node:fs/promises';
+import { type FileHandle, rename, unlink } from 'node:fs/promises';
 import { storeFailure } from '../../store/failures.js';
 
 /** A temporary file that is to become a piece. Hashed while it is written: no piece is ever in memory. */
 export class PieceDraft {
-  readonly path: string;
+  #path: string;
   readonly #file: FileHandle;
   readonly #hash = createHash('sha256');
   #digest: Buffer | undefined;
   #length = 0;
-  #synced = false;
-  #gone = false;
+  #closed = false;
 
   constructor(path: string, file: FileHandle) {
-    this.path = path;
+    this.#path = path;
     this.#file = file;
   }
 
@@ -42,29 +40,29 @@ export class PieceDraft {
     }
   }
 
+  /** Gives it another name, in the place of whatever has it. */
+  async rename(path: string): Promise<void> {
+    await rename(this.#path, path);
+    this.#path = path;
+  }
+
   /** Resolves when all of it is on stable storage. */
   async sync(): Promise<void> {
-    if (this.#synced) return;
-    try {
-      await this.#file.datasync();
-      this.#synced = true;
-    } catch (error) {
-      throw storeFailure(error, 'a piece was not synced');
-    }
+    await this.#file.datasync();
   }
 
-  /** It has another name now, and stays. */
-  async placed(): Promise<void> {
-    this.#gone = true;
+  /** It stays as it is. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
     await this.#file.close().catch(() => undefined);
   }
 
-  /** Removes it, unless it was placed. What stays for whatever reason is swept at the next start. */
+  /** Removes it, unless it was closed. What stays for whatever reason is swept at the next start. */
   async discard(): Promise<void> {
-    if (this.#gone) return;
-    this.#gone = true;
-    await this.#file.close().catch(() => undefined);
-    await unlink(this.path).catch(() => undefined);
+    if (this.#closed) return;
+    await this.close();
+    await unlink(this.#path).catch(() => undefined);
   }
 
   async #writeAll(chunk: Buffer, at: number): Promise<void> {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, rename, unlink } from 'node:fs/promises';
+import { type FileHandle, lstat, mkdir, open, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FedgateError } from '../../errors.js';
 import { storeFailure } from '../../store/failures.js';
@@ -60,17 +60,38 @@ export class PieceFiles {
     }
   }
 
-  /** Puts a synced draft in its place, instead of whatever is there. On stable storage when it resolves. */
+  /**
+   * Puts a draft in its place, instead of whatever is there. On stable storage, with its name, when it resolves.
+   *
+   * Named first and synced then: file systems with a journal write all of it at once. Nobody trusts a file that has no row yet.
+   */
   async place(draft: PieceDraft): Promise<void> {
     const path = this.pathOf(draft.sha256);
+    const folder = join(path, '..');
+    const above = join(folder, '..');
     try {
-      await this.#enter(path);
-      await rename(draft.path, path);
-      await draft.placed();
-      await syncFolder(join(path, '..'));
+      await this.#makeFolders(above, folder);
+      await draft.rename(path).catch(async (error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ENOENT') throw error;
+        // Somebody removed the folder.
+        this.#entered.delete(folder);
+        this.#entered.delete(above);
+        await this.#makeFolders(above, folder);
+        await draft.rename(path);
+      });
+      await draft.sync();
+      await syncFolder(folder);
+      if (!this.#entered.has(folder)) await syncFolder(above);
+      if (!this.#entered.has(above)) await syncFolder(this.#pieces);
+      this.#entered.add(folder).add(above);
+      await draft.close();
     } catch (error) {
       throw storeFailure(error, 'a piece was not put in its place');
     }
+  }
+
+  async #makeFolders(...folders: readonly string[]): Promise<void> {
+    for (const folder of folders) if (!this.#entered.has(folder)) await makeFolder(folder);
   }
 
   /** Throws what the operating system says. */
@@ -115,20 +136,6 @@ export class PieceFiles {
         yield await foundFile(join(at, file.name), ours ? Buffer.from(file.name, 'hex') : undefined);
       }
     }
-  }
-
-  async #enter(path: string): Promise<void> {
-    const folder = join(path, '..');
-    if (this.#entered.has(folder)) return;
-    const above = join(folder, '..');
-    if (!this.#entered.has(above)) {
-      await makeFolder(above);
-      await syncFolder(this.#pieces);
-      this.#entered.add(above);
-    }
-    await makeFolder(folder);
-    await syncFolder(above);
-    this.#entered.add(folder);
   }
 }
 

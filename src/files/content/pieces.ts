@@ -10,6 +10,14 @@ import { Turns } from './turns.js';
 /** Carries a step of the index out with a piece that is on the disk. Answers how many places refer to it that did not before. */
 export type Refer = (view: IndexView) => Promise<number> | number;
 
+/** Where a step comes among others. */
+export interface Order {
+  /** The one before it has its place. When it rejects, so does this one. */
+  readonly behind: Promise<void>;
+  /** This one has its place. */
+  readonly entered: () => void;
+}
+
 /**
  * Pieces on the disk and their rows, which belong together: a row is committed only when its file is on stable storage, and a file is
  * removed only when its row is gone. Whatever touches the file of a piece waits its turn.
@@ -41,21 +49,29 @@ export class Pieces {
     return row?.length === length && (await this.files.isThere(sha256, length));
   }
 
-  /** Makes a piece of a draft, and commits a step with it. The draft is gone afterwards, whatever happens. Rejects with STORE_*. */
-  async enter(draft: PieceDraft, refer: Refer): Promise<void> {
+  /**
+   * Makes a piece of a draft, and commits a step with it. The draft is gone afterwards, whatever happens. Rejects with STORE_*.
+   *
+   * With `order` the step comes behind that of an earlier call, while their pieces go to the disk side by side. No two calls ever wait for each
+   * other, since turns are given in the order of the calls and each waits for earlier ones only.
+   */
+  async enter(draft: PieceDraft, refer: Refer, order?: Order): Promise<void> {
     const { sha256, length } = draft;
-    try {
-      await this.#turns.run(nameOf(sha256), async () => {
+    await this.#turns.run(nameOf(sha256), async () => {
+      try {
         // A file without a row is not known to be on stable storage: it is then replaced.
-        if (!(await this.isThere(sha256, length))) {
-          await draft.sync();
-          await this.files.place(draft);
-        }
-        await this.#refer(sha256, length, refer);
-      });
-    } finally {
-      await draft.discard();
-    }
+        if (!(await this.isThere(sha256, length))) await this.files.place(draft);
+        await order?.behind;
+        const done = this.#refer(sha256, length, refer);
+        order?.entered();
+        await done;
+      } catch (error) {
+        await this.#removeUnknown(sha256).catch(() => undefined);
+        throw error;
+      } finally {
+        await draft.discard();
+      }
+    });
   }
 
   /** Commits a step with a piece that is on the disk. False: it is not. */
@@ -87,6 +103,7 @@ export class Pieces {
   /** Removes a file that no row stands for. Answers whether there was none. */
   async removeOrphan(sha256: Buffer): Promise<boolean> {
     return this.#turns.run(nameOf(sha256), async () => {
+      // In the turn of the index: a row may be on its way.
       const row = await this.index.change(view => view.piece(sha256));
       if (row && row.length > 0) return false;
       await this.files.remove(sha256);
@@ -98,6 +115,12 @@ export class Pieces {
   async idle(): Promise<void> {
     await this.index.idle();
     await this.#removing;
+  }
+
+  /** Removes a file whose row was not committed. In the turn of the piece. */
+  async #removeUnknown(sha256: Buffer): Promise<void> {
+    const row = await storedRow(this.#store, TABLE.piece, sha256, decodePieceRow, this.#onEvent);
+    if (!row || row.length === 0) await this.files.remove(sha256);
   }
 
   async #refer(sha256: Buffer, length: number, refer: Refer): Promise<void> {

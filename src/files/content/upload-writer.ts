@@ -208,32 +208,37 @@ export class UploadWriter implements Upload {
   async #commitBehind(draft: PieceDraft): Promise<void> {
     this.#draft = undefined;
     const whole = { size: this.#received, hash: this.#options.whole.copy() };
-    this.#last = this.#commit(draft, whole, this.#last);
-    this.#last.catch(error => {
+    const done = this.#commit(draft, whole);
+    done.catch(error => {
       this.#failure ??= error;
     });
-    this.#behind.push(this.#last);
+    this.#behind.push(done);
     if (this.#behind.length > PIECES_BEHIND) await this.#behind.shift();
   }
 
-  async #commit(draft: PieceDraft, whole: WholeSoFar, before: Promise<void>): Promise<void> {
-    const { pieces } = this.#options.parts;
+  async #commit(draft: PieceDraft, whole: WholeSoFar): Promise<void> {
+    const behind = this.#last;
+    let entered = (): void => undefined;
+    let failed = (_: unknown): void => undefined;
+    this.#last = new Promise((resolve, reject) => {
+      entered = resolve;
+      failed = reject;
+    });
+    this.#last.catch(() => undefined);
+    const refer = (view: IndexView): Promise<number> => this.#advance(view, draft, whole);
     try {
-      // Side by side with the piece before it; an equal one that is there already need not be synced.
-      if (!(await pieces.isThere(draft.sha256, draft.length))) await draft.sync();
-      await before;
+      await this.#options.parts.pieces.enter(draft, refer, { behind, entered });
     } catch (error) {
-      await draft.discard();
+      failed(error);
       throw error;
     }
-    await pieces.enter(draft, view => this.#advance(view, draft.sha256, whole));
   }
 
-  async #advance(view: IndexView, sha256: Buffer, whole: WholeSoFar): Promise<number> {
+  async #advance(view: IndexView, { sha256, length }: PieceDraft, whole: WholeSoFar): Promise<number> {
     const { at, start, size, pieceSize, parts } = this.#options;
     const usedMs = parts.now();
     const none: UploadRow = { start, size, pieceSize, committedSize: 0, tail: Buffer.alloc(0), usedMs };
-    const row = (await this.#demandOwn(view)) ?? none;
+    const row = (await this.#demandOwn(view, whole.size - length)) ?? none;
     const tail = addDigest(view, at, row, sha256);
     view.putUpload(at, { ...row, tail, committedSize: whole.size, usedMs });
     view.after(() => {
@@ -248,10 +253,9 @@ export class UploadWriter implements Upload {
   }
 
   /** The row of the upload as this writer left it. Throws when it is not this one's any more. */
-  async #demandOwn(view: IndexView) {
-    this.taken.throwIfAborted();
+  async #demandOwn(view: IndexView, committedSize: number): Promise<UploadRow | undefined> {
     const row = await view.upload(this.#options.at);
-    if ((row?.committedSize ?? 0) === this.#committedSize) return row;
+    if ((row?.committedSize ?? 0) === committedSize) return row;
     throw new FedgateError('UPLOAD_UNKNOWN', 'the upload was removed meanwhile');
   }
 
@@ -263,7 +267,13 @@ export class UploadWriter implements Upload {
     const manifest = { size: this.#received, pieceSize, sha256, merkleRoot: merkleRoot(pieces), pieces };
     const id = manifestDigest(manifest);
     const step = async (view: IndexView): Promise<number> => {
-      const upload = { at, owner, row: await this.#demandOwn(view), committedPieces: this.#committedSize / pieceSize };
+      this.taken.throwIfAborted();
+      const upload = {
+        at,
+        owner,
+        row: await this.#demandOwn(view, this.#committedSize),
+        committedPieces: this.#committedSize / pieceSize,
+      };
       return await publish(parts, view, upload, { id, manifest }, also);
     };
     parts.opened.pin(id);

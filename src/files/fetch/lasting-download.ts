@@ -120,6 +120,8 @@ export class LastingDownload {
     if (this.#over.signal.aborted || this.#download !== download) return;
     this.#download = undefined;
     download.close(false);
+    // While nothing was asked for, nothing could come: the patience begins with the loss.
+    if (this.#reading === 0) this.#progressMs = this.#options.now();
     if (isFinal(error)) this.#end(error);
     else this.#current = this.#reopen(download, error);
     this.#current.catch(() => undefined);

@@ -1,4 +1,5 @@
 import { FedgateError } from '../../errors.js';
+import { pieceLength } from '../manifest.js';
 import type { Manifest } from '../types.js';
 
 /** Bytes of a content, from the first to the one behind the last. */
@@ -22,9 +23,6 @@ export function piecesOf({ from, to }: ByteRange, { pieceSize }: Manifest): Byte
   return { from: Math.floor(from / pieceSize), to: Math.ceil(to / pieceSize) };
 }
 
-export const pieceLength = (index: number, { size, pieceSize }: Manifest): number =>
-  Math.min(pieceSize, size - index * pieceSize);
-
 /** The bytes of a range, piece by piece, from whatever reads pieces. Nothing is read ahead. */
 export async function* readRange(
   range: ByteRange,
@@ -34,7 +32,7 @@ export async function* readRange(
   const pieces = piecesOf(range, manifest);
   let at = range.from;
   for (let index = pieces.from; index < pieces.to; index++) {
-    const length = pieceLength(index, manifest);
+    const length = pieceLength(manifest, index);
     let offset = at - index * manifest.pieceSize;
     for await (const chunk of readPiece(index, offset)) {
       const wanted = chunk.subarray(0, range.to - at);

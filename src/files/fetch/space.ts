@@ -1,6 +1,7 @@
 import type { Contents } from '../content/types.js';
+import { pieceLength } from '../manifest.js';
 import type { ContentFetch } from './content-fetch.js';
-import { type ByteRange, pieceLength, piecesOf } from './range.js';
+import { type ByteRange, piecesOf } from './range.js';
 
 /**
  * Reserves the space of what is missing of a range, as far as no other reader of the same content has. Each piece that is stored gives its
@@ -20,7 +21,7 @@ export async function reserveSpace(
     missing.push(index);
     // From now on, so that who comes while this waits does not reserve it as well.
     promised.set(index, () => undefined);
-    bytes += pieceLength(index, held.manifest);
+    bytes += pieceLength(held.manifest, index);
   }
   const forget = (): void => {
     for (const index of missing) promised.delete(index);
@@ -28,8 +29,8 @@ export async function reserveSpace(
   try {
     const space = await contents.reserve(bytes);
     for (const index of missing) {
-      if (promised.has(index)) promised.set(index, () => space.release(pieceLength(index, held.manifest)));
-      else space.release(pieceLength(index, held.manifest));
+      if (promised.has(index)) promised.set(index, () => space.release(pieceLength(held.manifest, index)));
+      else space.release(pieceLength(held.manifest, index));
     }
     return () => {
       forget();
