@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Environment, environment, environmentLine } from '../environment.js';
 import { atMost, type Goal, goalRow } from '../goals.js';
-import type { Spread } from '../meter.js';
+import { median, type Spread, spread } from '../meter.js';
 import type { ProbeMethods, ProbeParams } from '../probe-worker.js';
 import { progress } from '../system.js';
 import { formatTable } from '../table.js';
@@ -12,7 +12,7 @@ import { type CommonMethods, Worker } from '../worker.js';
 import { type FedgateWorld, withFedgate } from './fedgate-world.js';
 import type { LatencyOptions } from './options.js';
 import { writeRandomFile } from './source.js';
-import { patienceMs } from './transfer.js';
+import { patienceMs, timed } from './transfer.js';
 
 /** What messages take on a narrow line, alone and beside a file that fills it. */
 export interface LatencyReport {
@@ -28,8 +28,12 @@ export interface LatencyReport {
 const PER_SECOND = 1_000;
 const PAYLOAD_BYTES = 128;
 const WARMUP_MS = 2_000;
-/** How much longer than the measurement the transfer is to last. */
-const LONGER = 2;
+/** Alone and beside take turns, so that what else happens on the machine meets both. */
+const ROUNDS = 4;
+/** From the beginning of a transfer until messages are measured. */
+const SETTLE_MS = 500;
+/** How much longer than the measurement a transfer is to last. */
+const LONGER = 1.5;
 const P99_TIMES = 1.5;
 
 export async function runLatency(options: LatencyOptions): Promise<LatencyReport> {
@@ -55,9 +59,6 @@ async function measure(
   { seconds, mbit }: LatencyOptions,
   folder: string,
 ): Promise<Pick<LatencyReport, 'alone' | 'beside' | 'transferMbit'>> {
-  const bytes = Math.ceil((mbit * 1e6) / 8) * (seconds + WARMUP_MS / 1000) * LONGER;
-  const { path } = await writeRandomFile(join(folder, 'file'), bytes);
-  const id = await world.sender.call('share', { path, org: 'GLOBEX' }, patienceMs(bytes));
   await using probe = new Worker<ProbeMethods & CommonMethods>('probe', new URL('../probe-worker.js', import.meta.url));
   const live: ProbeParams = {
     from: world.acme,
@@ -67,27 +68,50 @@ async function measure(
     payloadBytes: PAYLOAD_BYTES,
     perSecond: PER_SECOND,
   };
-  const probed = async (ms: number): Promise<Spread> => {
+  const probed = async (ms: number): Promise<number[]> => {
     await probe.call('begin', live);
     await sleep(ms);
-    return await probe.call('end', undefined);
+    return await probe.call('endWithTimes', undefined);
   };
   await probed(WARMUP_MS);
-  progress('messages alone');
-  const alone = await probed(seconds * 1000);
+  const [alone, beside, transfers]: [number[], number[], number[]] = [[], [], []];
+  const roundMs = (seconds * 1000) / ROUNDS;
+  for (let round = 0; round < ROUNDS; round++) {
+    progress(`messages alone, then beside a transfer: ${round + 1} of ${ROUNDS}`);
+    alone.push(...(await probed(roundMs)));
+    const transfer = await beginTransfer(world, ((mbit * 1e6) / 8 / 1000) * (SETTLE_MS + roundMs) * LONGER, folder);
+    await sleep(SETTLE_MS);
+    beside.push(...(await probed(roundMs)));
+    if (transfer.over) throw new Error('the transfer was over before the messages were measured');
+    transfers.push(await transfer.bytesPerSecond);
+  }
+  return { alone: spread(alone), beside: spread(beside), transferMbit: (median(transfers) * 8) / 1e6 };
+}
 
-  progress('messages beside a transfer');
+interface RunningTransfer {
+  readonly over: boolean;
+  readonly bytesPerSecond: Promise<number>;
+}
+
+/** A file that was not there before, so that all of it has to come through the line. */
+async function beginTransfer(
+  { sender, receiver }: FedgateWorld,
+  size: number,
+  folder: string,
+): Promise<RunningTransfer> {
+  const bytes = Math.ceil(size);
+  const { path } = await writeRandomFile(join(folder, 'file'), bytes);
+  const id = await sender.call('share', { path, org: 'GLOBEX' }, patienceMs(bytes));
   let over = false;
-  const from = performance.now();
-  const transfer = world.receiver.call('fetch', { ids: [id], folder }, patienceMs(bytes)).finally(() => {
+  const seconds = timed(receiver.call('fetch', { ids: [id], folder }, patienceMs(bytes))).finally(() => {
     over = true;
   });
-  await sleep(WARMUP_MS);
-  const beside = await probed(seconds * 1000);
-  if (over) throw new Error('the transfer was over before the messages were measured');
-  await transfer;
-  const transferMbit = (bytes * 8) / 1e6 / ((performance.now() - from) / 1000);
-  return { alone, beside, transferMbit };
+  return {
+    get over() {
+      return over;
+    },
+    bytesPerSecond: seconds.then(each => bytes / each),
+  };
 }
 
 const goals = ({ alone, beside }: LatencyReport): Goal[] => [

@@ -48,21 +48,21 @@ export function parseFilesOptions(args: readonly string[]): FilesOptions {
 }
 
 export interface LatencyOptions {
-  /** How long messages are measured, alone and beside a transfer. */
+  /** How long messages are measured alone, and beside a transfer, all rounds together. */
   readonly seconds: number;
   /** What the line between the gateways lets through in each direction, megabits per second. */
   readonly mbit: number;
   readonly json?: string;
 }
 
-export const LATENCY_USAGE = 'npm run bench -- files-latency [--seconds 8] [--mbit 100] [--json FILE]';
+export const LATENCY_USAGE = 'npm run bench -- files-latency [--seconds 16] [--mbit 100] [--json FILE]';
 
 /** Throws with a sentence for the user. */
 export function parseLatencyOptions(args: readonly string[]): LatencyOptions {
   const { values } = parseArgs({
     args: [...args],
     options: {
-      seconds: { type: 'string', default: '8' },
+      seconds: { type: 'string', default: '16' },
       mbit: { type: 'string', default: '100' },
       json: { type: 'string' },
     },

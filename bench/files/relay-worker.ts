@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { Metadata, type ServerReadableStream, type ServerWritableStream, type sendUnaryData } from '@grpc/grpc-js';
-import { takeBallast } from '../../src/gateway/ballast.js';
+import { letHeapGrow } from '../../src/gateway/heap-growth.js';
 import {
   bareListener,
   bareMethod,
@@ -35,7 +35,7 @@ let received: Promise<string> | undefined;
 const methods = {
   /** Starts a relay that stores at `path`. With `next` chunks go there too, else to whoever pulls. */
   async relay({ next, path, ...tls }: Tls & { next?: Target; path: string }): Promise<string> {
-    takeBallast();
+    letHeapGrow();
     let puller: ServerWritableStream<Buffer, Buffer> | undefined;
     const onward = next && openBareChannel(next, FILE_WINDOWS);
     const listener = bareListener('bare file relay', tls, FILE_WINDOWS);
