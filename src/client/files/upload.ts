@@ -39,7 +39,8 @@ export async function upload(
   const cancel = (): void => stream.cancel();
   signal?.addEventListener('abort', cancel, { once: true });
   try {
-    await send(stream, start, source, offset, onSent, over.signal);
+    // Not waited for: a source that gives nothing at the moment must not keep us from hearing what the gateway says.
+    send(stream, start, source, offset, onSent, over.signal).catch(error => answered.reject(error));
     const { share } = await answered.promise;
     if (!share) throw new FedgateError('FRAME_MALFORMED', 'the gateway left the share out of its answer');
     return share;
