@@ -67,7 +67,7 @@ export async function dialLane(
     serverName: gatewayDnsName(settings.self.federation, target.org, target.gateway),
     identity: settings.identity,
     authorities: target.authorities,
-    window: kind === LANE.files ? FILES_WINDOW_BYTES : LANE_WINDOW_BYTES,
+    window: kind === LANE.files || kind === LANE.filesBack ? FILES_WINDOW_BYTES : LANE_WINDOW_BYTES,
     maxReceiveBytes: MAX_FRAME_BYTES + BATCH_OVERHEAD_BYTES * 2,
     maxBackoffMs: 60_000,
     checkServer: leaf => {

@@ -7,7 +7,7 @@ import { CreditPool } from './files-credit.js';
 import { type DownloadHost, LinkDownload } from './files-download.js';
 import { readEnd, readOpened } from './files-facts.js';
 import { asCancelled, asError, type FilesTiming, MAX_SESSIONS, stalled } from './files-terms.js';
-import type { Lane } from './lane.js';
+import type { IncomingFrame, Lane } from './lane.js';
 
 export interface FilesAskerOptions {
   readonly lane: Lane;
@@ -87,8 +87,21 @@ export class FilesAsker implements DownloadHost {
     });
   }
 
-  /** Throws FRAME_UNEXPECTED. */
-  opened({ session, share, manifest }: FileOpened): void {
+  /** Throws FRAME_UNEXPECTED and CREDIT_EXCEEDED for what an honest holder never sends. */
+  take(frame: IncomingFrame): void {
+    if (frame.$case === 'chunk') this.#receive(frame.value);
+    else if (frame.$case === 'fileOpened') this.#opened(frame.value);
+    else if (frame.$case === 'fileEnd') this.#ended(frame.value);
+    else throw new FedgateError('FRAME_UNEXPECTED', `a ${frame.$case} from the side that holds on a files lane`);
+  }
+
+  /** All that is asked was written when it was. */
+  pump(): void {}
+
+  /** What is open goes on; nothing is asked on a link that is going away. */
+  drain(): void {}
+
+  #opened({ session, share, manifest }: FileOpened): void {
     const opening = this.#openings.get(session);
     if (!opening) {
       if (session > this.#last || this.#downloads.has(session))
@@ -109,8 +122,7 @@ export class FilesAsker implements DownloadHost {
     }
   }
 
-  /** Throws FRAME_UNEXPECTED, CREDIT_EXCEEDED. */
-  receive(chunk: FileChunk): void {
+  #receive(chunk: FileChunk): void {
     const download = this.#downloads.get(chunk.session);
     if (download) return download.receive(chunk);
     if (chunk.session > this.#last || this.#openings.has(chunk.session))
@@ -120,8 +132,7 @@ export class FilesAsker implements DownloadHost {
       throw new FedgateError('CREDIT_EXCEEDED', 'more bytes of sessions that are over than there was credit for');
   }
 
-  /** Throws FRAME_UNEXPECTED. */
-  ended(end: FileEnd): void {
+  #ended(end: FileEnd): void {
     const { session } = end;
     if (session > this.#last) throw new FedgateError('FRAME_UNEXPECTED', `session ${session} was never opened`);
     const error = readEnd(end, this.#options.org);

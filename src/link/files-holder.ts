@@ -1,9 +1,4 @@
-import type {
-  FileClose,
-  FileCredit,
-  FileOpen,
-  FileWant,
-} from '../../gen/ts/fedgate/federation/v1/federation_service.js';
+import type { FileClose, FileOpen } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { FedgateError, fieldError } from '../errors.js';
 import { Fifo } from '../fifo.js';
 import { manifestToProto } from '../files/manifest.js';
@@ -14,7 +9,7 @@ import { encodeFileData } from '../wire/piece-frames.js';
 import { shareToFrame } from './files-facts.js';
 import { Serving, type ServingHost } from './files-serving.js';
 import { asError, type FilesTiming, MAX_SESSIONS } from './files-terms.js';
-import type { Lane } from './lane.js';
+import type { IncomingFrame, Lane } from './lane.js';
 
 export interface FilesHolderOptions {
   readonly lane: Lane;
@@ -57,8 +52,16 @@ export class FilesHolder implements ServingHost {
     return this.#options.now();
   }
 
-  /** Throws FRAME_UNEXPECTED when the number is not a new one, LIMIT_REACHED when no answers are read. */
-  take({ session, shareId, node, downloadId, look }: FileOpen): void {
+  /** Throws FRAME_UNEXPECTED for what an honest asker never sends, LIMIT_REACHED when it reads no answers. */
+  take(frame: IncomingFrame): void {
+    if (frame.$case === 'fileCredit') this.#serving(frame.value.session)?.credit(frame.value.bytes);
+    else if (frame.$case === 'fileWant') this.#serving(frame.value.session)?.want(frame.value);
+    else if (frame.$case === 'fileOpen') this.#take(frame.value);
+    else if (frame.$case === 'fileClose') this.#close(frame.value);
+    else throw new FedgateError('FRAME_UNEXPECTED', `a ${frame.$case} from the side that asks on a files lane`);
+  }
+
+  #take({ session, shareId, node, downloadId, look }: FileOpen): void {
     if (session <= this.#last) throw new FedgateError('FRAME_UNEXPECTED', `session ${session} is not a new one`);
     this.#last = session;
     const request = { shareId: Buffer.from(shareId), downloadId: Buffer.from(downloadId), look };
@@ -75,18 +78,7 @@ export class FilesHolder implements ServingHost {
     }
   }
 
-  /** Throws FRAME_UNEXPECTED. */
-  want(want: FileWant): void {
-    this.#serving(want.session)?.want(want);
-  }
-
-  /** Throws FRAME_UNEXPECTED. */
-  credit({ session, bytes }: FileCredit): void {
-    this.#serving(session)?.credit(bytes);
-  }
-
-  /** Throws FRAME_UNEXPECTED for a session that never was. */
-  close({ session, complete }: FileClose): void {
+  #close({ session, complete }: FileClose): void {
     const found = this.#find(session);
     if (found instanceof Serving) this.#forget(found, complete);
     else found?.abort(new FedgateError('CANCELLED', 'the asker gave up'));

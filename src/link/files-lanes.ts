@@ -3,13 +3,13 @@ import type { OrgName } from '../identity/names.js';
 import type { LaneDoor, LaneOffer } from './extra-lanes.js';
 import { FilesSession } from './files-session.js';
 import { asCancelled, FILES_TIMING, type FilesHost } from './files-terms.js';
-import { FILES, LANE } from './hello.js';
+import { FILES, LANE, type LaneKind } from './hello.js';
 import type { Lane } from './lane.js';
 import type { Link } from './link.js';
 
 interface Current {
   readonly link: Link;
-  /** Undefined: its files lane is not open yet, or never will be. */
+  /** The lane on which this side asks. Undefined: it is not open yet, or never will be. */
   readonly session: FilesSession | undefined;
 }
 
@@ -19,19 +19,15 @@ interface Waiting {
 }
 
 /** The files lanes of all links, and those who wait for one. */
-export class FilesLanes implements LaneDoor {
-  readonly kind = LANE.files;
-  readonly capability = FILES;
+export class FilesLanes {
+  /** Each link has two of them: one for each side that asks. */
+  readonly doors: readonly LaneDoor[] = [this.#door(LANE.files), this.#door(LANE.filesBack)];
   readonly #host: FilesHost;
   readonly #current = new Map<OrgName, Current>();
   readonly #waiting = new Map<OrgName, Set<Waiting>>();
 
   constructor(host: FilesHost) {
     this.#host = host;
-  }
-
-  async offer(): Promise<LaneOffer> {
-    return { hello: {}, start: (link, { lane }) => this.#start(link, lane) };
   }
 
   /** A link is up; its files lane follows if the peer has any. */
@@ -49,7 +45,7 @@ export class FilesLanes implements LaneDoor {
     return this.#waiting.has(org);
   }
 
-  /** The files lane to an organisation, once there is one. Rejects with PEER_UNREACHABLE after a while, FEATURE_UNSUPPORTED, or as `signal` says. */
+  /** The lane on which an organisation is asked, once there is one. Rejects with PEER_UNREACHABLE after a while, FEATURE_UNSUPPORTED, or as `signal` says. */
   session(org: OrgName, signal: AbortSignal, why: () => FedgateError | undefined): Promise<FilesSession> {
     const current = this.#current.get(org);
     if (current?.link.usable) {
@@ -64,10 +60,16 @@ export class FilesLanes implements LaneDoor {
       this.#refuse(org, new FedgateError('DRAINING', 'the gateway is about to stop'));
   }
 
-  #start(link: Link, lane: Lane): FilesSession {
+  #door(kind: LaneKind): LaneDoor {
+    const start: LaneOffer['start'] = (link, { lane }) => this.#start(kind, link, lane);
+    return { kind, capability: FILES, offer: async () => ({ hello: {}, start }) };
+  }
+
+  #start(kind: LaneKind, link: Link, lane: Lane): FilesSession {
     const { peer } = link;
-    const session = new FilesSession({ host: this.#host, peer, lane });
-    if (this.#current.get(peer.org)?.link === link) {
+    const role = link.dialled === (kind === LANE.files) ? 'asker' : 'holder';
+    const session = new FilesSession({ host: this.#host, peer, lane, role });
+    if (role === 'asker' && this.#current.get(peer.org)?.link === link) {
       this.#current.set(peer.org, { link, session });
       for (const waiting of this.#waiting.get(peer.org) ?? []) waiting.resolve(session);
     }

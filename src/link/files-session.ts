@@ -8,57 +8,65 @@ import { FilesHolder } from './files-holder.js';
 import { asError, FILES_TIMING, type FilesHost } from './files-terms.js';
 import type { IncomingFrame, Lane } from './lane.js';
 
+/** What this side does on a files lane. */
+export type FilesRole = 'asker' | 'holder';
+
 export interface FilesSessionOptions {
   readonly host: FilesHost;
   readonly peer: Identity;
   readonly lane: Lane;
+  readonly role: FilesRole;
   /** Milliseconds, monotonic. */
   readonly now?: () => number;
 }
 
-/** A files lane at work: either side asks, and either side holds. */
+/**
+ * A files lane at work. One side of it asks and the other holds: Node reads nothing from an HTTP/2 connection while a write to it waits, so
+ * two sides that both send more than the sockets keep would wait for each other for ever.
+ */
 export class FilesSession implements LaneWork {
   readonly lane: Lane;
   readonly #options: FilesSessionOptions;
-  readonly #holder: FilesHolder;
-  readonly #asker: FilesAsker;
+  readonly #half: FilesAsker | FilesHolder;
   readonly #timer: NodeJS.Timeout;
 
   constructor(options: FilesSessionOptions) {
-    const { host, peer, lane, now = () => performance.now() } = options;
-    const { org } = peer;
+    const { host, peer, lane, role, now = () => performance.now() } = options;
     const timing = { ...FILES_TIMING, ...host.timing };
+    const common = { lane, org: peer.org, timing, now };
     this.lane = lane;
     this.#options = options;
-    this.#holder = new FilesHolder({ lane, org, holder: host.holder, timing, now });
-    this.#asker = new FilesAsker({ lane, org, timing, now, alarm: error => this.#alarm(error) });
+    this.#half =
+      role === 'asker'
+        ? new FilesAsker({ ...common, alarm: error => this.#alarm(error) })
+        : new FilesHolder({ ...common, holder: host.holder });
     this.#timer = setInterval(() => this.check(), Math.min(timing.stallMs, timing.idleMs) / 4);
-    lane.out.onDrain(() => this.#holder.pump());
+    lane.out.onDrain(() => this.#half.pump());
     if (lane.closed.aborted) this.#end();
     else lane.closed.addEventListener('abort', () => this.#end(), { once: true });
     lane.listen(frame => this.#take(frame));
   }
 
-  /** Downloads that are open, and held for the peer. */
-  get open(): { readonly asked: number; readonly held: number } {
-    return { asked: this.#asker.open, held: this.#holder.open };
+  /** Downloads that are open. */
+  get open(): number {
+    return this.#half.open;
   }
 
   /** As FilesAsker.ask. */
-  ask(node: string, request: DownloadRequest, signal: AbortSignal): Promise<Download> {
-    if (this.lane.closed.aborted)
-      return Promise.reject(new FedgateError('PEER_UNREACHABLE', 'the link ended', { cause: this.lane.reason }));
-    return this.#asker.ask(node, request, signal);
+  async ask(node: string, request: DownloadRequest, signal: AbortSignal): Promise<Download> {
+    const { lane } = this;
+    if (lane.closed.aborted) throw new FedgateError('PEER_UNREACHABLE', 'the link ended', { cause: lane.reason });
+    if (this.#half instanceof FilesAsker) return this.#half.ask(node, request, signal);
+    throw new FedgateError('INTERNAL', 'nothing is asked for on a lane of the other side');
   }
 
   /** Ends what does not move. */
   check(): void {
-    this.#holder.check();
-    this.#asker.check();
+    this.#half.check();
   }
 
   drain(): void {
-    this.#holder.drain();
+    this.#half.drain();
   }
 
   /** Downloads go on through another link: nothing is waited for. */
@@ -66,28 +74,16 @@ export class FilesSession implements LaneWork {
 
   #end(): void {
     clearInterval(this.#timer);
-    this.#holder.end(this.lane.reason);
-    this.#asker.end(this.lane.reason);
+    this.#half.end(this.lane.reason);
   }
 
   #take(frame: IncomingFrame): void {
     try {
-      this.#dispatch(frame);
+      this.#half.take(frame);
     } catch (error) {
       this.#alarm(asError(error));
       throw error;
     }
-  }
-
-  #dispatch(frame: IncomingFrame): void {
-    if (frame.$case === 'chunk') this.#asker.receive(frame.value);
-    else if (frame.$case === 'fileCredit') this.#holder.credit(frame.value);
-    else if (frame.$case === 'fileWant') this.#holder.want(frame.value);
-    else if (frame.$case === 'fileOpen') this.#holder.take(frame.value);
-    else if (frame.$case === 'fileOpened') this.#asker.opened(frame.value);
-    else if (frame.$case === 'fileEnd') this.#asker.ended(frame.value);
-    else if (frame.$case === 'fileClose') this.#holder.close(frame.value);
-    else throw new FedgateError('FRAME_UNEXPECTED', `a ${frame.$case} on the files lane`);
   }
 
   #alarm(error: FedgateError): void {

@@ -14,7 +14,10 @@ export const DURABLE = 'durable';
 export const FILES = 'files';
 
 export type LaneKind = Hello['lane'];
-export const LANE = { control: 1, mail: 2, probe: 3, durable: 4, files: 5 } as const satisfies Record<string, LaneKind>;
+export const LANE = { control: 1, mail: 2, probe: 3, durable: 4, files: 5, filesBack: 6 } as const satisfies Record<
+  string,
+  LaneKind
+>;
 
 /** What this gateway says of itself in every hello. */
 export interface Self {

@@ -4,12 +4,12 @@ import { firstOf, unlessAborted } from '../files/abort.js';
 import type { OpenFetch } from '../files/fetch/remote-fetch.js';
 import { parseShareId } from '../files/share-id.js';
 import type { FrameWriter } from '../transport/frame-writer.js';
-import { encodeChunk, encodeOpening, MAX_CHUNK_BYTES } from '../wire/file-frames.js';
+import { CHUNK_HEADROOM, encodeOpening, frameChunk } from '../wire/file-frames.js';
 import type { FileHost } from './file-host.js';
 import { readId, readOffset, toManifest } from './file-messages.js';
 import { ProgressGuard } from './progress-guard.js';
 
-/** Frames of a Fetch that lie in the stream's buffer at most: each may have a MiB. */
+/** Frames of a Fetch that lie in the stream's buffer at most. */
 const MAX_UNFLUSHED = 4;
 
 /** Carries out one Fetch call. Throws what it ends with. */
@@ -61,11 +61,14 @@ async function send(
 ): Promise<void> {
   let at = offset;
   for await (const bytes of fetch.chunks()) {
-    for (let start = 0; start < bytes.length; start += MAX_CHUNK_BYTES) {
-      const data = bytes.subarray(start, start + MAX_CHUNK_BYTES);
-      await guard.waiting(unlessAborted(out.sendPaced(encodeChunk(at, data), MAX_UNFLUSHED), signal));
-      guard.moved(data.length);
-      at += data.length;
-    }
+    await guard.waiting(unlessAborted(out.sendPaced(framed(bytes, at), MAX_UNFLUSHED), signal));
+    guard.moved(bytes.length);
+    at += bytes.length;
   }
+}
+
+/** Makes a frame of a chunk, in the room in front of it. */
+function framed(bytes: Buffer, offset: number): Buffer {
+  const room = Buffer.from(bytes.buffer, bytes.byteOffset - CHUNK_HEADROOM, CHUNK_HEADROOM + bytes.length);
+  return frameChunk(room, CHUNK_HEADROOM, room.length, offset);
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import test from 'ava';
 import { FedgateError } from '../../src/errors.js';
 import { FakeRemote, lost, manifestFor } from '../support/fake-remote.js';
@@ -295,7 +296,6 @@ test('fetch: bit rot in the cache ends the stream behind the piece, and the next
   const { remote, world } = await scene(t, 3 * MIB);
   const erp = await world.client('erp');
   await erp.fetch(remote.share()).bytes();
-  const { readdir, readFile, writeFile } = await import('node:fs/promises');
   const name = remote.manifest.pieces.subarray(32, 64).toString('hex');
   const files = await readdir(`${world.folder}/files/pieces`, { recursive: true });
   const path = `${world.folder}/files/pieces/${files.find(file => file.endsWith(name))}`;

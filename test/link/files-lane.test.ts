@@ -50,19 +50,23 @@ test('files lane: what a share is and every byte of its pieces arrive as they ar
   t.is(holder.opened[0]?.complete, true);
 });
 
-test('files lane: both sides ask on the same lane', async t => {
-  const pair = new LanePair().automatic();
-  t.teardown(() => pair.cut());
-  const [acme, globex] = [new FakeHolder(ACME, MIB), new FakeHolder(GLOBEX, MIB)];
-  const a = await FilesSide.open(acme, pair.a, GLOBEX);
-  const b = await FilesSide.open(globex, pair.b, ACME);
-  const [one, other] = await Promise.all([
-    a.session.ask('x', request(), forever),
-    b.session.ask('y', request(), forever),
-  ]);
-  t.deepEqual([one.share.org, other.share.org], [GLOBEX, ACME]);
-  const [first, second] = await Promise.all([readAll(one, 0), readAll(other, 0)]);
-  t.true(first.equals(second));
+test('files lane: what the other side of it would send ends it with FRAME_UNEXPECTED', async t => {
+  const one = await scene(t);
+  one.pair.automatic();
+  one.pair.b.put({ $case: 'fileClose', value: { session: 1, complete: false } });
+  await settle();
+  t.is(one.pair.a.reason.reason, 'FRAME_UNEXPECTED');
+  t.deepEqual(
+    one.asking.alarms.map(({ reason }) => reason),
+    ['FRAME_UNEXPECTED'],
+  );
+  const other = await scene(t);
+  other.pair.automatic();
+  other.pair.a.put({ $case: 'fileEnd', value: { session: 1, error: undefined } });
+  await settle();
+  t.is(other.pair.b.reason.reason, 'FRAME_UNEXPECTED');
+  const third = await scene(t);
+  await refused(t, third.holding.session.ask('x', request(), forever), 'INTERNAL');
 });
 
 test('files lane: a refusal is what the holder says, and the next download works', async t => {
@@ -285,7 +289,7 @@ test('files lane: there are so many downloads at a time and no more, and ten tho
   for (let i = 0; i < 100; i++)
     await Promise.all(Array.from({ length: 100 }, async () => (await open({ look: true })).close(true)));
   await settle();
-  t.deepEqual([asking.session.open.asked, holding.session.open.held, holder.openNow], [0, 0, 0]);
+  t.deepEqual([asking.session.open, holding.session.open, holder.openNow], [0, 0, 0]);
 });
 
 test('files lane: a holder that sends nothing is given up, at both ends', async t => {

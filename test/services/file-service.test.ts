@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import test from 'ava';
 import { audience, type FileClient, refusal, startOf } from '../support/file-client.js';
 import { FileWorld } from '../support/file-world.js';
@@ -563,4 +564,115 @@ test('transfers: each node hears of its own, an administrator of all', async t =
   t.is(await own, 'erp 4');
   await billing.fetch(id, { length: 1n }).bytes();
   t.is(await others, 'billing 1');
+});
+
+test('share: ten thousand offers without a byte: a bounded number is taken, and what ends leaves its place', async t => {
+  const world = await FileWorld.open(t);
+  const [billing, erp] = await clients(world);
+  const offers = Array.from({ length: 130 }, () => {
+    const upload = billing.upload();
+    upload.send({ $case: 'start', value: startOf({ size: 1n, audience: OWN }) });
+    return upload;
+  });
+  const refused: string[] = [];
+  await new Promise<void>(resolve => {
+    for (const { answer } of offers) {
+      void refusal(answer).then(
+        ({ reason }) => refused.push(reason) === 30 && resolve(),
+        () => undefined,
+      );
+    }
+  });
+  t.deepEqual(new Set(refused), new Set(['LIMIT_REACHED']));
+  t.truthy(await erp.share(Buffer.from('x'), { audience: OWN }));
+  for (const offer of offers) offer.cancel();
+  await Promise.allSettled(offers.map(({ answer }) => answer));
+  let made: string | undefined;
+  for (let tries = 0; made === undefined && tries < 100; tries++) {
+    made = await billing.share(Buffer.from('y'), { audience: OWN }).then(
+      ({ id }) => id,
+      () => undefined,
+    );
+    if (made === undefined) await new Promise(resolve => setTimeout(resolve, 50));
+  }
+  t.truthy(made);
+});
+
+test('fetch: a piece that rotted on the disk ends the stream with it, and sharing the file again mends it', async t => {
+  const world = await FileWorld.open(t);
+  const [billing, erp] = await clients(world);
+  const content = randomBytes(9 * MIB);
+  const { id } = await billing.share(content, { audience: OWN });
+  const name = sha256(content.subarray(4 * MIB, 8 * MIB)).toString('hex');
+  const files = await readdir(`${world.folder}/files/pieces`, { recursive: true });
+  const path = `${world.folder}/files/pieces/${files.find(file => file.endsWith(name))}`;
+  const bytes = await readFile(path);
+  bytes[100] = ~(bytes[100] ?? 0) & 0xff;
+  await writeFile(path, bytes);
+  t.like(await refusal(erp.fetch(id).bytes()), { reason: 'FILE_DAMAGED', status: 'DATA_LOSS' });
+  const first = await erp.fetch(id, { length: BigInt(4 * MIB) }).bytes();
+  t.true(first.equals(content.subarray(0, 4 * MIB)));
+  await billing.share(content, { audience: OWN });
+  t.true((await erp.fetch(id).bytes()).equals(content));
+});
+
+test('shares: content that is shared again while it is swept away is whole', async t => {
+  const world = await FileWorld.open(t, { limits: { keepMs: 0 }, keepMs: 0 });
+  const [billing, erp] = await clients(world);
+  const content = randomBytes(MIB);
+  let old = (await billing.share(content, { audience: OWN })).id;
+  for (let round = 0; round < 15; round++) {
+    world.nowMs += 1;
+    const sharing = billing.share(content, { audience: OWN });
+    const [fresh] = await Promise.all([sharing, billing.unshare(old), world.contents.sweep(), world.contents.sweep()]);
+    await world.contents.sweep();
+    t.true((await erp.fetch(fresh.id).bytes()).equals(content), `round ${round}`);
+    old = fresh.id;
+  }
+});
+
+test('shares: what is being fetched when its share ends is not swept away below the reader of another', async t => {
+  const world = await FileWorld.open(t, { limits: { keepMs: 0 }, keepMs: 0 });
+  const [billing, erp] = await clients(world);
+  const content = randomBytes(40 * MIB);
+  const [ended, kept] = [
+    await billing.share(content, { audience: OWN }),
+    await billing.share(content, { audience: OWN }),
+  ];
+  const chunks = erp.fetch(kept.id).chunks();
+  const first = await chunks.next();
+  await billing.unshare(ended.id);
+  world.nowMs += 1_000;
+  await world.contents.sweep();
+  const rest: Buffer[] = [first.value as Buffer];
+  for await (const chunk of chunks) rest.push(chunk);
+  t.true(Buffer.concat(rest).equals(content));
+});
+
+test('draining: uploads, fetches and watches end with a reason, and go on with the next gateway', async t => {
+  const world = await FileWorld.open(t);
+  const [billing, erp] = await clients(world);
+  const { id } = await billing.share(Buffer.alloc(64 * MIB), { audience: OWN });
+  const chunks = erp.fetch(id).chunks();
+  await chunks.next();
+  const watched = (async () => {
+    for await (const transfer of billing.watchTransfers(new AbortController().signal)) t.truthy(transfer.id);
+  })();
+  const upload = billing.upload();
+  const start = startOf({ audience: OWN });
+  upload.send({ $case: 'start', value: start });
+  upload.chunk(0, Buffer.alloc(10));
+  await transferOf(billing);
+  const fetched = refusal(
+    (async () => {
+      for await (const chunk of chunks) t.truthy(chunk.length);
+    })(),
+  );
+  await world.stop();
+  t.is((await refusal(upload.answer)).reason, 'DRAINING');
+  t.is((await refusal(watched)).reason, 'DRAINING');
+  t.is((await fetched).reason, 'DRAINING');
+  await world.start();
+  const again = await world.client('billing');
+  t.is((await again.share(Buffer.alloc(10), { ...start, size: undefined })).size, 10n);
 });

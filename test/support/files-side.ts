@@ -118,7 +118,7 @@ export class FakeHolder implements ShareHolder {
   }
 }
 
-/** One end of a files lane, without link and gateway. */
+/** One end of a files lane, without link and gateway: it asks when it holds nothing. */
 export class FilesSide {
   readonly alarms: FedgateError[] = [];
   readonly session: FilesSession;
@@ -134,6 +134,7 @@ export class FilesSide {
       host: { holder, timing, onAlarm: error => void this.alarms.push(error) },
       peer: peer.identity,
       lane,
+      role: holder === nobody ? 'asker' : 'holder',
       now: () => this.nowMs,
     });
   }

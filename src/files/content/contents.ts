@@ -96,7 +96,7 @@ export class ContentStore implements Contents {
     return scrub(this.#parts, this.#own.store, { ...options, signal });
   }
 
-  /** Ends all writers and readers, and resolves when the store is not used any more. The store itself is closed by its owner. */
+  /** Ends all uploads, and resolves when the store is not used any more. The store itself is closed by its owner, after this. */
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;

@@ -3,7 +3,7 @@ import { pieceDigest, pieceLength } from '../manifest.js';
 import type { Manifest } from '../types.js';
 import type { IndexView } from './index-view.js';
 import { entryOf } from './ledger.js';
-import { contentBad, type OpenedContent } from './opened-contents.js';
+import { contentBad, digestsOfHeld, type OpenedContent } from './opened-contents.js';
 import type { Parts } from './parts.js';
 import { readPiece } from './piece-reader.js';
 import { ReceivedPiece } from './received-piece.js';
@@ -120,9 +120,7 @@ export class Held implements HeldContent {
         if (!row?.manifest || row.verified) return;
         // At once: the steps behind this one must not add to it.
         content.bad = true;
-        for (const index of await view.held(content.id, row.manifest)) {
-          await view.dropPiece(pieceDigest(row.manifest, index));
-        }
+        await view.dropPieces(digestsOfHeld(row.manifest, await view.held(content.id, row.manifest)));
         const bad = { ...row, manifest: undefined };
         view.removeContent(content.id);
         view.putContent(content.id, bad);

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { FedgateError } from '../../errors.js';
 import { key } from '../../store/keys.js';
 import { Change, type Store, type Table } from '../../store/store.js';
@@ -19,6 +20,9 @@ import {
   TABLE,
   type UploadRow,
 } from './rows.js';
+
+/** Some milliseconds of work. */
+const DROPS_PER_TURN = 256;
 
 interface Write {
   readonly table: Table;
@@ -99,6 +103,15 @@ export class IndexView {
     this.removePiece(sha256);
   }
 
+  /** Does so for many, letting others run now and then: a content has up to 65,536 places. */
+  async dropPieces(digests: Iterable<Buffer>): Promise<void> {
+    let dropped = 0;
+    for (const sha256 of digests) {
+      await this.dropPiece(sha256);
+      if (++dropped % DROPS_PER_TURN === 0) await setImmediate();
+    }
+  }
+
   removePiece(sha256: Buffer): void {
     // A copy: the digest may be a view into two megabytes of others.
     const at = Buffer.from(sha256);
@@ -124,7 +137,8 @@ export class IndexView {
   }
 
   putHeld(id: Buffer, { bytes }: Bitmap): void {
-    this.#set(TABLE.held, id, encodeHeldRow(bytes));
+    // A content without pieces has no such row.
+    if (bytes.length > 0) this.#set(TABLE.held, id, encodeHeldRow(bytes));
   }
 
   upload(at: Buffer): Promise<UploadRow | undefined> {

@@ -1,5 +1,5 @@
 import { FedgateError } from '../../errors.js';
-import { pieceCount, pieceLength } from '../manifest.js';
+import { pieceCount, pieceDigest, pieceLength } from '../manifest.js';
 import type { Manifest } from '../types.js';
 import { Bitmap } from './bitmap.js';
 
@@ -70,6 +70,11 @@ export function bytesOf(manifest: Manifest, held: Bitmap): number {
   let bytes = 0;
   for (const index of held) bytes += pieceLength(manifest, index);
   return bytes;
+}
+
+/** Digests of the places that are taken. */
+export function* digestsOfHeld(manifest: Manifest, held: Bitmap): Generator<Buffer> {
+  for (const index of held) yield pieceDigest(manifest, index);
 }
 
 export const noneHeld = (manifest: Manifest): Bitmap => new Bitmap(pieceCount(manifest));

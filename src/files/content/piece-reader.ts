@@ -3,6 +3,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { FedgateError } from '../../errors.js';
 import { storeFailure } from '../../store/failures.js';
 import type { Pieces } from './pieces.js';
+import { CHUNK_ROOM_BYTES } from './types.js';
 
 /** What is read, hashed and handed on at once: large enough that calls do not count, small enough that many readers fit into memory. */
 const CHUNK_BYTES = 256 * 1024;
@@ -79,7 +80,7 @@ async function lost(pieces: Pieces, sha256: Buffer, number: bigint | undefined):
 
 async function readAt(file: FileHandle, at: number, length: number): Promise<Buffer> {
   // Never from the pool: it is handed on, and a small rest of it would keep all of the pool.
-  const chunk = Buffer.allocUnsafeSlow(length);
-  const { bytesRead } = await file.read(chunk, 0, length, at);
-  return bytesRead === length ? chunk : chunk.subarray(0, bytesRead);
+  const room = Buffer.allocUnsafeSlow(CHUNK_ROOM_BYTES + length);
+  const { bytesRead } = await file.read(room, CHUNK_ROOM_BYTES, length, at);
+  return room.subarray(CHUNK_ROOM_BYTES, CHUNK_ROOM_BYTES + bytesRead);
 }

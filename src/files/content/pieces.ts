@@ -45,6 +45,7 @@ export class Pieces {
 
   /** Whether a piece is on the disk, as far as its row and its file say. */
   async isThere(sha256: Buffer, length: number): Promise<boolean> {
+    if (this.isLost(sha256)) return false;
     const row = await storedRow(this.#store, TABLE.piece, sha256, decodePieceRow, this.#onEvent);
     return row?.length === length && (await this.files.isThere(sha256, length));
   }

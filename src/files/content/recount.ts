@@ -12,7 +12,7 @@ import {
   TABLE,
   type UploadRow,
 } from './rows.js';
-import { digestsOf, partsOf } from './upload-digests.js';
+import { digestsOf, eachDigest, partsOf } from './upload-digests.js';
 
 /** Pieces are counted in so many parts, by their first bits: bounds what is in memory. */
 const SHARDS = 16;
@@ -61,14 +61,19 @@ async function countPlaces(
     const known = row ?? mended(parts, view, id);
     if (!known) view.removeContent(id);
     if (!known?.manifest) return;
-    for (const index of await view.held(id, known.manifest)) {
+    const held = await view.held(id, known.manifest);
+    let places = 0;
+    for (const index of held) {
+      places++;
       count(pieceDigest(known.manifest, index), pieceLength(known.manifest, index));
     }
+    // A damaged row looks like one that says of no place.
+    if (places === 0) view.putHeld(id, held);
   };
   const countUpload = async (at: Buffer, row: UploadRow | undefined): Promise<void> => {
     const digests = row && (await digestsOf(view, at, row));
     if (row && digests) {
-      for (let i = 0; i < digests.length; i += 32) count(digests.subarray(i, i + 32), row.pieceSize);
+      for (const sha256 of eachDigest(digests)) count(sha256, row.pieceSize);
       return;
     }
     view.removeUpload(at, row ? partsOf(row) : 0);

@@ -1,4 +1,4 @@
-import { pieceDigest } from '../manifest.js';
+import { digestsOfHeld } from './opened-contents.js';
 import type { Parts } from './parts.js';
 import { sharesOf } from './rows.js';
 
@@ -11,7 +11,7 @@ export function removeContent({ pieces, ledger, opened }: Parts, id: Buffer): Pr
     const row = await view.content(id);
     if (row && sharesOf(row) > 0 && row.manifest) return false;
     if (row?.manifest) {
-      for (const index of await view.held(id, row.manifest)) await view.dropPiece(pieceDigest(row.manifest, index));
+      await view.dropPieces(digestsOfHeld(row.manifest, await view.held(id, row.manifest)));
     }
     view.removeContent(id);
     view.after(() => ledger.setContent(name, undefined));

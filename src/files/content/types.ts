@@ -7,6 +7,9 @@ export interface Reservation {
   release(bytes?: number): void;
 }
 
+/** Room in front of each chunk that is read from the disk, in a buffer of its own: a frame can be made around it without a copy. */
+export const CHUNK_ROOM_BYTES = 32;
+
 /** A content that cannot be removed while somebody holds it. */
 export interface HeldContent {
   readonly manifest: Manifest;
@@ -19,7 +22,7 @@ export interface HeldContent {
   /** Bytes of a range that are on the disk. */
   bytesHeld(offset: number, length: number): number;
   /**
-   * The bytes of a piece from a place on, in chunks. Read from the disk and verified on the way: when the piece is not what was written it
+   * The bytes of a piece from a place on, in chunks, each behind CHUNK_ROOM_BYTES that whoever takes it may write to. Read from the disk and verified on the way: when the piece is not what was written it
    * is taken out of the index and FILE_DAMAGED is thrown behind its last byte. Also when it is not there.
    */
   readPiece(index: number, offset: number, signal: AbortSignal): AsyncIterable<Buffer>;

@@ -1,9 +1,9 @@
 import type { IndexView } from './index-view.js';
-import { PART_BYTES, type UploadRow } from './rows.js';
+import { DIGEST_BYTES, PART_BYTES, type UploadRow } from './rows.js';
 
 /** How many rows of digests an upload has besides its own. */
 export const partsOf = ({ committedSize, pieceSize }: Pick<UploadRow, 'committedSize' | 'pieceSize'>): number =>
-  Math.floor((Math.ceil(committedSize / pieceSize) * 32) / PART_BYTES);
+  Math.floor((Math.ceil(committedSize / pieceSize) * DIGEST_BYTES) / PART_BYTES);
 
 /** The digests of all committed pieces in order. Undefined: a row of them is damaged. */
 export async function digestsOf(view: IndexView, at: Buffer, row: UploadRow): Promise<Buffer | undefined> {
@@ -14,7 +14,7 @@ export async function digestsOf(view: IndexView, at: Buffer, row: UploadRow): Pr
     parts.push(part);
   }
   const all = Buffer.concat([...parts, row.tail]);
-  return all.length === Math.ceil(row.committedSize / row.pieceSize) * 32 ? all : undefined;
+  return all.length === Math.ceil(row.committedSize / row.pieceSize) * DIGEST_BYTES ? all : undefined;
 }
 
 /** Writes one digest more behind those that are committed. */
@@ -28,6 +28,11 @@ export function addDigest(view: IndexView, at: Buffer, row: UploadRow, sha256: B
 /** Removes an upload, and what it refers to. Pieces whose digests are lost with a damaged row stay until references are counted again. */
 export async function removeUpload(view: IndexView, at: Buffer, row: UploadRow): Promise<void> {
   const digests = await digestsOf(view, at, row);
-  for (let i = 0; digests && i < digests.length; i += 32) await view.dropPiece(digests.subarray(i, i + 32));
+  if (digests) await view.dropPieces(eachDigest(digests));
   view.removeUpload(at, partsOf(row));
+}
+
+/** Views of the digests in order. */
+export function* eachDigest(digests: Buffer): Generator<Buffer> {
+  for (let at = 0; at < digests.length; at += DIGEST_BYTES) yield digests.subarray(at, at + DIGEST_BYTES);
 }

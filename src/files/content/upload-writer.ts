@@ -1,7 +1,7 @@
 import type { Hash } from 'node:crypto';
 import { FedgateError } from '../../errors.js';
 import type { Change } from '../../store/store.js';
-import { MAX_PIECES, manifestDigest, merkleRoot } from '../manifest.js';
+import { manifestDigest, merkleRoot } from '../manifest.js';
 import type { Manifest } from '../types.js';
 import { Held } from './held-content.js';
 import type { IndexView } from './index-view.js';
@@ -11,6 +11,7 @@ import type { PieceDraft } from './piece-draft.js';
 import { publish } from './publish.js';
 import type { UploadRow } from './rows.js';
 import type { HeldContent, Upload } from './types.js';
+import { demandFits, demandWhole, type UploadProgress } from './upload-bounds.js';
 import { addDigest } from './upload-digests.js';
 
 /** Pieces of an upload that are on their way to stable storage while the next one is written. */
@@ -92,7 +93,7 @@ export class UploadWriter implements Upload {
 
   write(offset: number, chunk: Buffer): Promise<void> {
     return this.#alone(async () => {
-      this.#demandFits(offset, chunk.length);
+      demandFits(this.#progress, offset, chunk.length);
       await this.#reserve(offset + chunk.length);
       await this.#orFail(() => this.#writeAll(chunk));
     });
@@ -100,10 +101,7 @@ export class UploadWriter implements Upload {
 
   async finish(also: Also): Promise<HeldContent> {
     const held = await this.#alone(async () => {
-      const { size } = this.#options;
-      if (size !== undefined && this.#received !== size) {
-        throw this.#offsetInvalid(`${this.#received} bytes came of ${size} that were declared`);
-      }
+      demandWhole(this.#progress);
       return await this.#orFail(async () => {
         await Promise.all(this.#behind);
         return await this.#publish(also);
@@ -146,26 +144,9 @@ export class UploadWriter implements Upload {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  #demandFits(offset: number, length: number): void {
+  get #progress(): UploadProgress {
     const { size, pieceSize } = this.#options;
-    if (offset !== this.#received) {
-      throw this.#offsetInvalid(`a chunk at ${offset} where ${this.#received} comes next`);
-    }
-    const end = offset + length;
-    if (size !== undefined && end > size) {
-      throw this.#offsetInvalid(`a chunk that ends at ${end}, beyond the ${size} bytes that were declared`);
-    }
-    const limit = pieceSize * MAX_PIECES;
-    if (end > limit) {
-      const message = `more than ${limit} bytes, the most for a file whose size was not declared`;
-      throw new FedgateError('LIMIT_REACHED', message, { metadata: { limit: String(limit) } });
-    }
-  }
-
-  #offsetInvalid(what: string): FedgateError {
-    const { size } = this.#options;
-    const metadata = { committedSize: String(this.#committedSize), ...(size !== undefined && { size: String(size) }) };
-    return new FedgateError('OFFSET_INVALID', what, { metadata });
+    return { size, pieceSize, committedSize: this.#committedSize, received: this.#received };
   }
 
   /** Space for what was declared was reserved at the start; else it is reserved as it comes. */
@@ -261,7 +242,9 @@ export class UploadWriter implements Upload {
 
   async #publish(also: Also): Promise<HeldContent> {
     const { parts, at, owner, pieceSize, whole } = this.#options;
+    this.#demandOpen();
     const draft = this.#draft;
+    this.#draft = undefined;
     const pieces = draft ? Buffer.concat([...this.#digests, draft.sha256]) : this.pieces;
     const sha256 = whole.copy().digest();
     const manifest = { size: this.#received, pieceSize, sha256, merkleRoot: merkleRoot(pieces), pieces };
@@ -278,7 +261,6 @@ export class UploadWriter implements Upload {
     };
     parts.opened.pin(id);
     try {
-      this.#draft = undefined;
       if (draft) await parts.pieces.enter(draft, step);
       else await parts.pieces.index.change(step);
       const content = parts.opened.get(id);

@@ -120,8 +120,8 @@ export class Uploads {
     const name = at.toString('latin1');
     const found = await this.#find(at);
     if (found && !found.row.start.equals(start)) throw mismatch();
-    await this.#reserve(name, owner, size);
     const committedSize = found?.row.committedSize ?? 0;
+    await this.#reserve(name, { owner, size, committedBytes: committedSize });
     const pieces = found ? found.pieces : Buffer.alloc(0);
     const whole = await this.#whole(name, found, taken.signal).catch(error => this.#giveUp(at, error));
     taken.signal.throwIfAborted();
@@ -149,11 +149,14 @@ export class Uploads {
     throw error;
   }
 
-  async #reserve(name: string, owner: string, size: number | undefined): Promise<void> {
+  async #reserve(
+    name: string,
+    { owner, size, committedBytes }: { owner: string; size: number | undefined; committedBytes: number },
+  ): Promise<void> {
     const { ledger, now } = this.#parts;
     if (ledger.uploads.has(name)) return;
     const free = await freeBytes(this.#parts);
-    const entry = { owner, reservedBytes: size ?? STEP_BYTES, committedBytes: 0, usedMs: now() };
+    const entry = { owner, reservedBytes: size ?? STEP_BYTES, committedBytes, usedMs: now() };
     ledger.reserveUpload(name, entry, free);
   }
 
@@ -179,12 +182,13 @@ export class Uploads {
   /** A writer writes no more. Of what nothing was committed, nothing is left. */
   #leave(name: string, claim: Claim): void {
     const { ledger } = this.#parts;
+    const entry = ledger.uploads.get(name);
+    // Also for the one that took it over.
+    if (entry && claim.writer) this.#wholes.set(name, claim.writer.wholeSoFar);
     if (this.#claims.get(name) !== claim) return;
     this.#claims.delete(name);
-    const entry = ledger.uploads.get(name);
-    if (!entry) this.#wholes.delete(name);
-    else if (entry.committedBytes === 0) ledger.setUpload(name, undefined);
-    else if (claim.writer) this.#wholes.set(name, claim.writer.wholeSoFar);
+    if (entry?.committedBytes === 0) ledger.setUpload(name, undefined);
+    if (!ledger.uploads.has(name)) this.#wholes.delete(name);
   }
 }
 

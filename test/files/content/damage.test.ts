@@ -6,6 +6,7 @@ import { pieceDigest } from '../../../src/files/manifest.js';
 import { damageRows } from '../../support/damage.js';
 import { refused } from '../../support/reasons.js';
 import { temporaryFolder } from '../../support/registry.js';
+import { complaint } from './consistent.js';
 import { flip } from './damage.js';
 import {
   contentOf,
@@ -195,10 +196,39 @@ test('damaged rows: the start goes well, neighbours are untouched, and nothing l
     t.true(held && (await readWhole(held)).equals(content));
     held?.release();
   }
+  again.events.length = 0;
+  await again.contents.scrub({ signal: never(), bytesPerSecond: 1e12 });
+  await again.contents.sweep();
+  t.deepEqual(
+    again.events.filter(({ kind }) => kind === 'row-damaged'),
+    [],
+  );
+  t.is(await complaint(again.folder, again.store), undefined);
   for (const content of [b, c, d, e]) await again.contents.dropShare(idOf(content), nothing);
   again.time.ms += 48 * 3_600_000;
   await again.contents.sweep();
   t.deepEqual(await filesIn(again.folder), { pieces: [], incoming: [] });
+});
+
+test('damaged rows: what a content held is forgotten, mended, and can come again', async t => {
+  const world = await openWorld(t);
+  const content = contentOf('forgotten', 2 * PIECE);
+  (await share(world.contents, content)).release();
+  await world.close();
+  await damageRows(join(world.folder, 'store'), TABLE.held, idOf(content));
+  const again = await world.restart();
+  await again.contents.sweep();
+  await again.contents.sweep();
+  again.events.length = 0;
+  const held = await again.contents.hold(idOf(content));
+  t.false(held?.has(0));
+  t.deepEqual(again.events, []);
+  t.is(await complaint(again.folder, again.store), undefined);
+  (await share(again.contents, content)).release();
+  t.true(held?.has(0));
+  t.true(held && (await readWhole(held)).equals(content));
+  held?.release();
+  t.is(await complaint(again.folder, again.store), undefined);
 });
 
 test('scrub: reads everything, takes bad pieces out, and says which', async t => {

@@ -291,3 +291,21 @@ test('upload: a committed piece that is damaged ends it; a new one begins at 0',
   held.release();
   t.is((await filesIn(folder)).pieces.length, 3);
 });
+
+test('close: while it finishes either nothing or all of it is published', async t => {
+  const { contents } = await openWorld(t);
+  for (let round = 0; round < 10; round++) {
+    const content = contentOf(`round ${round}`, PIECE + 1000);
+    const upload = await contents.upload(startOf(content.length));
+    await writeUpTo(upload, content);
+    const finishing = upload.finish(nothing).catch(() => undefined);
+    for (let turn = 0; turn < round; turn++) await new Promise(resolve => setImmediate(resolve));
+    await upload.close();
+    const held = await finishing;
+    const found = await contents.hold(idOf(content));
+    t.is(found === undefined, held === undefined, `round ${round}`);
+    if (found) t.true((await readWhole(found)).equals(content));
+    found?.release();
+    held?.release();
+  }
+});

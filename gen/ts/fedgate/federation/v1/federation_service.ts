@@ -171,8 +171,13 @@ export const Hello_Lane = {
   LANE_PROBE: 3,
   /** LANE_DURABLE - Durable batches, their receipts and credit. Opened when both sides have the capability `durable`. */
   LANE_DURABLE: 4,
-  /** LANE_FILES - Pieces of files. Opened when both sides have the capability `files`. */
+  /** LANE_FILES - Pieces of files that the dialler of the link asks for. Opened when both sides have the capability `files`. */
   LANE_FILES: 5,
+  /**
+   * LANE_FILES_BACK - Pieces of files that the other side asks for. Dialled by the dialler of the link too: bytes of files go one way only on a
+   * connection.
+   */
+  LANE_FILES_BACK: 6,
 } as const;
 
 export type Hello_Lane = typeof Hello_Lane[keyof typeof Hello_Lane];
@@ -184,6 +189,7 @@ export namespace Hello_Lane {
   export type LANE_PROBE = typeof Hello_Lane.LANE_PROBE;
   export type LANE_DURABLE = typeof Hello_Lane.LANE_DURABLE;
   export type LANE_FILES = typeof Hello_Lane.LANE_FILES;
+  export type LANE_FILES_BACK = typeof Hello_Lane.LANE_FILES_BACK;
 }
 
 /** What a gateway accepts from its peer. */
@@ -399,10 +405,7 @@ export interface StreamNotice_DeadLettered {
   readonly senderNode: string;
 }
 
-/**
- * Opens a session: one download of one share by one node. Sessions are numbered by the asker, from 1, never again on the same lane.
- * Both sides may ask on the same lane; the numbers of the two are apart.
- */
+/** Opens a session: one download of one share by one node. Sessions are numbered by the asker, from 1, never again on the same lane. */
 export interface FileOpen {
   /** Its number. */
   readonly session: number;
