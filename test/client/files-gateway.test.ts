@@ -109,6 +109,28 @@ for (const victim of ['GLOBEX', 'ACME'] as const) {
   });
 }
 
+test.serial('share, fetch: one client does both at once, several times, and its messages do not wait', async t => {
+  t.timeout(120_000);
+  const { acme } = t.context;
+  const { path, content, folder } = await makeFile(t, 24 * MIB);
+  const shared = await acme.share(path);
+  const both = [1, 2, 3].flatMap(i => [
+    acme.share(path, { name: `copy ${i}` }).then(({ sha256 }) => t.is(sha256, shared.sha256)),
+    acme.fetch(shared.id, { to: join(folder, `out${i}`) }).then(({ path: out }) => readFile(out)),
+  ]);
+  let over = false;
+  const all = Promise.all(both).finally(() => {
+    over = true;
+  });
+  let published = 0;
+  while (!over) {
+    await acme.publish('orders', 'meanwhile');
+    published++;
+  }
+  for (const out of await all) if (Buffer.isBuffer(out)) t.true(out.equals(content));
+  t.true(published > 1);
+});
+
 test.serial('shares: list, update and unshare; a fetch under way ends', async t => {
   t.timeout(120_000);
   const { acme, globex } = t.context;

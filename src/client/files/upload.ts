@@ -20,7 +20,7 @@ const untouched = (bytes: Buffer): Buffer => bytes;
  * begins. Throws FILE_CHANGED and what the source throws, CANCELLED, and what the gateway or the connection ended it with.
  */
 export async function upload(
-  { channel }: TransferHost,
+  { uploads }: TransferHost,
   start: ShareStart,
   source: Source,
   offset: number,
@@ -31,7 +31,7 @@ export async function upload(
   const over = new AbortController();
   const answered = new Deferred<ShareResponse>();
   const decode = (bytes: Buffer): ShareResponse => ShareResponse.decode(bytes);
-  const stream = channel.makeClientStreamRequest(methods.share.path, untouched, decode, (error, response) => {
+  const stream = uploads.makeClientStreamRequest(methods.share.path, untouched, decode, (error, response) => {
     if (error || !response) answered.reject(fromGrpcError(error));
     else answered.resolve(response);
     over.abort();
