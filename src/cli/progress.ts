@@ -87,11 +87,11 @@ export function showTransfer(env: CliEnv): { update(progress: TransferProgress):
       const format =
         total === undefined
           ? ' {size} | {rate}/s'
-          : ' {bar} {percentage}% | {size} of {total} | {rate}/s | {left} left';
+          : ' {bar} {percentage}% | {size} of {whole} | {rate}/s | {left} left';
       bar ??= openBar(env, { totalBytes: total, format, clearOnComplete: true });
       bar.show(doneBytes, {
         size: formatBytes(doneBytes),
-        total: formatBytes(total ?? 0),
+        whole: formatBytes(total ?? 0),
         rate: formatBytes(pace.rate(doneBytes)),
         left: pace.left(doneBytes, total),
       });

@@ -56,18 +56,19 @@ export class TransferNotes {
     const id = randomBytes(16);
     const expireTimeMs = expiresMs === undefined ? undefined : Date.now() + expiresMs;
     const text = JSON.stringify({ version: 1, id: id.toString('hex'), expireTimeMs: expireTimeMs ?? 0 });
-    await writeFileAtomically(path, `${text}\n`, 0o600);
+    // Where nothing can be noted an interrupted transfer begins anew, which is no reason to refuse it.
+    await writeFileAtomically(path, `${text}\n`, 0o600).catch(() => undefined);
     return { id, expireTimeMs };
   }
 
   /** A transfer that cannot go on. */
   async forget(facts: readonly unknown[]): Promise<void> {
-    await rm(this.#path(facts), { force: true });
+    await remove(this.#path(facts));
   }
 
   /** All transfers of this command: it is done. */
   async forgetAll(): Promise<void> {
-    for (const path of this.#used) await rm(path, { force: true });
+    for (const path of this.#used) await remove(path);
   }
 
   #path(facts: readonly unknown[]): string {
@@ -94,6 +95,9 @@ async function removeOld(folder: string): Promise<void> {
   for (const name of names) {
     const path = join(folder, name);
     const stats = await stat(path).catch(() => undefined);
-    if (stats && stats.mtimeMs < Date.now() - KEEP_MS) await rm(path, { force: true });
+    if (stats && stats.mtimeMs < Date.now() - KEEP_MS) await remove(path);
   }
 }
+
+/** One that stays is found to be old some day. */
+const remove = (path: string): Promise<void> => rm(path, { force: true }).catch(() => undefined);

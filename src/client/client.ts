@@ -13,9 +13,10 @@ import type { DurableSubscribeOptions } from './durable-options.js';
 import { DurableClientSubscription, type DurableSubscription } from './durable-subscription.js';
 import { fetchFile } from './files/fetch.js';
 import { type FileStream, fetchStream } from './files/file-stream.js';
-import type { TransferHost } from './files/patience.js';
+
 import { share } from './files/share.js';
 import { cancelUpload, getShare, listShares, unshare, updateShare, watchTransfers } from './files/shares.js';
+import { TransferChannels } from './files/transfer-channels.js';
 import type {
   FetchedFile,
   FetchOptions,
@@ -80,13 +81,9 @@ const RECONNECT = { firstMs: 50, maxMs: 500, factor: 2, random: Math.random };
 export async function connect(options: ConnectOptions = {}): Promise<FedgateClient> {
   const producer = chooseProducer(options.producer);
   const target = options.address === undefined ? await loadContext(options.context) : requireAll(options);
-  const channel = openChannel({
-    ...target,
-    window: WINDOW_BYTES,
-    maxReceiveBytes: MAX_RECEIVE_BYTES,
-    maxBackoffMs: 500,
-  });
-  const client = new FedgateClient(channel, options, producer);
+  const open = (window: number): Client =>
+    openChannel({ ...target, window, maxReceiveBytes: MAX_RECEIVE_BYTES, maxBackoffMs: 500 });
+  const client = new FedgateClient(open, options, producer);
   try {
     await client.establish();
     return client;
@@ -111,18 +108,19 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   readonly #subscriptions = new Set<LiveClientSubscription>();
   readonly #durables = new Set<DurableClientSubscription>();
   readonly #host: SubscriptionHost;
-  readonly #transfers: TransferHost;
+  readonly #transfers: TransferChannels;
   #durableAdmin: DurableAdmin | undefined;
   readonly #ended = new AbortController();
   #reconnecting: Promise<void> | undefined;
 
   /** Use `connect`. */
-  constructor(channel: Client, options: ConnectOptions, producer: ChosenProducer) {
+  constructor(open: (window: number) => Client, options: ConnectOptions, producer: ChosenProducer) {
     super();
+    const channel = open(WINDOW_BYTES);
     this.#channel = channel;
     this.#options = options;
     this.#host = { channel: () => channel, reconnected: error => this.#broken(error) };
-    this.#transfers = { channel, reconnected: error => this.#broken(error) };
+    this.#transfers = new TransferChannels(channel, open, error => this.#broken(error));
     this.#publisher = new StreamPublisher({
       channel: () => channel,
       ...producer,
@@ -268,6 +266,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     for (const subscription of [...this.#durables]) subscription.cut();
     this.#publisher.close();
     this.#channel.close();
+    this.#transfers.close();
     this.emit('closed');
   }
 

@@ -83,7 +83,7 @@ test('demo: its story holds, every command it prints works as printed, and Ctrl-
   const curl = await shell(find('buf curl'), 20);
   t.is(curl.code, 0, curl.output);
   t.regex(curl.output, /"org": *"GLOBEX"/);
-  t.regex((await shell(find('tail -f'), 1)).output, /"msg":"registry snapshot taken"/);
+  t.regex((await shell(find('tail -f'), 3)).output, /"msg":"registry snapshot taken"/);
   // grpcurl is not part of what this test may count on; npm run test:clients runs it.
   t.true(commands.some(({ command }) => command.startsWith('grpcurl ')));
   t.is((await shell(find('kill -9'), 5)).code, 0);

@@ -507,6 +507,40 @@ test.serial('share: a file that is another when the command is given again is be
   t.is((await place.run(['fetch', id, '-o', '-', '--context', globex])).stdout, 'another');
 });
 
+test.serial(
+  'share: a silent standard input keeps nobody from hearing a refusal, nor Ctrl-C from ending it',
+  async t => {
+    const place = await Place.make(t);
+    const { acme, stranger } = t.context;
+    const refused = place.start(t, ['share', '-', '--to', 'GLOBEX', '--context', stranger]);
+    t.is(await refused.exited, 4, refused.stderr);
+    const waiting = place.start(t, ['share', '-', '--to', 'GLOBEX', '--json', '--context', acme]);
+    waiting.child.stdin?.write('some');
+    await waiting.printed('started');
+    waiting.child.kill('SIGINT');
+    t.is(await waiting.exited, 130, waiting.stderr);
+  },
+);
+
+test.serial('share: where nothing can be noted it is shared all the same', async t => {
+  const place = await Place.make(t);
+  await place.write('state', 'no folder');
+  t.regex(await place.share(t, await place.write('a.txt', 'a'), '--to', 'GLOBEX'), /^share:/);
+});
+
+test.serial('share, fetch: a person at a terminal sees a bar with size, rate and what is left', async t => {
+  const place = await Place.make(t);
+  const { acme, globex } = t.context;
+  const file = await place.write('a.bin', randomBytes(6 * 1024 * 1024));
+  const shared = await place.run(['share', file, '--to', 'GLOBEX', '--context', acme], { terminal: true });
+  t.regex(shared.stderr, /\d+% \| \S+ \S+ of 6\.0 MiB \| \S+ \S+\/s \| .+ left/);
+  t.regex(shared.stdout, /^share:\S+\n$/);
+  const fetched = await place.run(['fetch', shared.stdout.trim(), '-o', place.path('b'), '--context', globex], {
+    terminal: true,
+  });
+  t.regex(fetched.stderr, /\d+% \| \S+ \S+ of 6\.0 MiB/);
+});
+
 test.serial('transfers: tells what is on its way, for people and as JSON', async t => {
   const place = await Place.make(t);
   const { acme, globex } = t.context;

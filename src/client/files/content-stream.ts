@@ -111,7 +111,7 @@ export class ContentStream {
       downloadId,
       withManifest: this.#opened === undefined,
     };
-    this.#call = callServerStream(this.#host.channel, method, request, this.#signal);
+    this.#call = callServerStream(this.#host.downloads, method, request, this.#signal);
     const frame = await this.#frame();
     if (!frame || !('opening' in frame)) throw malformed('a download begins with something else than what it is');
     const message = FetchOpened.decode(frame.opening);

@@ -5,7 +5,11 @@ import type { TransferOptions } from './types.js';
 
 /** What transfers need of the client they belong to. */
 export interface TransferHost {
+  /** For calls that move no content. */
   readonly channel: Client;
+  /** Connections of their own for content, one for each direction. */
+  readonly uploads: Client;
+  readonly downloads: Client;
   /** Resolves when the gateway is back. Rejects when it is there and refuses us, or the client is closed. */
   reconnected(error: FedgateError): Promise<void>;
 }

@@ -115,12 +115,12 @@ class Sharing {
     if (!answer) return undefined;
     if (answer.share) {
       const shared = toSharedFile(answer.share);
-      if (compare) await this.#source.compareWhole(shared.sha256);
+      if (compare) await this.#source.compareWhole(shared.sha256, this.#options.signal);
       return shared;
     }
     const committed = committedOf(answer);
     if (compare) {
-      await this.#source.compare(committed);
+      await this.#source.compare(committed, this.#options.signal);
       this.#resumedBytes = committed.committedSize;
     }
     return committed;

@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { describe, FedgateError } from '../../errors.js';
 import { CHUNK_BYTES, CHUNK_HEADROOM, frameChunk } from '../../wire/file-frames.js';
+import { throwIfGivenUp } from './patience.js';
 
 /** A frame of an upload, and where the next one begins. */
 export interface SourceFrame {
@@ -25,9 +26,9 @@ export interface Source {
   /** Whether `frames` may be called again after it broke off. */
   readonly repeatable: boolean;
   /** Throws FILE_CHANGED when what the gateway has is not what is here. To be called before `frames` at that place. */
-  compare(committed: Committed): Promise<void>;
+  compare(committed: Committed, signal?: AbortSignal): Promise<void>;
   /** Throws FILE_CHANGED when a finished content is not what is here. */
-  compareWhole(sha256: string): Promise<void>;
+  compareWhole(sha256: string, signal?: AbortSignal): Promise<void>;
   /** Chunks from a place on. Each frame is good for as long as it is kept. */
   frames(offset: number): AsyncGenerator<SourceFrame>;
   /** To be called behind the last frame, before the upload is finished. Throws FILE_CHANGED. */
@@ -70,17 +71,17 @@ export class FileSource implements Source {
     }
   }
 
-  async compare({ committedSize, pieceSize, pieces }: Committed): Promise<void> {
+  async compare({ committedSize, pieceSize, pieces }: Committed, signal?: AbortSignal): Promise<void> {
     if (committedSize > this.size) throw this.#changed();
     for (let index = 0; index * pieceSize < committedSize; index++) {
       const begin = index * pieceSize;
-      const digest = await this.#digest(begin, Math.min(begin + pieceSize, committedSize));
+      const digest = await this.#digest(begin, Math.min(begin + pieceSize, committedSize), signal);
       if (!digest.equals(pieces.subarray(index * 32, index * 32 + 32))) throw this.#changed();
     }
   }
 
-  async compareWhole(sha256: string): Promise<void> {
-    const digest = await this.#digest(0, this.size);
+  async compareWhole(sha256: string, signal?: AbortSignal): Promise<void> {
+    const digest = await this.#digest(0, this.size, signal);
     await this.checkUnchanged();
     if (digest.toString('hex') !== sha256) throw this.#changed();
   }
@@ -104,10 +105,11 @@ export class FileSource implements Source {
     return this.#handle.close();
   }
 
-  async #digest(begin: number, end: number): Promise<Buffer> {
+  async #digest(begin: number, end: number, signal: AbortSignal | undefined): Promise<Buffer> {
     const hash = createHash('sha256');
     const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, end - begin));
     for (let at = begin; at < end; ) {
+      throwIfGivenUp(signal);
       const part = buffer.subarray(0, end - at);
       await this.#read(part, at);
       hash.update(part);

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
 import { FedgateError } from '../../errors.js';
 import { CHUNK_BYTES, CHUNK_HEADROOM, frameChunk } from '../../wire/file-frames.js';
+import { throwIfGivenUp } from './patience.js';
 import type { Committed, Source, SourceFrame } from './source.js';
 
 /** How long bytes of a slow source may wait to fill a chunk, milliseconds: a gateway gives up on a silent upload. */
@@ -10,20 +12,23 @@ const LINGER_MS = 5_000;
 export class StreamSource implements Source {
   readonly repeatable = false;
   readonly size: number | undefined;
+  readonly #source: AsyncIterable<unknown>;
   readonly #bytes: AsyncIterator<unknown>;
   /** Taken from the source and not used yet. */
   #rest: Buffer = Buffer.alloc(0);
   #position = 0;
 
   constructor(bytes: AsyncIterable<unknown>, size: number | undefined) {
+    this.#source = bytes;
     this.#bytes = bytes[Symbol.asyncIterator]();
     this.size = size;
   }
 
-  async compare({ committedSize, pieceSize, pieces }: Committed): Promise<void> {
+  async compare({ committedSize, pieceSize, pieces }: Committed, signal?: AbortSignal): Promise<void> {
     for (let index = 0; index * pieceSize < committedSize; index++) {
       const hash = createHash('sha256');
       for (let left = Math.min(pieceSize, committedSize - index * pieceSize); left > 0; ) {
+        throwIfGivenUp(signal);
         const part = await this.#take(left);
         if (!part) throw changed();
         hash.update(part);
@@ -33,9 +38,12 @@ export class StreamSource implements Source {
     }
   }
 
-  async compareWhole(sha256: string): Promise<void> {
+  async compareWhole(sha256: string, signal?: AbortSignal): Promise<void> {
     const hash = createHash('sha256');
-    for (let part = await this.#take(CHUNK_BYTES); part; part = await this.#take(CHUNK_BYTES)) hash.update(part);
+    for (let part = await this.#take(CHUNK_BYTES); part; part = await this.#take(CHUNK_BYTES)) {
+      throwIfGivenUp(signal);
+      hash.update(part);
+    }
     if (hash.digest('hex') !== sha256) throw changed();
   }
 
@@ -49,8 +57,10 @@ export class StreamSource implements Source {
 
   async checkUnchanged(): Promise<void> {}
 
+  /** Not waited for: it may be in the middle of a wait for bytes that never come. */
   async close(): Promise<void> {
-    await this.#bytes.return?.();
+    if (this.#source instanceof Readable) this.#source.destroy();
+    else Promise.resolve(this.#bytes.return?.()).catch(() => undefined);
   }
 
   /** A chunk behind its headroom: full, or what came in a while, or the last. */

@@ -20,7 +20,7 @@ const untouched = (bytes: Buffer): Buffer => bytes;
  * begins. Throws FILE_CHANGED and what the source throws, CANCELLED, and what the gateway or the connection ended it with.
  */
 export async function upload(
-  { channel }: TransferHost,
+  { uploads }: TransferHost,
   start: ShareStart,
   source: Source,
   offset: number,
@@ -31,7 +31,7 @@ export async function upload(
   const over = new AbortController();
   const answered = new Deferred<ShareResponse>();
   const decode = (bytes: Buffer): ShareResponse => ShareResponse.decode(bytes);
-  const stream = channel.makeClientStreamRequest(methods.share.path, untouched, decode, (error, response) => {
+  const stream = uploads.makeClientStreamRequest(methods.share.path, untouched, decode, (error, response) => {
     if (error || !response) answered.reject(fromGrpcError(error));
     else answered.resolve(response);
     over.abort();
@@ -39,7 +39,8 @@ export async function upload(
   const cancel = (): void => stream.cancel();
   signal?.addEventListener('abort', cancel, { once: true });
   try {
-    await send(stream, start, source, offset, onSent, over.signal);
+    // Not waited for: a source that gives nothing at the moment must not keep us from hearing what the gateway says.
+    send(stream, start, source, offset, onSent, over.signal).catch(error => answered.reject(error));
     const { share } = await answered.promise;
     if (!share) throw new FedgateError('FRAME_MALFORMED', 'the gateway left the share out of its answer');
     return share;
