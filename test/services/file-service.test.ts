@@ -676,3 +676,18 @@ test('draining: uploads, fetches and watches end with a reason, and go on with t
   const again = await world.client('billing');
   t.is((await again.share(Buffer.alloc(10), { ...start, size: undefined })).size, 10n);
 });
+
+test('shares: a download that could not be counted does not begin, and is not counted', async t => {
+  const world = await FileWorld.open(t);
+  const [billing, erp] = await clients(world);
+  const { id } = await billing.share(Buffer.from('x'), { audience: OWN, maxDownloads: 1 });
+  world.store.failures = 1;
+  t.is((await refusal(erp.fetch(id).bytes())).reason, 'STORE_FAILED');
+  t.is((await billing.getShare(id)).share?.downloads, 0);
+  t.is((await erp.fetch(id).bytes()).toString(), 'x');
+  world.store.failures = 1;
+  t.is((await refusal(billing.unshare(id))).reason, 'STORE_FAILED');
+  t.is((await billing.listShares()).shares.length, 1);
+  await billing.unshare(id);
+  t.is((await billing.listShares()).shares.length, 0);
+});

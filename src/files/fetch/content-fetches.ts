@@ -41,7 +41,8 @@ export class ContentFetches {
 
   /** Ends what is done for nobody in particular. */
   async close(): Promise<void> {
-    for (const { content } of this.#open.values()) (await content).stop();
+    const contents = await Promise.allSettled([...this.#open.values()].map(({ content }) => content));
+    for (const content of contents) if (content.status === 'fulfilled') content.value.stop();
   }
 
   async #hold({ org, manifestSha256 }: ShareFacts, manifest: Manifest): Promise<ContentFetch> {
