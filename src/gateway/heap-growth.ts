@@ -8,7 +8,7 @@ import { setFlagsFromString } from 'node:v8';
  * marks up to twenty times a second at 100 MB/s of traffic, which is half of the gateway's work. docs/decisions/0022-heap-growth.md has
  * the figures.
  */
-const GROWING_PERCENT = 300;
+const GROWING_PERCENT = 150;
 
 /** For the process, from the next collection on. */
 export function letHeapGrow(): void {
