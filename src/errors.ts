@@ -250,6 +250,43 @@ export const REASONS = facts({
     'FAILED_PRECONDITION',
     'An evidence file that does not prove what it says. The message names the line and what is wrong.',
   ),
+  SHARE_UNKNOWN: reason(
+    'NOT_FOUND',
+    'There is no such share, or it is not for the caller: the answer is the same. Ask who shared it.',
+  ),
+  SHARE_ENDED: reason(
+    'FAILED_PRECONDITION',
+    'The share expired, was ended by its owner, or was fetched as often as allowed. `why` in the metadata says which.',
+  ),
+  APPROVAL_MISSING: reason(
+    'FAILED_PRECONDITION',
+    'The share may be fetched only once its content is approved, and no approval is known.',
+  ),
+  UPLOAD_UNKNOWN: reason('NOT_FOUND', 'Nothing of that upload was committed, or it was removed. Begin it again.'),
+  UPLOAD_TAKEN: reason('ABORTED', 'Another call goes on with the same upload. This one is over.'),
+  UPLOAD_MISMATCH: reason(
+    'FAILED_PRECONDITION',
+    'The upload was begun with another size, name or audience. Cancel it, or draw another upload id.',
+  ),
+  OFFSET_INVALID: reason(
+    'OUT_OF_RANGE',
+    'A chunk or range that does not begin where it may, or ends beyond the content. `committedSize` or `size` in the metadata says where.',
+  ),
+  FILES_FULL: retryable(
+    'RESOURCE_EXHAUSTED',
+    'The space for a file cannot be reserved: a quota of the gateway, or its disk. The detail names it.',
+  ),
+  FILE_DAMAGED: reason('DATA_LOSS', 'A stored piece is not what was written. It is taken out; share the file again.'),
+  FILE_CHANGED: reason('ABORTED', 'The file changed while it was being shared or fetched. Begin again.'),
+  MANIFEST_INVALID: reason(
+    'PERMISSION_DENIED',
+    'A manifest that breaks its rules or does not fit its digests. A security event when another gateway sent it.',
+  ),
+  PIECE_MISMATCH: reason('DATA_LOSS', 'A piece of a file that is not what the manifest says. It was thrown away.'),
+  TRANSFER_STALLED: retryable(
+    'DEADLINE_EXCEEDED',
+    'No byte moved for so long that the transfer was ended. Go on from where it stopped.',
+  ),
   DEADLINE_EXCEEDED: retryable(
     'DEADLINE_EXCEEDED',
     'The time allowed for the call is over. It may have been carried out.',

@@ -32,6 +32,8 @@ access:
     - node: "*"
       publish: ["**"]         # own channels; other organisations: ["pubsub://GLOBEX/orders/*"]
       subscribe: ["**"]
+      share: []               # organisations it may share files with: ["GLOBEX"], or ["*"]
+      fetch: ["*"]            # organisations whose files it may fetch
       status: true
       admin: true             # may see and change what is stored: \`fedgate outbox\`, \`dead\`, \`evidence\`, \`store stats\`
   # What other organisations may publish here. They can never subscribe.

@@ -27,6 +27,8 @@ const publishGrant = checked(text => {
   if (org !== '*' && org !== ANY_ORG) parseOrgName(org, 'publish');
 });
 const orgOrAny = checked(text => text === '*' || parseOrgName(text, 'org'));
+const orgName = checked(text => parseOrgName(text, 'org'));
+const groupName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'expected a group name: a-z, 0-9 and -');
 const size = (least: number) =>
   z
     .int()
@@ -55,6 +57,8 @@ export const CONFIG_SCHEMA = z.strictObject({
             node: z.string().regex(/^(\*|[a-z0-9][a-z0-9-]{0,62})$/, 'expected a node name or "*"'),
             publish: z.array(publishGrant).default([]),
             subscribe: z.array(channelPattern).default([]),
+            share: z.array(orgOrAny).default([]),
+            fetch: z.array(orgOrAny).default([]),
             status: z.boolean().default(false),
             admin: z.boolean().default(false),
           }),
@@ -93,6 +97,17 @@ export const CONFIG_SCHEMA = z.strictObject({
       drainMs: milliseconds(0, 600_000).default(5_000),
     })
     .prefault({}),
+  files: z
+    .strictObject({
+      sharedBytes: size(MIB).default(100 * 1024 * MIB),
+      sharedBytesPerNode: size(MIB).default(100 * 1024 * MIB),
+      cacheBytes: size(0).default(100 * 1024 * MIB),
+      reserveBytes: size(MIB).default(256 * MIB),
+      keepMs: milliseconds(0, 3_650 * DAY_MS).default(DAY_MS),
+      uploadKeepMs: milliseconds(1_000, 3_650 * DAY_MS).default(DAY_MS),
+    })
+    .prefault({}),
+  groups: z.record(groupName, z.array(orgName).min(1)).default({}),
   durable: z
     .strictObject({
       outboxBytes: size(MIB).default(4096 * MIB),

@@ -7,6 +7,7 @@ import type {
 import type { ManagedOutbox, SentBatch } from '../durable/types.js';
 import { exportEvidence } from '../evidence/export.js';
 import { type OrgName, parseOrgName } from '../identity/names.js';
+import { DURABLE, LANE } from '../link/hello.js';
 import type { Peer } from '../link/peer.js';
 import type { Access } from '../messaging/access.js';
 import { parsePattern } from '../messaging/address.js';
@@ -57,7 +58,7 @@ export function durableAdmin(parts: DurableAdminParts): DurableHost {
 
 function toOutbox(outbox: ManagedOutbox, peer: Peer | undefined): Outbox {
   const { waiting, receipted, next } = outbox;
-  const connected = peer?.link?.durable !== undefined;
+  const connected = peer?.link?.has(LANE.durable) ?? false;
   return {
     org: outbox.org,
     paused: outbox.paused,
@@ -76,7 +77,7 @@ function toOutbox(outbox: ManagedOutbox, peer: Peer | undefined): Outbox {
 }
 
 function whyNot(peer: Peer | undefined): string {
-  if (peer?.link && !peer.link.peerIsDurable) return `the gateway of ${peer.org} does not know durable delivery`;
+  if (peer?.link && !peer.link.peerCan(DURABLE)) return `the gateway of ${peer.org} does not know durable delivery`;
   return peer?.lastError?.message ?? '';
 }
 

@@ -5,6 +5,7 @@ import { LiveFeed } from '../durable/live-feed.js';
 import { DurablePublisher } from '../durable/publisher.js';
 import type { Outbox } from '../durable/types.js';
 import { FedgateError } from '../errors.js';
+import type { RemoteShares } from '../files/types.js';
 import { readKeyAndCertificate } from '../identity/files.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 import { type OrgName, parseNodeName } from '../identity/names.js';
@@ -32,6 +33,7 @@ import { takeBallast } from './ballast.js';
 import { type GatewayConfig, gatewayFiles } from './config.js';
 import { Durability } from './durable.js';
 import { durableAdmin } from './durable-admin.js';
+import { Files, type FilesParts } from './files.js';
 import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities } from './listeners.js';
 import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
@@ -68,8 +70,36 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
     { state: files.state, self: { federation, org, gateway: config.gateway }, identity, config: config.durable, log },
     (from, position) => origin.ask(from, position),
   );
-  const parts = { config, log, membership, identity, directory, remembered, durable, origin };
+  const remote: Remote = { open: () => Promise.reject(noLinks()), alarm: () => undefined };
+  const filesOf = await openFiles(durable, {
+    state: files.state,
+    store: durable.store,
+    org,
+    config,
+    log,
+    remote: { open: (...request) => remote.open(...request) },
+    onAlarm: (error, from) => remote.alarm(error, from),
+  });
+  const parts = { config, log, membership, identity, directory, remembered, durable, files: filesOf, origin, remote };
   return new RunningGateway(parts).start();
+}
+
+/** Where shares of others are opened, and who hears of those that lie; both are there once there are links. */
+interface Remote {
+  open: RemoteShares['open'];
+  alarm: FilesParts['onAlarm'];
+}
+
+const noLinks = (): FedgateError => new FedgateError('PEER_UNREACHABLE', 'the gateway is about to start');
+
+/** The store is open already: what fails now closes it. */
+async function openFiles(durable: Durability, parts: FilesParts): Promise<Files> {
+  try {
+    return await Files.open(parts);
+  } catch (error) {
+    await durable.close();
+    throw error;
+  }
 }
 
 /** The way back to where a batch came from; there is one once there are links. */
@@ -106,7 +136,9 @@ interface Parts {
   readonly directory: Directory;
   readonly remembered: RememberedPeers;
   readonly durable: Durability;
+  readonly files: Files;
   readonly origin: Origin;
+  readonly remote: Remote;
 }
 
 class RunningGateway implements Gateway {
@@ -154,7 +186,9 @@ class RunningGateway implements Gateway {
       onSecurityEvent: error => this.#refusals.write(error, 'registry', { from: 'registry' }),
     });
     this.#peers = this.#makePeers();
-    const { durable, origin } = parts;
+    const { durable, origin, remote } = parts;
+    remote.open = (...request) => this.#peers.openShare(...request);
+    remote.alarm = (error, from) => this.#refusals.write(error, from, { org: from }, true);
     // Who is no member any more will never answer.
     origin.ask = async (from, position) =>
       isMember(directory, from.org) ? this.#peers.refetch(from, position) : undefined;
@@ -222,6 +256,7 @@ class RunningGateway implements Gateway {
     await this.#watcher.close();
     this.#registry.close();
     await Promise.all([this.#parts.remembered.flush(), this.#parts.directory.flush()]);
+    await this.#parts.files.close();
     await this.#parts.durable.close();
     this.#parts.log.info('gateway stopped');
   }
@@ -267,6 +302,10 @@ class RunningGateway implements Gateway {
         outbox: org => durable.outboxes.of(org),
         inbox: durable.inbox,
         judge: (peer, channel, senderNode) => this.#judge(peer.org, channel, senderNode),
+        onAlarm: (error, facts) => this.#refusals.write(error, facts.org ?? '', facts, true),
+      },
+      files: {
+        holder: this.#parts.files.holder,
         onAlarm: (error, facts) => this.#refusals.write(error, facts.org ?? '', facts, true),
       },
       receive: peer => (header, records) => {
@@ -343,6 +382,7 @@ class RunningGateway implements Gateway {
         org: membership.org,
         peer: org => this.#peers.get(org),
       }),
+      files: this.#parts.files.host(this.#access, this.#draining.signal),
       health: this.#health,
     };
   }

@@ -9,6 +9,8 @@ import type { Acceptor } from '../link/accept.js';
 import type { Directory } from '../registry/directory.js';
 import { type DurableHost, durableService } from '../services/durable-service.js';
 import { federationDefinition, federationService } from '../services/federation-service.js';
+import type { FileHost } from '../services/file-host.js';
+import { fileDefinition, fileService } from '../services/file-service.js';
 import { type GatewayServiceHost, gatewayService } from '../services/gateway-service.js';
 import type { HealthService } from '../services/health.js';
 import { type MessagingHost, messagingDefinition, messagingService } from '../services/messaging-service.js';
@@ -36,19 +38,22 @@ export interface NodeServices {
   readonly messaging: MessagingHost;
   readonly administration: GatewayServiceHost;
   readonly durable: DurableHost;
+  readonly files: FileHost;
   readonly health: HealthService;
 }
 
 const NODE_WINDOWS = { stream: 4 * 1024 * 1024, connection: 16 * 1024 * 1024 };
-const PEER_WINDOWS = { stream: 16 * 1024 * 1024, connection: 32 * 1024 * 1024 };
+/** Each lane is a connection of its own: it may use all of the connection's window. */
+export const PEER_WINDOWS = { stream: 32 * 1024 * 1024, connection: 32 * 1024 * 1024 };
 const EXPLAINED = [
   'fedgate.messaging.v1.MessagingService',
   'fedgate.gateway.v1.GatewayService',
   'fedgate.gateway.v1.DurableService',
+  'fedgate.files.v1.FileService',
   'grpc.health.v1.Health',
 ];
 
-/** For nodes of the own organisation: messaging, status and diagnosis, health, reflection. */
+/** For nodes of the own organisation: messaging, files, status and diagnosis, health, reflection. */
 export function makeNodeListener(parts: ListenerParts, federation: string, services: NodeServices): Listener {
   const { config, identity, org, directory, log, refusals } = parts;
   const listener = new Listener({
@@ -65,6 +70,7 @@ export function makeNodeListener(parts: ListenerParts, federation: string, servi
   listener.addService(messagingDefinition, messagingService(calls, services.messaging));
   listener.addService(GatewayServiceService, gatewayService(calls, services.administration));
   listener.addService(DurableServiceService, durableService(calls, services.durable));
+  listener.addService(fileDefinition, fileService(calls, services.files));
   listener.addService(HealthDefinition, services.health.implementation(calls));
   for (const { definition, implementation } of Object.values(createReflection(calls, { services: EXPLAINED }))) {
     listener.addService(definition, implementation as never);

@@ -1,8 +1,7 @@
-import type { Hello } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { FedgateError } from '../errors.js';
 import type { Identity } from '../identity/verify.js';
 import { newStreamEpoch } from './batch.js';
-import type { DurableOffer } from './durable-lanes.js';
+import type { ExtraLanes } from './extra-lanes.js';
 import { checkHello, LANE, makeHello, type Self } from './hello.js';
 import type { Lane } from './lane.js';
 import type { LinkParts, OpenLane } from './link.js';
@@ -13,16 +12,8 @@ export interface AcceptHost {
   mayLink(peer: Identity, peerInstance: string): void;
   /** Takes a link whose first two lanes are open. */
   linked(parts: LinkParts): void;
-  /** Undefined: durable lanes are not opened here. */
-  readonly durable: DurableDoor | undefined;
-}
-
-/** The way of a durable lane to its link. */
-export interface DurableDoor {
-  /** Throws LINK_SUPERSEDED when the link is not, or no longer, the one to this gateway. */
-  offer(peer: Identity, linkId: string): Promise<DurableOffer>;
-  /** Sets it to work. Throws LINK_SUPERSEDED. */
-  start(peer: Identity, linkId: string, open: OpenLane, offer: DurableOffer): void;
+  /** The lanes that links have beyond these. */
+  readonly extra: ExtraLanes;
 }
 
 interface HalfLink {
@@ -47,27 +38,19 @@ export class Acceptor {
   /** Runs one lane until it is over. Throws what the peer is to be told. */
   async serve(lane: Lane, peer: Identity, address: string): Promise<void> {
     const hello = checkHello(await lane.first(HELLO_TIMEOUT_MS), this.#host.self, peer);
-    if (hello.lane === LANE.durable) return this.#serveDurable(lane, hello, peer);
+    if (this.#host.extra.has(hello.lane)) {
+      await this.#host.extra.accept(lane, hello, peer);
+      return over(lane);
+    }
     const key = `${peer.org}/${peer.name}/${Buffer.from(hello.linkId).toString('hex')}`;
     const open: OpenLane = { lane, hello, ownEpoch: newStreamEpoch() };
     if (hello.lane === LANE.control) this.#openControl(key, peer, open);
     else if (hello.lane !== LANE.mail && hello.lane !== LANE.probe)
-      throw new FedgateError('FRAME_UNEXPECTED', `lane ${hello.lane} is not known`);
+      throw new FedgateError('FRAME_UNEXPECTED', `lane ${hello.lane} is not opened here`);
     const half = hello.lane === LANE.mail ? this.#takeHalf(key) : undefined;
     lane.put({ $case: 'hello', value: makeHello(this.#host.self, hello.lane, hello.linkId, open.ownEpoch) });
     if (hello.lane === LANE.probe) return;
     if (half) this.#host.linked({ peer, dialled: false, address, control: half.control, mail: open });
-    await over(lane);
-  }
-
-  async #serveDurable(lane: Lane, hello: Hello, peer: Identity): Promise<void> {
-    const { durable, self } = this.#host;
-    if (!durable) throw new FedgateError('FRAME_UNEXPECTED', 'a durable lane, which is not opened here');
-    const linkId = Buffer.from(hello.linkId).toString('hex');
-    const offer = await durable.offer(peer, linkId);
-    if (lane.closed.aborted) throw lane.reason;
-    lane.put({ $case: 'hello', value: makeHello(self, LANE.durable, hello.linkId, offer.hello) });
-    durable.start(peer, linkId, { lane, hello, ownEpoch: offer.hello.streamEpoch }, offer);
     await over(lane);
   }
 

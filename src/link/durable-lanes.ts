@@ -2,16 +2,12 @@ import type { KeyObject } from 'node:crypto';
 import type { StreamId, StreamPosition } from '../durable/types.js';
 import { FedgateError } from '../errors.js';
 import type { OrgName } from '../identity/names.js';
+import type { Identity } from '../identity/verify.js';
 import { type DurableHost, DurableSession, durableHello } from './durable-session.js';
-import type { DurableHello, Self } from './hello.js';
+import type { LaneDoor, LaneOffer } from './extra-lanes.js';
+import { DURABLE, LANE, type Self } from './hello.js';
 import type { Link, OpenLane } from './link.js';
 import { cannotAsk } from './refetches.js';
-
-/** A hello that was made, and may be answered as long as none was made after it. */
-export interface DurableOffer {
-  readonly hello: DurableHello;
-  readonly number: number;
-}
 
 interface Slot {
   session: DurableSession | undefined;
@@ -22,7 +18,9 @@ interface Slot {
  * The durable lanes of all links: at most one is at work per organisation. Links come and go, and for a moment there may be two; the
  * numbers of a stream must not.
  */
-export class DurableLanes {
+export class DurableLanes implements LaneDoor {
+  readonly kind = LANE.durable;
+  readonly capability = DURABLE;
   readonly #host: DurableHost;
   readonly #self: Self;
   readonly #signingKey: KeyObject;
@@ -34,17 +32,18 @@ export class DurableLanes {
     this.#signingKey = signingKey;
   }
 
-  /** Ends the work of the lane that is there, and says where things stand. */
-  async offer(peer: StreamId): Promise<DurableOffer> {
-    const slot = this.#slot(peer.org);
+  /** Ends the work of the lane that is there, and says where things stand. The offer stands as long as none is made after it. */
+  async offer({ org, name }: Identity): Promise<LaneOffer> {
+    const slot = this.#slot(org);
     const number = ++slot.offers;
     await slot.session?.halt();
-    return { number, hello: durableHello(this.#host, peer) };
+    return {
+      hello: durableHello(this.#host, { org, gateway: name }),
+      start: (link, open) => this.#start(slot, number, link, open),
+    };
   }
 
-  /** Sets a lane to work whose hellos were exchanged. Throws LINK_SUPERSEDED when another was begun meanwhile. */
-  start(org: OrgName, link: Link, { lane, hello }: OpenLane, { number }: DurableOffer): void {
-    const slot = this.#slot(org);
+  #start(slot: Slot, number: number, link: Link, { lane, hello }: OpenLane): DurableSession {
     if (slot.offers !== number || !link.usable)
       throw new FedgateError('LINK_SUPERSEDED', 'another durable lane was opened at the same moment');
     const { peer, live } = link;
@@ -57,7 +56,7 @@ export class DurableLanes {
       hello,
       live,
     });
-    link.attach(slot.session);
+    return slot.session;
   }
 
   /** As Refetches.ask. */

@@ -2,9 +2,10 @@ import type { KeyObject } from 'node:crypto';
 import type { Hello } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { judgeStart } from '../durable/resume.js';
 import type { Inbox, Outbox, StreamId, StreamPosition } from '../durable/types.js';
-import { FedgateError, type Reason } from '../errors.js';
+import { FedgateError } from '../errors.js';
 import type { OrgName } from '../identity/names.js';
 import type { Identity } from '../identity/verify.js';
+import { isAlarming } from './alarms.js';
 import { DurableReceiver } from './durable-receiver.js';
 import { DurableSender } from './durable-sender.js';
 import type { DurableHello, Self } from './hello.js';
@@ -34,20 +35,6 @@ export interface DurableSessionOptions {
   readonly hello: Hello;
   readonly live: LiveMeter;
 }
-
-/** What only a peer that lies, or a defect of it, brings about. */
-const ALARMING: ReadonlySet<Reason> = new Set<Reason>([
-  'SIGNATURE_INVALID',
-  'IDENTITY_MISMATCH',
-  'FEDERATION_MISMATCH',
-  'WRONG_RECIPIENT',
-  'REPLAYED',
-  'FRAME_MALFORMED',
-  'FRAME_UNEXPECTED',
-  'RECEIPT_INVALID',
-  'WATERMARK_INVALID',
-  'CREDIT_EXCEEDED',
-]);
 
 const peerOf = ({ org, name }: Identity): StreamId => ({ org, gateway: name });
 
@@ -200,7 +187,7 @@ export class DurableSession {
   }
 
   #alarm(error: unknown): void {
-    if (!(error instanceof FedgateError) || !ALARMING.has(error.reason)) return;
+    if (!isAlarming(error)) return;
     const { host, peer } = this.#options;
     host.onAlarm(error, { org: peer.org, gateway: peer.name });
   }

@@ -10,9 +10,14 @@ export const LINK_VERSIONS = { min: 1, max: 1 } as const;
 export const CAPABILITIES: readonly string[] = ['live'];
 /** The capability to receive and send durable batches. */
 export const DURABLE = 'durable';
+/** The capability to ask for pieces of files and to send them. */
+export const FILES = 'files';
 
 export type LaneKind = Hello['lane'];
-export const LANE = { control: 1, mail: 2, probe: 3, durable: 4 } as const satisfies Record<string, LaneKind>;
+export const LANE = { control: 1, mail: 2, probe: 3, durable: 4, files: 5, filesBack: 6 } as const satisfies Record<
+  string,
+  LaneKind
+>;
 
 /** What this gateway says of itself in every hello. */
 export interface Self {
@@ -25,13 +30,24 @@ export interface Self {
   readonly snapshotVersion: () => bigint;
   /** Whether it opens durable lanes. @default false */
   readonly durable?: boolean;
+  /** Whether it opens files lanes. @default false */
+  readonly files?: boolean;
 }
+
+const capabilitiesOf = ({ durable, files }: Self): readonly string[] => [
+  ...CAPABILITIES,
+  ...(durable ? [DURABLE] : []),
+  ...(files ? [FILES] : []),
+];
 
 /** What a hello says more on a durable lane: where both streams go on. */
 export type DurableHello = Pick<
   Hello,
   'streamEpoch' | 'nextSequence' | 'newestEpoch' | 'receivedEpoch' | 'receivedSequence' | 'storeId'
 >;
+
+/** What the hello of an additional lane says beside who speaks. */
+export type LaneHello = Partial<DurableHello>;
 
 /** Bytes of batches without an outcome that we take from a peer. Memory: that much per peer at most. */
 export const MAX_IN_FLIGHT_BYTES = 32 * 1024 * 1024;
@@ -42,7 +58,8 @@ const LIMITS: Limits = {
   maxInFlightBytes: MAX_IN_FLIGHT_BYTES,
 };
 
-export function makeHello(self: Self, lane: LaneKind, linkId: Uint8Array, stream: bigint | DurableHello): Hello {
+/** `stream`: the epoch of the mail lane, or what the hello of an additional lane says more. */
+export function makeHello(self: Self, lane: LaneKind, linkId: Uint8Array, stream: bigint | LaneHello): Hello {
   return Hello.fromPartial({
     lane,
     linkId,
@@ -51,7 +68,7 @@ export function makeHello(self: Self, lane: LaneKind, linkId: Uint8Array, stream
     gateway: self.gateway,
     versionMin: LINK_VERSIONS.min,
     versionMax: LINK_VERSIONS.max,
-    capabilities: self.durable ? [...CAPABILITIES, DURABLE] : CAPABILITIES,
+    capabilities: [...capabilitiesOf(self)],
     limits: LIMITS,
     ...(typeof stream === 'bigint' ? { streamEpoch: stream, nextSequence: 1n } : stream),
     timeMs: BigInt(Date.now()),

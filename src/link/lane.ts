@@ -2,14 +2,16 @@ import { LaneFrame } from '../../gen/ts/fedgate/federation/v1/federation_service
 import { FedgateError } from '../errors.js';
 import { FrameWriter } from '../transport/frame-writer.js';
 import { encodeLaneFrame, openLaneFrame, type SealedBatch } from '../wire/lane-frames.js';
+import type { FileChunk } from '../wire/piece-frames.js';
 import { malformed } from '../wire/reader.js';
 
 export type Frame = NonNullable<LaneFrame['frame']>;
 
-/** A received frame: a batch still encoded, or any other kind decoded. */
+/** A received frame: a batch still encoded, a chunk of a file as a view, or any other kind decoded. */
 export type IncomingFrame =
   | { readonly $case: 'sealed'; readonly value: SealedBatch }
-  | Exclude<Frame, { $case: 'batch' }>;
+  | { readonly $case: 'chunk'; readonly value: FileChunk }
+  | Exclude<Frame, { $case: 'batch' | 'fileData' }>;
 
 /** What a lane uses of grpc-js's two kinds of bidirectional stream. */
 export interface LaneCall {
@@ -26,9 +28,10 @@ export const encodeFrame = (frame: Frame): Buffer => encodeLaneFrame(LaneFrame.e
 function readFrame(bytes: Buffer): IncomingFrame {
   const opened = openLaneFrame(bytes);
   if ('batch' in opened) return { $case: 'sealed', value: opened.batch };
+  if ('fileData' in opened) return { $case: 'chunk', value: opened.fileData };
   try {
     const { frame } = LaneFrame.decode(opened.other);
-    if (frame && frame.$case !== 'batch') return frame;
+    if (frame && frame.$case !== 'batch' && frame.$case !== 'fileData') return frame;
   } catch {
     throw malformed('a lane frame');
   }

@@ -6,9 +6,9 @@ import type { DeliveryOutcome } from '../messaging/router.js';
 import type { OutgoingBatch } from './batch.js';
 import { BatchReceiver, type ReceiveBatch } from './batch-receiver.js';
 import { BatchSender } from './batch-sender.js';
-import type { DurableHost, DurableSession } from './durable-session.js';
+import type { LaneWork } from './extra-lanes.js';
 import { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
-import { DURABLE, type DurableHello, LANE, type LaneKind, type Self } from './hello.js';
+import { LANE, type LaneHello, type LaneKind, type Self } from './hello.js';
 import type { IncomingFrame, Lane } from './lane.js';
 import { LiveMeter } from './live-meter.js';
 
@@ -29,8 +29,8 @@ export interface LinkParts {
   readonly address: string;
   readonly control: OpenLane;
   readonly mail: OpenLane;
-  /** Opens the durable lane of the link: only the side that dialled can. */
-  readonly openDurable?: (hello: DurableHello, signal: AbortSignal) => Promise<OpenLane>;
+  /** Opens an additional lane of the link: only the side that dialled can. */
+  readonly openLane?: (kind: LaneKind, hello: LaneHello, signal: AbortSignal) => Promise<OpenLane>;
 }
 
 export interface LinkSettings {
@@ -38,11 +38,9 @@ export interface LinkSettings {
   readonly signingKey: KeyObject;
   readonly heartbeat: HeartbeatOptions;
   readonly receive: (peer: Identity) => ReceiveBatch;
-  /** Undefined: links have no durable lane. */
-  readonly durable?: DurableHost | undefined;
 }
 
-/** A link that is up: all its lanes are open. It ends as a whole when one of them ends. */
+/** A link that is up: its first two lanes are open, others are added. It ends as a whole when one of them ends. */
 export class Link {
   readonly peer: Identity;
   readonly dialled: boolean;
@@ -54,10 +52,9 @@ export class Link {
   readonly peerInstance: string;
   /** Names the link on both sides. */
   readonly id: string;
-  /** Whether the peer opens durable lanes. */
-  readonly peerIsDurable: boolean;
   readonly live = new LiveMeter();
-  readonly openDurable: LinkParts['openDurable'];
+  readonly openLane: LinkParts['openLane'];
+  readonly #capabilities: ReadonlySet<string>;
   readonly #lanes: Lane[];
   readonly #control: Lane;
   readonly #mail: Lane;
@@ -67,12 +64,12 @@ export class Link {
   readonly #closed: Promise<FedgateError>;
   #draining = false;
   #lostBatches = 0;
-  #durable: DurableSession | undefined;
+  readonly #extra = new Map<LaneKind, LaneWork>();
   #endAll: (reason: FedgateError) => void = () => undefined;
   #onDrain: ((reconnectAfterMs: number) => void) | undefined;
 
   constructor(
-    { peer, dialled, address, control, mail, openDurable }: LinkParts,
+    { peer, dialled, address, control, mail, openLane }: LinkParts,
     { self, signingKey, heartbeat, receive }: LinkSettings,
   ) {
     this.peer = peer;
@@ -81,8 +78,8 @@ export class Link {
     this.clockSkewMs = Number(control.hello.timeMs) - Date.now();
     this.peerInstance = Buffer.from(control.hello.instanceId).toString('hex');
     this.id = Buffer.from(control.hello.linkId).toString('hex');
-    this.peerIsDurable = control.hello.capabilities.includes(DURABLE);
-    this.openDurable = openDurable;
+    this.#capabilities = new Set(control.hello.capabilities);
+    this.openLane = openLane;
     this.#lanes = [control.lane, mail.lane];
     this.#control = control.lane;
     this.#mail = mail.lane;
@@ -141,18 +138,21 @@ export class Link {
     return this.#lostBatches;
   }
 
-  /** The durable lane, once it is open. */
-  get durable(): DurableSession | undefined {
-    return this.#durable;
+  /** Whether the peer said that it has a capability. */
+  peerCan(capability: string): boolean {
+    return this.#capabilities.has(capability);
   }
 
-  /** Takes the durable lane: from now on the link ends with it, and it with the link. */
-  attach(session: DurableSession): void {
-    const { lane } = session;
-    this.#durable = session;
-    this.#lanes.push(lane);
-    if (lane.closed.aborted) this.#endAll(lane.reason);
-    else lane.closed.addEventListener('abort', () => this.#endAll(lane.reason), { once: true });
+  /** Whether an additional lane of that kind is open. */
+  has(kind: LaneKind): boolean {
+    return this.#extra.has(kind);
+  }
+
+  /** Takes an additional lane, one of each kind: from now on the link ends with it, and it with the link. */
+  attach(kind: LaneKind, work: LaneWork): void {
+    this.#extra.set(kind, work);
+    this.#lanes.push(work.lane);
+    this.#endsWith(work.lane);
   }
 
   /** As BatchSender.send. */
@@ -171,7 +171,7 @@ export class Link {
     if (!this.#draining) {
       this.#draining = true;
       this.#control.put({ $case: 'drain', value: { reason, reconnectAfterMs: 0 } });
-      this.#durable?.drain();
+      this.#drainExtra();
     }
     await this.#idle(graceMs);
     this.close(new FedgateError('DRAINING', reason));
@@ -186,7 +186,10 @@ export class Link {
     const grace = new Promise<void>(resolve => {
       timer = setTimeout(resolve, graceMs);
     });
-    await Promise.race([Promise.all([this.#sender.idle(), this.#durable?.idle()]), grace]);
+    await Promise.race([
+      Promise.all([this.#sender.idle(), ...[...this.#extra.values()].map(work => work.idle())]),
+      grace,
+    ]);
     clearTimeout(timer);
   }
 
@@ -198,18 +201,24 @@ export class Link {
         for (const lane of this.#lanes) lane.close(reason);
         resolve(reason);
       };
-      for (const lane of [...this.#lanes]) {
-        if (lane.closed.aborted) this.#endAll(lane.reason);
-        else lane.closed.addEventListener('abort', () => this.#endAll(lane.reason), { once: true });
-      }
+      for (const lane of [...this.#lanes]) this.#endsWith(lane);
     });
+  }
+
+  #endsWith(lane: Lane): void {
+    if (lane.closed.aborted) this.#endAll(lane.reason);
+    else lane.closed.addEventListener('abort', () => this.#endAll(lane.reason), { once: true });
+  }
+
+  #drainExtra(): void {
+    for (const work of this.#extra.values()) work.drain();
   }
 
   #onControl(frame: IncomingFrame): void {
     if (frame.$case === 'ping' || frame.$case === 'pong') return this.#heartbeat.take(frame);
     if (frame.$case !== 'drain') throw misplaced(frame, LANE.control);
     this.#draining = true;
-    this.#durable?.drain();
+    this.#drainExtra();
     this.#onDrain?.(frame.value.reconnectAfterMs);
   }
 

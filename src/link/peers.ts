@@ -1,15 +1,20 @@
 import type { StreamId, StreamPosition } from '../durable/types.js';
 import { FedgateError } from '../errors.js';
+import type { Download, DownloadRequest } from '../files/types.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 import type { OrgName } from '../identity/names.js';
-import type { CertificateVerifier, Identity } from '../identity/verify.js';
+import type { CertificateVerifier } from '../identity/verify.js';
 import type { DeliveryOutcome } from '../messaging/router.js';
 import type { Directory } from '../registry/directory.js';
 import { blockOf, type RecordBlock } from '../wire/records.js';
-import { Acceptor, type DurableDoor } from './accept.js';
+import { Acceptor } from './accept.js';
 import type { OutgoingBatch } from './batch.js';
 import { type DialTarget, dialLink } from './dial.js';
 import { DurableLanes } from './durable-lanes.js';
+import type { DurableHost } from './durable-session.js';
+import { ExtraLanes } from './extra-lanes.js';
+import { FilesLanes } from './files-lanes.js';
+import type { FilesHost } from './files-terms.js';
 import { Link, type LinkParts, type LinkSettings } from './link.js';
 import { Peer, type PeerHost } from './peer.js';
 import { cannotAsk } from './refetches.js';
@@ -19,6 +24,10 @@ export interface PeersOptions extends LinkSettings {
   readonly verifier: CertificateVerifier;
   readonly directory: Directory;
   readonly dialTimeoutMs: number;
+  /** Undefined: links have no durable lane. */
+  readonly durable?: DurableHost | undefined;
+  /** Undefined: links have no files lane. */
+  readonly files?: FilesHost | undefined;
   /** Hears of every change of a peer's state. */
   readonly onState: (peer: Peer) => void;
 }
@@ -30,13 +39,17 @@ export class Peers {
   readonly #peers = new Map<OrgName, Peer>();
   readonly #host: PeerHost;
   readonly #unsubscribe: () => void;
-  readonly #lanes: DurableLanes | undefined;
+  readonly #durable: DurableLanes | undefined;
+  readonly #files: FilesLanes | undefined;
 
   constructor(options: PeersOptions) {
-    const self = options.durable ? { ...options.self, durable: true } : options.self;
+    const self = { ...options.self, durable: options.durable !== undefined, files: options.files !== undefined };
     const settings = { ...options, self };
     this.#options = settings;
-    this.#lanes = options.durable && new DurableLanes(options.durable, self, options.signingKey);
+    this.#durable = options.durable && new DurableLanes(options.durable, self, options.signingKey);
+    this.#files = options.files && new FilesLanes(options.files);
+    const doors = [...(this.#durable ? [this.#durable] : []), ...(this.#files?.doors ?? [])];
+    const extra = new ExtraLanes(doors, { self, linkTo: org => this.#peers.get(org)?.link });
     this.#host = {
       selfId: `${self.org}/${self.gateway}`,
       targets: org => this.#targets(org),
@@ -44,8 +57,12 @@ export class Peers {
         this.#link(await dialLink(target, { ...settings, timeoutMs: options.dialTimeoutMs }, signal)),
       trusts: peer => options.verifier.stillGood(peer),
       onState: options.onState,
-      onLink: link => void this.#openDurable(link),
+      onLink: link => {
+        this.#files?.linked(link);
+        extra.open(link);
+      },
       isUrgent: org => {
+        if (this.#files?.isAwaited(org)) return true;
         const outbox = options.durable?.outbox(org);
         return outbox !== undefined && outbox.waiting.batches > 0 && !outbox.paused;
       },
@@ -54,7 +71,7 @@ export class Peers {
       self,
       mayLink: (peer, instance) => this.#peer(peer.org).checkIncoming(instance),
       linked: parts => this.#peer(parts.peer.org).adopt(this.#link(parts)),
-      durable: this.#lanes && this.#door(this.#lanes),
+      extra,
     });
     this.#unsubscribe = options.directory.onChange(() => {
       for (const peer of this.#peers.values()) peer.membershipChanged();
@@ -84,9 +101,23 @@ export class Peers {
    * cannot be asked.
    */
   async refetch(from: StreamId, position: StreamPosition): Promise<RecordBlock | undefined> {
-    if (!this.#lanes) throw cannotAsk();
-    const bytes = await this.#lanes.refetch(from, position);
+    if (!this.#durable) throw cannotAsk();
+    const bytes = await this.#durable.refetch(from, position);
     return bytes && blockOf(bytes);
+  }
+
+  /**
+   * Opens a share of another organisation for a node of the own one; see RemoteShares. Makes a link when there is none, and waits for it for
+   * a while. Throws ORG_UNKNOWN, ORG_INACTIVE, SNAPSHOT_EXPIRED too.
+   */
+  async openShare(org: OrgName, node: string, request: DownloadRequest, signal: AbortSignal): Promise<Download> {
+    const lanes = this.#files;
+    if (!lanes) throw new FedgateError('FEATURE_UNSUPPORTED', 'this gateway has no files');
+    if (!this.#peers.get(org)?.link?.usable) this.#targets(org);
+    const peer = this.#peer(org);
+    const session = lanes.session(org, signal, () => peer.lastError);
+    peer.waiting();
+    return (await session).ask(node, request, signal);
   }
 
   /** Undefined: nobody has asked for a link to it. */
@@ -105,6 +136,7 @@ export class Peers {
 
   async close(graceMs: number): Promise<void> {
     this.#unsubscribe();
+    this.#files?.close();
     await Promise.all([...this.#peers.values()].map(peer => peer.close(graceMs)));
   }
 
@@ -115,43 +147,6 @@ export class Peers {
       this.#peers.set(org, peer);
     }
     return peer;
-  }
-
-  #door(lanes: DurableLanes): DurableDoor {
-    const linkOf = ({ org }: Identity, linkId: string): Link => {
-      const link = this.#peers.get(org)?.link;
-      if (link?.id === linkId && link.usable && !link.dialled && !link.durable) return link;
-      throw new FedgateError('LINK_SUPERSEDED', 'a durable lane of a link that is not there');
-    };
-    return {
-      offer: async (peer, linkId) => {
-        linkOf(peer, linkId);
-        return lanes.offer({ org: peer.org, gateway: peer.name });
-      },
-      start: (peer, linkId, open, offer) => lanes.start(peer.org, linkOf(peer, linkId), open, offer),
-    };
-  }
-
-  /** The side that dialled opens the durable lane too. A link whose durable lane does not open is of no use. */
-  async #openDurable(link: Link): Promise<void> {
-    const { peer, openDurable } = link;
-    if (!this.#lanes || !openDurable || !link.peerIsDurable) return;
-    const ended = new AbortController();
-    void link.closed.then(reason => ended.abort(reason));
-    try {
-      const offer = await this.#lanes.offer({ org: peer.org, gateway: peer.name });
-      if (!link.usable) return;
-      const open = await openDurable(offer.hello, ended.signal);
-      try {
-        if (link.usable) this.#lanes.start(peer.org, link, open, offer);
-        else open.lane.close(new FedgateError('LINK_SUPERSEDED', 'the link is over'));
-      } catch (error) {
-        open.lane.close(asError(error));
-        throw error;
-      }
-    } catch (error) {
-      link.close(asError(error));
-    }
   }
 
   #link(parts: LinkParts): Link {
@@ -166,6 +161,3 @@ export class Peers {
     );
   }
 }
-
-const asError = (error: unknown): FedgateError =>
-  error instanceof FedgateError ? error : new FedgateError('INTERNAL', 'internal error', { cause: error });

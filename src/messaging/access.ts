@@ -11,6 +11,10 @@ export interface NodeRule {
   readonly publish: readonly string[];
   /** Channel patterns of the own organisation. */
   readonly subscribe: readonly string[];
+  /** Organisations it may share files with; `*` is every one. */
+  readonly share: readonly string[];
+  /** Organisations whose shares it may fetch; `*` is every one. */
+  readonly fetch: readonly string[];
   /** Whether it may ask how the gateway is. */
   readonly status: boolean;
   /** Whether it may see and change what the gateway has stored: outboxes, dead letters, evidence. */
@@ -90,6 +94,25 @@ export class Access {
     if (!granted) throw notGranted(`node ${node} may not subscribe to ${pattern.text}`, 'access.nodes[].subscribe');
   }
 
+  /** Whether a node may share with every node of an organisation; `*`: with whoever has the id. Throws NOT_GRANTED. */
+  checkShare(node: string, org: string): void {
+    if (this.#grants(node, org, rule => rule.share)) return;
+    const whom = org === '*' ? 'any organisation' : org;
+    throw notGranted(`node ${node} may not share files with ${whom}`, 'access.nodes[].share');
+  }
+
+  /** Whether a node may share anything with anybody. Throws NOT_GRANTED. */
+  checkSharing(node: string): void {
+    const granted = this.#rules.nodes.some(rule => (rule.node === '*' || rule.node === node) && rule.share.length > 0);
+    if (!granted) throw notGranted(`node ${node} may not share files`, 'access.nodes[].share');
+  }
+
+  /** Throws NOT_GRANTED. */
+  checkFetch(node: string, org: string): void {
+    if (this.#grants(node, org, rule => rule.fetch)) return;
+    throw notGranted(`node ${node} may not fetch files of ${org}`, 'access.nodes[].fetch');
+  }
+
   /** Throws NOT_GRANTED. */
   checkStatus(node: string): void {
     const granted = this.#rules.nodes.some(rule => rule.status && (rule.node === '*' || rule.node === node));
@@ -123,6 +146,13 @@ export class Access {
     const orgs = new Set(this.#rules.peers.map(rule => rule.org));
     const everyone = orgs.delete('*');
     return { orgs, everyone };
+  }
+
+  #grants(node: string, org: string, orgsOf: (rule: NodeRule) => readonly string[]): boolean {
+    return this.#rules.nodes.some(
+      rule =>
+        (rule.node === '*' || rule.node === node) && orgsOf(rule).some(granted => granted === '*' || granted === org),
+    );
   }
 
   #remembered(key: string, decide: () => boolean): boolean {

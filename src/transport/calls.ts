@@ -1,9 +1,12 @@
 import { randomUUID, X509Certificate } from 'node:crypto';
+import type { Readable } from 'node:stream';
 import type {
   handleBidiStreamingCall,
+  handleClientStreamingCall,
   handleServerStreamingCall,
   handleUnaryCall,
   ServerDuplexStream,
+  ServerReadableStream,
   ServerWritableStream,
   UntypedHandleCall,
 } from '@grpc/grpc-js';
@@ -13,7 +16,7 @@ import { FrameWriter } from './frame-writer.js';
 import { toGrpcStatus } from './status.js';
 
 /**
- * Every handler runs inside one of the three wrappers here: the caller is identified before it, whatever it throws becomes one typed
+ * Every handler runs inside one of the four wrappers here: the caller is identified before it, whatever it throws becomes one typed
  * status, and its signal fires when the call ends for any reason.
  */
 
@@ -90,6 +93,25 @@ export class CallWrapper<C> {
     };
   }
 
+  /** The handler reads `call`; the call ends when its promise settles, whether or not all was read. */
+  clientStream<Req, Res>(
+    handler: (call: ServerReadableStream<Req, Res>, context: CallContext<C>) => Promise<Res>,
+  ): handleClientStreamingCall<Req, Res> {
+    return (call, callback) => {
+      void this.#run(
+        call as unknown as AnyCall,
+        async context => {
+          callback(null, await handler(call, context));
+          discard(call);
+        },
+        error => {
+          callback(error);
+          discard(call);
+        },
+      );
+    };
+  }
+
   /** The handler must start reading `call` before it first waits: frames that nobody reads pile up. */
   bidi<Req, Res>(
     handler: (call: ServerDuplexStream<Req, Res>, out: FrameWriter<Res>, context: CallContext<C>) => Promise<void>,
@@ -102,9 +124,7 @@ export class CallWrapper<C> {
           call.end();
         },
         error => {
-          // What still arrives is thrown away, so that a caller that keeps sending costs no memory.
-          call.removeAllListeners('data');
-          call.resume();
+          discard(call);
           failStream(call, error);
         },
       );
@@ -146,6 +166,13 @@ export class CallWrapper<C> {
     const status = toGrpcStatus(cause, requestId);
     fail(Object.assign(new Error(status.details), status));
   }
+}
+
+/** What still arrives is thrown away, so that a caller that keeps sending costs no memory. */
+function discard(call: Readable): void {
+  call.removeAllListeners('data');
+  call.removeAllListeners('readable');
+  call.resume();
 }
 
 type GrpcFailure = Error & ReturnType<typeof toGrpcStatus>;

@@ -2,7 +2,7 @@ import { FedgateError } from '../errors.js';
 
 /** The half of a grpc-js stream that is written to. */
 interface WritableCall<T> {
-  write(frame: T): boolean;
+  write(frame: T, flushed?: () => void): boolean;
   once(event: 'drain', listener: () => void): unknown;
 }
 
@@ -16,6 +16,7 @@ export class FrameWriter<T> {
   readonly #call: WritableCall<T>;
   readonly #signal: AbortSignal;
   #writable = true;
+  #unflushed = 0;
   #onDrain: (() => void) | undefined;
   #waiting: (() => void)[] = [];
 
@@ -53,11 +54,30 @@ export class FrameWriter<T> {
     this.put(frame);
   }
 
+  /**
+   * As `send`, for frames so large that few of them may lie in the stream's buffer: waits until the transport has taken all but so many.
+   */
+  async sendPaced(frame: T, unflushed: number): Promise<void> {
+    while (this.#unflushed >= unflushed && !this.#signal.aborted) {
+      await new Promise<void>(resolve => this.#waiting.push(resolve));
+    }
+    if (this.#signal.aborted) throw new FedgateError('CANCELLED', 'the call is over', { cause: this.#signal.reason });
+    this.#unflushed++;
+    this.#call.write(frame, () => {
+      this.#unflushed--;
+      this.#wake();
+    });
+  }
+
   #drained(): void {
     this.#writable = true;
+    this.#wake();
+    this.#onDrain?.();
+  }
+
+  #wake(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const resume of waiting) resume();
-    this.#onDrain?.();
   }
 }

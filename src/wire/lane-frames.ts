@@ -1,3 +1,4 @@
+import { FILE_DATA, type FileChunk, readFileData } from './piece-frames.js';
 import { FieldReader, LENGTH_DELIMITED, malformed, VARINT } from './reader.js';
 import { EMPTY_BLOCK, MAX_FRAME_BYTES, RECORDS_FIELD, type RecordBlock, RecordCollector, tooLarge } from './records.js';
 import { FieldWriter } from './writer.js';
@@ -13,8 +14,11 @@ export interface SealedBatch {
   readonly withheld?: number | undefined;
 }
 
-/** What a lane receives: a batch in opaque form, or the bytes of a LaneFrame of another kind. */
-export type OpenedLaneFrame = { readonly batch: SealedBatch } | { readonly other: Buffer };
+/** What a lane receives: a batch in opaque form, bytes of a file, or the bytes of a LaneFrame of another kind. */
+export type OpenedLaneFrame =
+  | { readonly batch: SealedBatch }
+  | { readonly fileData: FileChunk }
+  | { readonly other: Buffer };
 
 const FRAME = 1;
 const BATCH = 5;
@@ -23,7 +27,7 @@ export const BATCH_OVERHEAD_BYTES = 4096;
 /** What stands in a header is bounded (names, channel, numbers); more is somebody making us keep it. */
 const MAX_HEADER_BYTES = 2048;
 
-/** Encodes OpenLaneRequest or OpenLaneResponse (both: field 1) with a LaneFrame of another kind than a batch. */
+/** Encodes OpenLaneRequest or OpenLaneResponse (both: field 1) with a LaneFrame of another kind than these. */
 export const encodeLaneFrame = (frame: Uint8Array): Buffer =>
   Buffer.concat([new FieldWriter().prefix(FRAME, frame.length).view(), frame]);
 
@@ -43,8 +47,10 @@ export function openLaneFrame(bytes: Buffer): OpenedLaneFrame {
   if (outer.end !== bytes.length) throw malformed('something stands behind the lane frame');
   const inner = new FieldReader(bytes, outer.start, outer.end);
   if (!inner.next()) throw malformed('the lane frame is empty');
-  if (inner.field !== BATCH) return { other: outer.content() };
-  if (inner.end !== outer.end) throw malformed('something stands behind the batch');
+  if (inner.field !== BATCH && inner.field !== FILE_DATA) return { other: outer.content() };
+  if (inner.wireType !== LENGTH_DELIMITED || inner.end !== outer.end)
+    throw malformed('something stands behind what the lane frame holds');
+  if (inner.field === FILE_DATA) return { fileData: readFileData(new FieldReader(bytes, inner.start, inner.end)) };
   return { batch: readBatch(bytes, inner.start, inner.end) };
 }
 

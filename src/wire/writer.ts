@@ -44,6 +44,14 @@ export class FieldWriter {
     return this;
   }
 
+  /** Bytes that are encoded already. */
+  raw(value: Uint8Array): this {
+    this.#reserve(value.length);
+    this.#bytes.set(value, this.#length);
+    this.#length += value.length;
+    return this;
+  }
+
   get length(): number {
     return this.#length;
   }

@@ -13,6 +13,9 @@ const MEANING: Readonly<Record<string, string>> = {
   'access.nodes[].publish':
     'where it may publish: channel patterns of the own organisation, `pubsub://ORG/pattern`, or `pubsub://*/pattern` for every other organisation',
   'access.nodes[].subscribe': 'channel patterns; a subscription must lie within one of them',
+  'access.nodes[].share':
+    'organisations it may share files with; `*` is every one, and needed for shares that anyone may fetch',
+  'access.nodes[].fetch': 'organisations whose shares it may fetch; `*` is every one, the own one included',
   'access.nodes[].status': 'whether it may ask for status and diagnosis (`fedgate status`, `fedgate doctor`)',
   'access.nodes[].admin':
     'whether it may see and change what the gateway has stored (`fedgate outbox`, `dead`, `evidence`)',
@@ -28,6 +31,13 @@ const MEANING: Readonly<Record<string, string>> = {
   'limits.subscriptionsPerNode': 'open subscriptions of one node',
   'limits.drainMs': 'how long a gateway that stops waits for what is under way, ms',
   'durable.outboxBytes': 'bytes that may wait for one organisation; beyond, publishing to it fails with OUTBOX_FULL',
+  'files.sharedBytes': 'bytes of shares and uploads of the own nodes, together',
+  'files.sharedBytesPerNode': 'the same for one node',
+  'files.cacheBytes': 'bytes that are kept of files fetched from other organisations',
+  'files.reserveBytes': 'bytes that are left free on the disk; with less, no file is taken (FILES_FULL)',
+  'files.keepMs': 'how long content stays that no share stands for, or that nobody fetches any more, ms',
+  'files.uploadKeepMs': 'how long an unfinished upload is kept, ms',
+  groups: 'named groups of organisations, for the audiences of shares: `suppliers: [GLOBEX, INITECH]`',
   'durable.inboxBytesPerPeer':
     'bytes from one organisation that durable subscriptions have not acknowledged; beyond, it may send no more',
   'durable.inboxBytesPerChannel': 'the same for one channel',

@@ -342,8 +342,8 @@ attack('hostile peer: bytes that are no frame end an open link with FRAME_MALFOR
     () => Buffer.from('ffffffffffffffffffffff', 'hex'),
     link => link.batch().subarray(0, -1),
     link => Buffer.concat([link.batch(), link.batch()]),
-    // A kind of frame that is not known: field 15 of LaneFrame.
-    () => Buffer.from([0x0a, 0x02, 0x7a, 0x00]),
+    // A kind of frame that is not known: field 100 of LaneFrame.
+    () => Buffer.from([0x0a, 0x03, 0xa2, 0x06, 0x00]),
     // Records are held back in durable streams only.
     link => encodeBatchFrame({ ...link.seal(), records: EMPTY_BLOCK, withheld: 1 }),
     // An unknown field in the batch: field 7.

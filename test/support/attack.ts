@@ -197,9 +197,9 @@ export class HostileGateway {
   }
 
   /** Opens control and mail as an honest gateway does. */
-  async link(epoch = 77n): Promise<HostileLink> {
+  async link(epoch = 77n, change: Partial<Hello> = {}): Promise<HostileLink> {
     const linkId = randomBytes(16);
-    const control = this.lane().write(this.hello(LANE.control, linkId));
+    const control = this.lane().write(this.hello(LANE.control, linkId, change));
     await hello(control);
     const mail = this.lane().write(this.hello(LANE.mail, linkId, { streamEpoch: epoch }));
     await hello(mail);

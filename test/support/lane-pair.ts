@@ -7,9 +7,11 @@ class CallEnd extends EventEmitter implements LaneCall {
   readonly sent: Buffer[] = [];
   paused = false;
   full = false;
+  tap: (frame: Buffer) => void = () => undefined;
 
   write(frame: Buffer): boolean {
     this.sent.push(frame);
+    this.tap(frame);
     this.emit('moved');
     return !this.full;
   }
@@ -71,6 +73,18 @@ export class LanePair {
     this.#b.on('moved', schedule);
     schedule();
     return this;
+  }
+
+  /** Says to one side that the wire takes no more, or that it does again. */
+  block(side: 'a' | 'b', full: boolean): void {
+    const end = side === 'a' ? this.#a : this.#b;
+    end.full = full;
+    if (!full) end.emit('drain');
+  }
+
+  /** Sees every frame that one side writes. */
+  tap(from: 'a' | 'b', see: (frame: Buffer) => void): void {
+    (from === 'a' ? this.#a : this.#b).tap = see;
   }
 
   /** Ends both sides; what was on its way is lost. */

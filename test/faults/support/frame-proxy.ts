@@ -131,6 +131,7 @@ export class FrameProxy {
 function kindOf(bytes: Buffer): { readonly kind: FrameKind | undefined; readonly hello: Hello | undefined } {
   const opened = openLaneFrame(bytes);
   if ('batch' in opened) return { kind: 'batch', hello: undefined };
+  if ('fileData' in opened) return { kind: 'fileData', hello: undefined };
   const { frame } = LaneFrame.decode(opened.other);
   return { kind: frame?.$case, hello: frame?.$case === 'hello' ? frame.value : undefined };
 }

@@ -15,6 +15,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Status } from "../../../google/rpc/status.js";
+import { Manifest, Share } from "../../files/v1/file_service.js";
 import { Record } from "../../messaging/v1/record.js";
 
 /** Why a durable batch comes without its records. Values may be added. */
@@ -84,6 +85,27 @@ export interface LaneFrame {
     | //
     /** Durable lane: the answer. */
     { readonly $case: "refetched"; readonly value: Refetched }
+    | //
+    /** Files lane: may a node of mine have this share? */
+    { readonly $case: "fileOpen"; readonly value: FileOpen }
+    | //
+    /** Files lane: yes, and this is what it is. */
+    { readonly $case: "fileOpened"; readonly value: FileOpened }
+    | //
+    /** Files lane: send a piece. */
+    { readonly $case: "fileWant"; readonly value: FileWant }
+    | //
+    /** Files lane: bytes of a piece. */
+    { readonly $case: "fileData"; readonly value: FileData }
+    | //
+    /** Files lane: how much may be sent. */
+    { readonly $case: "fileCredit"; readonly value: FileCredit }
+    | //
+    /** Files lane: the holder ends a session, or refuses it. */
+    { readonly $case: "fileEnd"; readonly value: FileEnd }
+    | //
+    /** Files lane: the asker ends a session. */
+    { readonly $case: "fileClose"; readonly value: FileClose }
     | undefined;
 }
 
@@ -149,6 +171,13 @@ export const Hello_Lane = {
   LANE_PROBE: 3,
   /** LANE_DURABLE - Durable batches, their receipts and credit. Opened when both sides have the capability `durable`. */
   LANE_DURABLE: 4,
+  /** LANE_FILES - Pieces of files that the dialler of the link asks for. Opened when both sides have the capability `files`. */
+  LANE_FILES: 5,
+  /**
+   * LANE_FILES_BACK - Pieces of files that the other side asks for. Dialled by the dialler of the link too: bytes of files go one way only on a
+   * connection.
+   */
+  LANE_FILES_BACK: 6,
 } as const;
 
 export type Hello_Lane = typeof Hello_Lane[keyof typeof Hello_Lane];
@@ -159,6 +188,8 @@ export namespace Hello_Lane {
   export type LANE_MAIL = typeof Hello_Lane.LANE_MAIL;
   export type LANE_PROBE = typeof Hello_Lane.LANE_PROBE;
   export type LANE_DURABLE = typeof Hello_Lane.LANE_DURABLE;
+  export type LANE_FILES = typeof Hello_Lane.LANE_FILES;
+  export type LANE_FILES_BACK = typeof Hello_Lane.LANE_FILES_BACK;
 }
 
 /** What a gateway accepts from its peer. */
@@ -374,6 +405,78 @@ export interface StreamNotice_DeadLettered {
   readonly senderNode: string;
 }
 
+/** Opens a session: one download of one share by one node. Sessions are numbered by the asker, from 1, never again on the same lane. */
+export interface FileOpen {
+  /** Its number. */
+  readonly session: number;
+  /** The 16 bytes of the share id. */
+  readonly shareId: Uint8Array;
+  /** The node that asks, as verified by the asking gateway. */
+  readonly node: string;
+  /** 16 bytes that name the download. Opened again with the same ones it counts once. */
+  readonly downloadId: Uint8Array;
+  /** Whether only what the share is is asked for. Nothing may be wanted then, and nothing counts. */
+  readonly look: boolean;
+}
+
+/** The holder's yes. */
+export interface FileOpened {
+  /** The session. */
+  readonly session: number;
+  /** The share, without its audience and count. */
+  readonly share:
+    | Share
+    | undefined;
+  /** What it is made of. */
+  readonly manifest: Manifest | undefined;
+}
+
+/** Asks for a piece from a byte on. At most 16 pieces of a session may be wanted and not yet whole. */
+export interface FileWant {
+  /** The session. */
+  readonly session: number;
+  /** The piece, from 0. */
+  readonly piece: number;
+  /** The first byte of it that is wanted. */
+  readonly offset: number;
+}
+
+/** Bytes of a wanted piece. Those of one piece come in order, without holes; pieces may be mixed. */
+export interface FileData {
+  /** The session. */
+  readonly session: number;
+  /** The piece. */
+  readonly piece: number;
+  /** Where in the piece they begin. */
+  readonly offset: number;
+  /** The bytes, at most 1 MiB. */
+  readonly data: Uint8Array;
+}
+
+/** Permission to send. Without it no data is sent. */
+export interface FileCredit {
+  /** The session. */
+  readonly session: number;
+  /** How many bytes of data may have been sent in this session, counted from its start. Never falls. */
+  readonly bytes: bigint;
+}
+
+/** The holder's last frame of a session. */
+export interface FileEnd {
+  /** The session. */
+  readonly session: number;
+  /** Why. */
+  readonly error: Status | undefined;
+}
+
+/** The asker's last frame of a session. The holder may still send what it had begun. */
+export interface FileClose {
+  /** The session. */
+  readonly session: number;
+  /** Whether the asker has all that it wanted. */
+  readonly complete: boolean;
+}
+
 function createBaseOpenLaneRequest(): OpenLaneRequest {
   return { frame: undefined };
 }
@@ -525,6 +628,27 @@ export const LaneFrame: MessageFns<LaneFrame> = {
       case "refetched":
         Refetched.encode(message.frame.value, writer.uint32(82).fork()).join();
         break;
+      case "fileOpen":
+        FileOpen.encode(message.frame.value, writer.uint32(90).fork()).join();
+        break;
+      case "fileOpened":
+        FileOpened.encode(message.frame.value, writer.uint32(98).fork()).join();
+        break;
+      case "fileWant":
+        FileWant.encode(message.frame.value, writer.uint32(106).fork()).join();
+        break;
+      case "fileData":
+        FileData.encode(message.frame.value, writer.uint32(114).fork()).join();
+        break;
+      case "fileCredit":
+        FileCredit.encode(message.frame.value, writer.uint32(122).fork()).join();
+        break;
+      case "fileEnd":
+        FileEnd.encode(message.frame.value, writer.uint32(130).fork()).join();
+        break;
+      case "fileClose":
+        FileClose.encode(message.frame.value, writer.uint32(138).fork()).join();
+        break;
     }
     return writer;
   },
@@ -622,6 +746,62 @@ export const LaneFrame: MessageFns<LaneFrame> = {
             message.frame = { $case: "refetched", value: Refetched.decode(reader, reader.uint32()) };
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.frame = { $case: "fileOpen", value: FileOpen.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.frame = { $case: "fileOpened", value: FileOpened.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.frame = { $case: "fileWant", value: FileWant.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.frame = { $case: "fileData", value: FileData.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.frame = { $case: "fileCredit", value: FileCredit.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.frame = { $case: "fileEnd", value: FileEnd.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.frame = { $case: "fileClose", value: FileClose.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -697,6 +877,48 @@ export const LaneFrame: MessageFns<LaneFrame> = {
       case "refetched": {
         if (object.frame?.value !== undefined && object.frame?.value !== null) {
           message.frame = { $case: "refetched", value: Refetched.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "fileOpen": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "fileOpen", value: FileOpen.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "fileOpened": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "fileOpened", value: FileOpened.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "fileWant": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "fileWant", value: FileWant.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "fileData": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "fileData", value: FileData.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "fileCredit": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "fileCredit", value: FileCredit.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "fileEnd": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "fileEnd", value: FileEnd.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "fileClose": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "fileClose", value: FileClose.fromPartial(object.frame.value) };
         }
         break;
       }
@@ -2653,6 +2875,566 @@ export const StreamNotice_DeadLettered: MessageFns<StreamNotice_DeadLettered> = 
     message.deliveries = object.deliveries ?? 0;
     message.channel = object.channel ?? "";
     message.senderNode = object.senderNode ?? "";
+    return message;
+  },
+};
+
+function createBaseFileOpen(): FileOpen {
+  return { session: 0, shareId: new Uint8Array(0), node: "", downloadId: new Uint8Array(0), look: false };
+}
+
+export const FileOpen: MessageFns<FileOpen> = {
+  encode(message: FileOpen, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== 0) {
+      writer.uint32(8).uint32(message.session);
+    }
+    if (message.shareId.length !== 0) {
+      writer.uint32(18).bytes(message.shareId);
+    }
+    if (message.node !== "") {
+      writer.uint32(26).string(message.node);
+    }
+    if (message.downloadId.length !== 0) {
+      writer.uint32(34).bytes(message.downloadId);
+    }
+    if (message.look !== false) {
+      writer.uint32(40).bool(message.look);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileOpen {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileOpen() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.session = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shareId = reader.bytes();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.downloadId = reader.bytes();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.look = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileOpen>): FileOpen {
+    return FileOpen.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileOpen>): FileOpen {
+    const message = createBaseFileOpen() as any;
+    message.session = object.session ?? 0;
+    message.shareId = object.shareId ?? new Uint8Array(0);
+    message.node = object.node ?? "";
+    message.downloadId = object.downloadId ?? new Uint8Array(0);
+    message.look = object.look ?? false;
+    return message;
+  },
+};
+
+function createBaseFileOpened(): FileOpened {
+  return { session: 0, share: undefined, manifest: undefined };
+}
+
+export const FileOpened: MessageFns<FileOpened> = {
+  encode(message: FileOpened, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== 0) {
+      writer.uint32(8).uint32(message.session);
+    }
+    if (message.share !== undefined) {
+      Share.encode(message.share, writer.uint32(18).fork()).join();
+    }
+    if (message.manifest !== undefined) {
+      Manifest.encode(message.manifest, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileOpened {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileOpened() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.session = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.share = Share.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.manifest = Manifest.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileOpened>): FileOpened {
+    return FileOpened.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileOpened>): FileOpened {
+    const message = createBaseFileOpened() as any;
+    message.session = object.session ?? 0;
+    message.share = (object.share !== undefined && object.share !== null) ? Share.fromPartial(object.share) : undefined;
+    message.manifest = (object.manifest !== undefined && object.manifest !== null)
+      ? Manifest.fromPartial(object.manifest)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseFileWant(): FileWant {
+  return { session: 0, piece: 0, offset: 0 };
+}
+
+export const FileWant: MessageFns<FileWant> = {
+  encode(message: FileWant, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== 0) {
+      writer.uint32(8).uint32(message.session);
+    }
+    if (message.piece !== 0) {
+      writer.uint32(16).uint32(message.piece);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(24).uint32(message.offset);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileWant {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileWant() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.session = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.piece = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.offset = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileWant>): FileWant {
+    return FileWant.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileWant>): FileWant {
+    const message = createBaseFileWant() as any;
+    message.session = object.session ?? 0;
+    message.piece = object.piece ?? 0;
+    message.offset = object.offset ?? 0;
+    return message;
+  },
+};
+
+function createBaseFileData(): FileData {
+  return { session: 0, piece: 0, offset: 0, data: new Uint8Array(0) };
+}
+
+export const FileData: MessageFns<FileData> = {
+  encode(message: FileData, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== 0) {
+      writer.uint32(8).uint32(message.session);
+    }
+    if (message.piece !== 0) {
+      writer.uint32(16).uint32(message.piece);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(24).uint32(message.offset);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(34).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileData {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileData() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.session = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.piece = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.offset = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.data = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileData>): FileData {
+    return FileData.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileData>): FileData {
+    const message = createBaseFileData() as any;
+    message.session = object.session ?? 0;
+    message.piece = object.piece ?? 0;
+    message.offset = object.offset ?? 0;
+    message.data = object.data ?? new Uint8Array(0);
+    return message;
+  },
+};
+
+function createBaseFileCredit(): FileCredit {
+  return { session: 0, bytes: 0n };
+}
+
+export const FileCredit: MessageFns<FileCredit> = {
+  encode(message: FileCredit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== 0) {
+      writer.uint32(8).uint32(message.session);
+    }
+    if (message.bytes !== 0n) {
+      if (BigInt.asUintN(64, message.bytes) !== message.bytes) {
+        throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.bytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileCredit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileCredit() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.session = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.bytes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileCredit>): FileCredit {
+    return FileCredit.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileCredit>): FileCredit {
+    const message = createBaseFileCredit() as any;
+    message.session = object.session ?? 0;
+    message.bytes = (object.bytes !== undefined && object.bytes !== null) ? BigInt(object.bytes) : 0n;
+    return message;
+  },
+};
+
+function createBaseFileEnd(): FileEnd {
+  return { session: 0, error: undefined };
+}
+
+export const FileEnd: MessageFns<FileEnd> = {
+  encode(message: FileEnd, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== 0) {
+      writer.uint32(8).uint32(message.session);
+    }
+    if (message.error !== undefined) {
+      Status.encode(message.error, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileEnd {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileEnd() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.session = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.error = Status.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileEnd>): FileEnd {
+    return FileEnd.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileEnd>): FileEnd {
+    const message = createBaseFileEnd() as any;
+    message.session = object.session ?? 0;
+    message.error = (object.error !== undefined && object.error !== null)
+      ? Status.fromPartial(object.error)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseFileClose(): FileClose {
+  return { session: 0, complete: false };
+}
+
+export const FileClose: MessageFns<FileClose> = {
+  encode(message: FileClose, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== 0) {
+      writer.uint32(8).uint32(message.session);
+    }
+    if (message.complete !== false) {
+      writer.uint32(16).bool(message.complete);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileClose {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileClose() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.session = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.complete = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileClose>): FileClose {
+    return FileClose.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileClose>): FileClose {
+    const message = createBaseFileClose() as any;
+    message.session = object.session ?? 0;
+    message.complete = object.complete ?? false;
     return message;
   },
 };

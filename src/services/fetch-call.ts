@@ -1,0 +1,74 @@
+import { randomBytes } from 'node:crypto';
+import { FetchOpened, type FetchRequest } from '../../gen/ts/fedgate/files/v1/file_service.js';
+import { firstOf, unlessAborted } from '../files/abort.js';
+import type { OpenFetch } from '../files/fetch/remote-fetch.js';
+import { parseShareId } from '../files/share-id.js';
+import type { FrameWriter } from '../transport/frame-writer.js';
+import { CHUNK_HEADROOM, encodeOpening, frameChunk } from '../wire/file-frames.js';
+import type { FileHost } from './file-host.js';
+import { readId, readOffset, toManifest } from './file-messages.js';
+import { ProgressGuard } from './progress-guard.js';
+
+/** Frames of a Fetch that lie in the stream's buffer at most. */
+const MAX_UNFLUSHED = 4;
+
+/** Carries out one Fetch call. Throws what it ends with. */
+export async function fetchCall(
+  request: FetchRequest,
+  out: FrameWriter<Buffer>,
+  node: string,
+  host: FileHost,
+  signal: AbortSignal,
+): Promise<void> {
+  const ref = parseShareId(request.shareId, 'share_id');
+  host.access.checkFetch(node, ref.org);
+  const offset = readOffset(request.offset);
+  const length = readOffset(request.length);
+  const downloadId = request.downloadId.length === 0 ? randomBytes(16) : readId(request.downloadId, 'download_id');
+  const guard = new ProgressGuard(host.progress);
+  const stop = firstOf([signal, host.draining, guard.stalled]);
+  try {
+    const fetch = await host.fetcher.fetch(node, ref, { offset, length, downloadId }, stop.signal);
+    let complete = false;
+    try {
+      await out.send(opened(fetch, request.withManifest, host));
+      await send(fetch, offset, out, guard, stop.signal);
+      complete = true;
+    } finally {
+      fetch.close(complete);
+    }
+  } finally {
+    stop.stop();
+    guard.stop();
+  }
+}
+
+function opened(fetch: OpenFetch, withManifest: boolean, { shareFor }: FileHost): Buffer {
+  const message = FetchOpened.encode({
+    share: shareFor(fetch.share),
+    manifest: withManifest ? toManifest(fetch.manifest) : undefined,
+    cachedBytes: BigInt(fetch.cachedBytes),
+  });
+  return encodeOpening(message.finish());
+}
+
+async function send(
+  fetch: OpenFetch,
+  offset: number,
+  out: FrameWriter<Buffer>,
+  guard: ProgressGuard,
+  signal: AbortSignal,
+): Promise<void> {
+  let at = offset;
+  for await (const bytes of fetch.chunks()) {
+    await guard.waiting(unlessAborted(out.sendPaced(framed(bytes, at), MAX_UNFLUSHED), signal));
+    guard.moved(bytes.length);
+    at += bytes.length;
+  }
+}
+
+/** Makes a frame of a chunk, in the room in front of it. */
+function framed(bytes: Buffer, offset: number): Buffer {
+  const room = Buffer.from(bytes.buffer, bytes.byteOffset - CHUNK_HEADROOM, CHUNK_HEADROOM + bytes.length);
+  return frameChunk(room, CHUNK_HEADROOM, room.length, offset);
+}
