@@ -17,6 +17,7 @@ import type {
 import { type Channel, Channels, type RetentionRule } from './channels.js';
 import type { HeldEntry } from './entry.js';
 import { type HoldLimits, Holds } from './holds.js';
+import type { Damaged } from './index-row.js';
 import { LocalPublishes } from './local-publishes.js';
 import { type AskOrigin, Quarantine, type QuarantineEvent } from './quarantine.js';
 import { LogReader } from './reader.js';
@@ -35,6 +36,8 @@ export type InboxLogEvent =
       readonly after: StreamPosition | undefined;
       readonly to: StreamPosition;
     }
+  /** A row is not what was written. One of the index of a channel is rebuilt; one of the log is a gap. Told once per start. */
+  | { readonly kind: 'damaged'; readonly row: 'log' | 'log-channel'; readonly channel: string; readonly offset: number }
   /** Work in the background failed. It is tried again. */
   | { readonly kind: 'failed'; readonly what: 'trim' | 'count' | 'forget'; readonly error: unknown };
 
@@ -53,6 +56,8 @@ export interface InboxLogOptions {
 /** Retention looks at the clock so often; ids are forgotten at every sixtieth look. */
 const TICK_MS = 1_000;
 const TICKS_PER_PRUNE = 60;
+/** Damaged rows that are told once; more are told again when they are met again. */
+const MAX_TOLD = 4_096;
 
 /**
  * The log of an organisation: what arrived from others and what its own nodes published durably, in one order. Whatever it tells is on
@@ -126,10 +131,11 @@ export class InboxLog implements Inbox, Log {
 
   static async open(options: InboxLogOptions): Promise<InboxLog> {
     const { store, now } = options;
-    const channels = await Channels.open(store, options.retention);
+    const damaged = toldOnce(options.onEvent);
+    const channels = await Channels.open(store, options.retention, damaged);
     const streams = await Streams.open(store);
     const idempotency = await IdempotencyTable.open({ store, scope: 'log', now });
-    return new InboxLog(options, channels, streams, idempotency, await findEnd(store));
+    return new InboxLog(options, channels, streams, idempotency, await findEnd(store, channels, damaged));
   }
 
   /**
@@ -281,6 +287,18 @@ export class InboxLog implements Inbox, Log {
   #failed(what: 'trim' | 'forget', error: unknown): void {
     this.#options.onEvent({ kind: 'failed', what, error });
   }
+}
+
+/** A damaged row is met again and again while it is there. */
+function toldOnce(onEvent: (event: InboxLogEvent) => void): Damaged {
+  const told = new Set<string>();
+  return (row, channel, offset) => {
+    const name = `${row} ${channel} ${offset}`;
+    if (told.has(name)) return;
+    if (told.size === MAX_TOLD) told.clear();
+    told.add(name);
+    onEvent({ kind: 'damaged', row, channel, offset });
+  };
 }
 
 const isHeld = (entry: LogEntry): entry is HeldEntry => 'contentSha256' in entry;

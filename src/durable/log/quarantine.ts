@@ -6,8 +6,9 @@ import { key } from '../../store/keys.js';
 import { Change, type Store } from '../../store/store.js';
 import type { RecordBlock } from '../../wire/records.js';
 import type { LogEntry, StreamId, StreamPosition } from '../types.js';
-import { type Channels, channelKey } from './channels.js';
+import type { Channels } from './channels.js';
 import { decodeEntry, decodeProof, encodeEntry, type HeldEntry } from './entry.js';
+import { channelKey } from './index-row.js';
 import type { Recent } from './recent.js';
 import { LOG, LOG_CHANNEL } from './tables.js';
 

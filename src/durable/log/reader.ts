@@ -1,8 +1,9 @@
 import type { Pattern } from '../../messaging/address.js';
 import { key, numberAt } from '../../store/keys.js';
 import type { Row, Store } from '../../store/store.js';
-import { type Channels, channelKey } from './channels.js';
+import type { Channels } from './channels.js';
 import { concerns, damagedEntry, decodeEntry, endOf, type HeldEntry } from './entry.js';
+import { channelKey } from './index-row.js';
 import type { Recent } from './recent.js';
 import { LOG, LOG_CHANNEL } from './tables.js';
 

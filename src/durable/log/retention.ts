@@ -1,8 +1,9 @@
 import { LogChannelRow } from '../../../gen/ts/fedgate/store/v1/log.js';
 import { key, numberAt, prefixed } from '../../store/keys.js';
 import { Change, type Store } from '../../store/store.js';
-import { type Channel, type Channels, channelKey, type FirstEntry } from './channels.js';
+import type { Channel, Channels, FirstEntry } from './channels.js';
 import type { Holds } from './holds.js';
+import { channelKey } from './index-row.js';
 import type { Quarantine } from './quarantine.js';
 import type { Recent } from './recent.js';
 import { LOG, LOG_CHANNEL } from './tables.js';

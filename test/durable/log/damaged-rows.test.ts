@@ -2,6 +2,7 @@ import test from 'ava';
 import { parsePattern } from '../../../src/messaging/address.js';
 import { key } from '../../../src/store/keys.js';
 import { ACME, connect, DurableSide, GLOBEX, outgoing, testIdentity } from '../../support/durable-side.js';
+import { block, outgoing as local, TestLog } from '../../support/inbox.js';
 import { TestStore } from '../../support/test-store.js';
 
 const forever = new AbortController().signal;
@@ -36,4 +37,83 @@ test('damaged row of the log: is a gap up to the next entry, without a channel; 
   t.is(entries[1]?.channel, '');
   // It has no time to go by, and hides nothing that does.
   t.is(await globex.inbox.offsetAt(1), 1);
+});
+
+const HUNDRED = block('x'.repeat(96));
+const BYTES = HUNDRED.bytes.length;
+
+/** A log with entries at offsets 1, 2, … of these channels. */
+async function filled(channels: readonly string[]): Promise<TestLog> {
+  const log = await TestLog.open();
+  for (const channel of channels) await log.log.append(local(channel, HUNDRED));
+  return log;
+}
+
+const keeping = (entries: number) => ({
+  retention: [{ pattern: parsePattern('**'), keepMs: 1_000_000, keepBytes: entries * BYTES }],
+});
+const offsetsOf = async (log: TestLog): Promise<number[]> => (await log.all()).map(({ offset }) => offset);
+const damagedOf = (log: TestLog): string[] =>
+  log.events.flatMap(event => (event.kind === 'damaged' ? [`${event.row} ${event.channel} ${event.offset}`] : []));
+
+for (const [what, offsets] of [
+  ['the oldest', [1]],
+  ['the newest', [9]],
+  ['the two oldest', [1, 3]],
+  ['the two newest', [7, 9]],
+  ['all', [1, 3, 5, 7, 9]],
+] as const) {
+  test(`damaged row of a channel's index: ${what}: the log starts, tells it, and keeps as much of the channel as it should`, async t => {
+    const before = await filled(['a', 'b', 'a', 'b', 'a', 'b', 'a', 'b', 'a']);
+    const lines = await before.lines();
+    for (const offset of offsets) before.store.damageRow('log-channel', key('a', offset));
+    const again = await before.reopen();
+    t.deepEqual(await again.lines(), lines);
+    t.deepEqual([again.log.first, again.log.end], [1, 10]);
+    const edges = [...new Set([offsets[0], offsets.at(-1)])].map(offset => `log-channel a ${offset}`);
+    for (const edge of edges) t.true(damagedOf(again).includes(edge), edge);
+    t.is((await again.log.append(local('a', HUNDRED))).offset, 10);
+    // Totals are right: of six entries of the channel the newest six are kept, and none goes.
+    const kept = await again.reopen(keeping(6));
+    await kept.log.trim();
+    t.deepEqual(await offsetsOf(kept), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  });
+}
+
+test('damaged newest row of the log: the log starts behind it, and it is a gap of its number', async t => {
+  const before = await filled(['a', 'b']);
+  const three = block('1', '2', '3');
+  await before.log.append(local('b', three));
+  before.store.damageRow('log', key(3));
+  const again = await before.reopen();
+  t.deepEqual([again.log.first, again.log.end], [1, 6]);
+  t.deepEqual(damagedOf(again), ['log b 3']);
+  t.is((await again.log.append(local('a', HUNDRED))).offset, 6);
+  const entries = await again.all();
+  t.deepEqual(
+    entries.map(({ offset, count, gap }) => [offset, count, gap !== undefined]),
+    [
+      [1, 1, false],
+      [2, 1, false],
+      [3, 3, true],
+      [6, 1, false],
+    ],
+  );
+});
+
+test('damaged newest row of the log, and that of its channel: no number is given twice', async t => {
+  const before = await filled(['a', 'b', 'a']);
+  before.store.damageRow('log', key(3));
+  before.store.damageRow('log-channel', key('a', 3));
+  const again = await before.reopen();
+  t.true(again.log.end >= 4);
+  const { end } = again.log;
+  const { offset } = await again.log.append(local('a', HUNDRED));
+  t.is(offset, end);
+  const entries = await again.all();
+  t.deepEqual(
+    entries.map(({ gap }) => gap !== undefined),
+    [false, false, true, false],
+  );
+  t.is((entries[2]?.offset ?? 0) + (entries[2]?.count ?? 0), offset);
 });
