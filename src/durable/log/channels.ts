@@ -2,7 +2,7 @@ import type { Pattern } from '../../messaging/address.js';
 import { matches } from '../../messaging/pattern.js';
 import type { Store } from '../../store/store.js';
 import { concerns, endOf, type HeldEntry } from './entry.js';
-import { channelOf, type Damaged, edgeOf } from './index-row.js';
+import { channelOf, type Damaged, edgeOf, type IndexRow } from './index-row.js';
 import { LOG_CHANNEL } from './tables.js';
 
 /** How long, and how much of, a channel is kept for replay. */
@@ -22,7 +22,14 @@ export interface FirstEntry {
   readonly offset: number;
   readonly end: number;
   readonly storedMs: number;
+  /** The running total of the channel before it. */
+  readonly before: number;
 }
+
+export const firstEntry = (row: IndexRow, before: number): FirstEntry => {
+  const { offset, storedMs } = row;
+  return { offset, end: endOf(row), storedMs, before };
+};
 
 /** What the log knows of a channel without looking at the disk: ~300 bytes while the channel has entries. */
 export interface Channel {
@@ -124,11 +131,12 @@ export class Channels {
     channel.bytes += entry.bytes;
     channel.committedTotal += entry.bytes;
     channel.newest = entry.offset;
-    channel.first ??= { offset: entry.offset, end: endOf(entry), storedMs: entry.storedMs };
+    const before = channel.committedTotal - entry.bytes;
+    channel.first ??= { offset: entry.offset, end: endOf(entry), storedMs: entry.storedMs, before };
   }
 
-  trimmed(channel: Channel, bytes: number, first: FirstEntry | undefined): void {
-    channel.bytes -= bytes;
+  trimmed(channel: Channel, first: FirstEntry | undefined): void {
+    channel.bytes = first ? channel.committedTotal - first.before : 0;
     channel.first = first;
     this.forget(channel);
   }
@@ -146,7 +154,7 @@ export class Channels {
     channel.total = last.total;
     channel.committedTotal = last.total;
     channel.bytes = last.total - first.total;
-    channel.first = { offset: first.row.offset, end: endOf(first.row), storedMs: first.row.storedMs };
+    channel.first = firstEntry(first.row, first.total);
     const { offset: newest, storedMs } = last.row;
     if (newest > this.opened.newest)
       Object.assign(this.opened, { newest, channel: channel.name, end: endOf(last.row), storedMs });

@@ -90,6 +90,7 @@ export class InboxLog implements Inbox, Log {
     streams: Streams,
     idempotency: IdempotencyTable,
     end: { readonly first: number; readonly end: number; readonly storedMs: number },
+    damaged: Damaged,
   ) {
     const { store, limits, now, refetch, onEvent } = options;
     this.#store = store;
@@ -124,7 +125,7 @@ export class InboxLog implements Inbox, Log {
     this.#receiver = new Receiver(writer, streams);
     const quarantine = new Quarantine({ store, channels, recent, refetch, onEvent });
     this.#quarantine = quarantine;
-    this.#retention = new Retention({ store, channels, holds, writer, quarantine, recent, bounds, now });
+    this.#retention = new Retention({ store, channels, holds, writer, quarantine, recent, bounds, now, damaged });
     this.#publishes = new LocalPublishes({ ownOrg: options.ownOrg, writer, holds, channels, idempotency, now });
     this.#offHealth = store.onHealth(() => this.#roomChanged());
   }
@@ -135,7 +136,8 @@ export class InboxLog implements Inbox, Log {
     const channels = await Channels.open(store, options.retention, damaged);
     const streams = await Streams.open(store);
     const idempotency = await IdempotencyTable.open({ store, scope: 'log', now });
-    return new InboxLog(options, channels, streams, idempotency, await findEnd(store, channels, damaged));
+    const end = await findEnd(store, channels, damaged);
+    return new InboxLog(options, channels, streams, idempotency, end, damaged);
   }
 
   /**

@@ -43,9 +43,11 @@ export async function readIndexRow(store: Store, row: Row, damaged: Damaged): Pr
     return { offset, count, bytes, storedMs, body, before: undefined };
   }
   const next = found.find(({ key: at }) => numberAt(at, 0) > offset);
+  const [earlier] = await store.scan(LOG, { to: key(offset), limit: 1, reverse: true });
   const end = next ? numberAt(next.key, 0) : offset + MAX_COUNT;
-  // It is about as old as what comes behind it.
-  const storedMs = next && !next.damaged ? decodeEntry(next).storedMs : 0;
+  // It is about as old as what stands beside it.
+  const beside = [next, earlier].find(other => other && !other.damaged);
+  const storedMs = beside ? decodeEntry(beside).storedMs : 0;
   return { offset, count: end - offset, bytes: 0, storedMs, body: undefined, before: undefined };
 }
 

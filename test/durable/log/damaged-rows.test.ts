@@ -117,3 +117,31 @@ test('damaged newest row of the log, and that of its channel: no number is given
   );
   t.is((entries[2]?.offset ?? 0) + (entries[2]?.count ?? 0), offset);
 });
+
+test('damaged row of a channel: retention goes past it, to the byte, and releases its body', async t => {
+  const log = await TestLog.open(keeping(2));
+  for (const channel of ['a', 'b', 'a', 'a', 'a']) await log.log.append(local(channel, HUNDRED));
+  // Damaged while the gateway runs, and not only at the edge.
+  for (const offset of [1, 4]) log.store.damageRow('log-channel', key('a', offset));
+  await log.log.trim();
+  t.deepEqual(await offsetsOf(log), [2, 4, 5]);
+  t.is(log.store.disk.bodies.size, 3);
+  t.deepEqual(damagedOf(log), ['log-channel a 1', 'log-channel a 4']);
+  await log.log.append(local('a', HUNDRED));
+  await log.log.trim();
+  t.deepEqual(await offsetsOf(log), [2, 5, 6]);
+  t.is(log.store.disk.bodies.size, 3);
+  log.clock.now += 1_000_000;
+  await log.log.trim();
+  t.is(log.store.disk.tables.get('log-channel')?.rows.size, 0);
+  t.is(log.store.disk.bodies.size, 0);
+});
+
+test('damaged row of a channel whose entry is damaged too: retention goes past both, neighbours stay by their own age', async t => {
+  const log = await filled(['a', 'a', 'a']);
+  log.store.damageRow('log-channel', key('a', 2));
+  log.store.damageRow('log', key(2));
+  const again = await log.reopen(keeping(1));
+  await again.log.trim();
+  t.deepEqual(await offsetsOf(again), [3]);
+});
