@@ -1,7 +1,9 @@
 import test from 'ava';
+import type { StreamNotice } from '../../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { decodeStreamRow } from '../../../src/durable/outbox/rows.js';
 import { LOST_CHANNEL } from '../../../src/durable/types.js';
 import { key } from '../../../src/store/keys.js';
+import { Change } from '../../../src/store/store.js';
 import { ACME, connect, DurableSide, GLOBEX, outgoing, testIdentity } from '../../support/durable-side.js';
 import { refused } from '../../support/reasons.js';
 import { TestStore } from '../../support/test-store.js';
@@ -120,4 +122,48 @@ test('damaged row of a batch that has a receipt: no more is forgotten for it tha
   limits.keepSentBytes = ((await keptBytes(acme.store)) * 2) / 3;
   await acme.outboxes.sweep();
   t.is((await acme.store.scan('outbox', { limit: 10 })).length, 2);
+});
+
+const consumed = (sequence: number): StreamNotice => ({
+  event: { $case: 'consumed', value: { streamEpoch: 1n, sequence: BigInt(sequence), subscription: 's' } },
+});
+
+/** ACME, started again with so many notices that wait to be told to GLOBEX, some of their rows damaged. */
+async function withNotices(count: number, damaged: readonly number[]): Promise<DurableSide<TestStore>> {
+  const store = new TestStore();
+  const before = await DurableSide.open(await testIdentity(ACME), store);
+  const change = new Change();
+  for (let i = 0; i < count; i++) before.to(GLOBEX).appendNotice(change, consumed(i));
+  await store.commit(change);
+  const killed = await store.kill();
+  const rows = await killed.scan('notice', { limit: count });
+  for (const i of damaged) if (rows[i]) killed.damageRow('notice', rows[i].key);
+  return DurableSide.open(await testIdentity(ACME), killed);
+}
+
+test('damaged row of a notice: is skipped and told, and those beside it are sent', async t => {
+  const acme = await withNotices(3, [1]);
+  t.teardown(() => acme.close());
+  const outbox = acme.to(GLOBEX);
+  while (outbox.waiting.batches === 0) await new Promise(resolve => setImmediate(resolve));
+  t.is(outbox.waiting.records, 2);
+  t.deepEqual(await acme.store.scan('notice', { limit: 10 }), []);
+  t.deepEqual(
+    acme.events.map(({ kind }) => kind),
+    ['damaged-notice'],
+  );
+});
+
+test('damaged row of a notice: when all are, nothing is sent, and later ones are', async t => {
+  const acme = await withNotices(2, [0, 1]);
+  t.teardown(() => acme.close());
+  const outbox = acme.to(GLOBEX);
+  const rows = () => acme.store.scan('notice', { limit: 10 });
+  while ((await rows()).length > 0) await new Promise(resolve => setImmediate(resolve));
+  t.is(outbox.waiting.batches, 0);
+  const change = new Change();
+  outbox.appendNotice(change, consumed(3));
+  await acme.store.commit(change);
+  while (outbox.waiting.batches === 0) await new Promise(resolve => setImmediate(resolve));
+  t.is(outbox.waiting.records, 1);
 });
