@@ -142,8 +142,8 @@ async function startGateway(t: TestScope, overrides: { [method: string]: () => u
     const exportEvidence = calls.serverStream<unknown, { chunk: Uint8Array }>(async (request, out) => {
       asked.push({ method: 'exportEvidence', request });
       await out.send({ chunk: Buffer.from('{"line":1}\n') });
-      overrides.exportEvidence?.();
-      await out.send({ chunk: Buffer.from('{"line":2}\n') });
+      const more = overrides.exportEvidence?.() as readonly Buffer[] | undefined;
+      for (const chunk of more ?? [Buffer.from('{"line":2}\n')]) await out.send({ chunk });
     });
     const implementation = { ...Object.fromEntries(Object.keys(answers).map(unary)), exportEvidence };
     return [{ definition: DurableServiceService, implementation }];
@@ -332,4 +332,21 @@ test('evidence export: the file is whole or not there', async t => {
   const nowhere = await run('evidence', 'export', '--to', join(folder, 'none', 'x'));
   t.is(nowhere.code, EXIT.usage);
   t.regex(nowhere.stderr, /none\/x: cannot be written: .*\[FILE_UNUSABLE\]/);
+});
+
+test('evidence export: what could not be read is told on stderr, in the report and by the exit code; the file is written', async t => {
+  const line = (number: number): string =>
+    `{"kind":"unreadable","what":"batch","direction":"sent","org":"GLOBEX","epoch":"7","number":${number}}\n`;
+  const rest = Buffer.from([line(2), '{"line":3}\n', ...Array.from({ length: 24 }, (_, i) => line(i + 4))].join(''));
+  const { run, folder } = await startGateway(t, { exportEvidence: () => [rest.subarray(0, 30), rest.subarray(30)] });
+  const to = join(folder, 'all.evidence');
+  const done = await run('evidence', 'export', '--to', to, '--json');
+  t.is(done.code, EXIT.checkFailed);
+  t.regex(
+    done.stderr,
+    /^fedgate: could not be read: the sent batch 2 of stream 7 to GLOBEX; its row in the store is damaged$/m,
+  );
+  t.regex(done.stderr, /^fedgate: 5 more could not be read; the file names them$/m);
+  t.like(JSON.parse(done.stdout), { bytes: rest.length + 11, unreadable: 25 });
+  t.is(await readFile(to, 'utf8'), `{"line":1}\n${rest}`);
 });
