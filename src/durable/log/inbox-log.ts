@@ -101,7 +101,7 @@ export class InboxLog implements Inbox, Log {
     this.#recent = new Recent(end.end);
     const bounds = this.#bounds;
     const recent = this.#recent;
-    this.#reader = new LogReader(store, channels, recent, bounds);
+    this.#reader = new LogReader(store, channels, recent, bounds, damaged);
     this.#holds = new Holds({
       limits,
       channels,
@@ -264,7 +264,7 @@ export class InboxLog implements Inbox, Log {
 
   async #find(entry: LogEntry): Promise<Pick<HeldEntry, 'body' | 'contentSha256'>> {
     const found = await this.#reader.get(entry.offset);
-    return found?.entry ?? { body: undefined, contentSha256: Buffer.alloc(0) };
+    return found ?? { body: undefined, contentSha256: Buffer.alloc(0) };
   }
 
   #appended(entry: LogEntry, channel: Channel): void {

@@ -1,4 +1,5 @@
 import { LogChannelRow } from '../../../gen/ts/fedgate/store/v1/log.js';
+import type { OrgName } from '../../identity/names.js';
 import { key, numberAt, prefixed } from '../../store/keys.js';
 import type { BodyRef, Row, Store } from '../../store/store.js';
 import { MAX_FRAME_RECORDS } from '../../wire/records.js';
@@ -11,6 +12,7 @@ export interface IndexRow {
   readonly count: number;
   readonly bytes: number;
   readonly storedMs: number;
+  readonly senderOrg: OrgName;
   readonly body: BodyRef | undefined;
   /** Bytes of the channel before it, counted from some earlier entry. Undefined: its row is damaged. */
   readonly before: number | undefined;
@@ -30,8 +32,10 @@ export const offsetOf = (indexKey: Buffer): number => numberAt(indexKey, indexKe
 export async function readIndexRow(store: Store, row: Row, damaged: Damaged): Promise<IndexRow> {
   const offset = offsetOf(row.key);
   if (!row.damaged) {
-    const { count, bytes, storedMs, body, totalBytes } = LogChannelRow.decode(row.value);
-    return { offset, count, bytes, storedMs: Number(storedMs), body, before: Number(totalBytes) - bytes };
+    const { count, bytes, body, totalBytes, ...more } = LogChannelRow.decode(row.value);
+    const senderOrg = more.senderOrg as OrgName;
+    const before = Number(totalBytes) - bytes;
+    return { offset, count, bytes, storedMs: Number(more.storedMs), senderOrg, body, before };
   }
   const channel = channelOf(row.key);
   damaged('log-channel', channel, offset);
@@ -39,8 +43,8 @@ export async function readIndexRow(store: Store, row: Row, damaged: Damaged): Pr
   const [own] = found;
   const entry = own && !own.damaged && decodeEntry(own);
   if (entry && entry.offset === offset && entry.channel === channel) {
-    const { count, bytes, storedMs, body } = entry;
-    return { offset, count, bytes, storedMs, body, before: undefined };
+    const { count, bytes, storedMs, senderOrg, body } = entry;
+    return { offset, count, bytes, storedMs, senderOrg, body, before: undefined };
   }
   const next = found.find(({ key: at }) => numberAt(at, 0) > offset);
   const [earlier] = await store.scan(LOG, { to: key(offset), limit: 1, reverse: true });
@@ -48,7 +52,8 @@ export async function readIndexRow(store: Store, row: Row, damaged: Damaged): Pr
   // It is about as old as what stands beside it.
   const beside = [next, earlier].find(other => other && !other.damaged);
   const storedMs = beside ? decodeEntry(beside).storedMs : 0;
-  return { offset, count: end - offset, bytes: 0, storedMs, body: undefined, before: undefined };
+  const senderOrg = '' as OrgName;
+  return { offset, count: end - offset, bytes: 0, storedMs, senderOrg, body: undefined, before: undefined };
 }
 
 /**

@@ -1,13 +1,14 @@
 import test from 'ava';
 import { parsePattern } from '../../../src/messaging/address.js';
 import { key } from '../../../src/store/keys.js';
+import { Change } from '../../../src/store/store.js';
 import { ACME, connect, DurableSide, GLOBEX, outgoing, testIdentity } from '../../support/durable-side.js';
 import { block, outgoing as local, TestLog } from '../../support/inbox.js';
 import { TestStore } from '../../support/test-store.js';
 
 const forever = new AbortController().signal;
 
-test('damaged row of the log: is a gap up to the next entry, without a channel; its neighbours are read', async t => {
+test('damaged row of the log: is a gap of its channel and number; its neighbours are read', async t => {
   const acme = await DurableSide.open(await testIdentity(ACME), new TestStore());
   const before = await DurableSide.open(await testIdentity(GLOBEX), new TestStore());
   const outbox = acme.to(GLOBEX);
@@ -34,7 +35,7 @@ test('damaged row of the log: is a gap up to the next entry, without a channel; 
       [5, 1, false],
     ],
   );
-  t.is(entries[1]?.channel, '');
+  t.is(entries[1]?.channel, entries[0]?.channel);
   // It has no time to go by, and hides nothing that does.
   t.is(await globex.inbox.offsetAt(1), 1);
 });
@@ -144,4 +145,54 @@ test('damaged row of a channel whose entry is damaged too: retention goes past b
   const again = await log.reopen(keeping(1));
   await again.log.trim();
   t.deepEqual(await offsetsOf(again), [3]);
+});
+
+const seen = async (log: TestLog, pattern: string): Promise<string[]> =>
+  (await log.all(parsePattern(pattern))).map(
+    ({ offset, count, channel, gap }) => `${offset}+${count} ${channel}${gap ? ' gap' : ''}`,
+  );
+
+test('damaged row of the log: whoever its channel concerns is told, by whatever way the log is read; nobody else', async t => {
+  const before = await filled(['a/x', 'b', 'c', 'd']);
+  await before.log.append(local('a/x', block('1', '2', '3')));
+  await before.log.append(local('b', HUNDRED));
+  before.store.damageRow('log', key(5));
+  const log = await before.reopen();
+  // By the index of one channel, by that of several, and by going through the log.
+  t.deepEqual(await seen(log, 'a/x'), ['1+1 a/x', '5+3 a/x gap']);
+  t.deepEqual(await seen(log, 'a/*'), ['1+1 a/x', '5+3 a/x gap']);
+  t.deepEqual(await seen(log, '**'), ['1+1 a/x', '2+1 b', '3+1 c', '4+1 d', '5+3 a/x gap', '8+1 b']);
+  t.deepEqual(await seen(log, 'b'), ['2+1 b', '8+1 b']);
+  t.deepEqual(damagedOf(log), ['log a/x 5']);
+});
+
+test('damaged row of the log: when no channel knows it, everybody who goes through the log is told, up to the next entry', async t => {
+  const before = await filled(['a', 'b', 'c', 'd', 'a']);
+  before.store.damageRow('log', key(2));
+  await before.store.commit(new Change().remove('log-channel', key('b', 2)));
+  const log = await before.reopen();
+  t.deepEqual(await seen(log, '**'), ['1+1 a', '2+1  gap', '3+1 c', '4+1 d', '5+1 a']);
+});
+
+test('a row of the log that is gone while its channel knows it is a gap; one that was trimmed is none', async t => {
+  const before = await filled(['a', 'b', 'c', 'd', 'a', 'a']);
+  await before.store.commit(new Change().remove('log', key(5)));
+  const log = await before.reopen(keeping(2));
+  t.deepEqual(await seen(log, 'a'), ['1+1 a', '5+1 a gap', '6+1 a']);
+  await log.log.trim();
+  t.deepEqual(await seen(log, 'a'), ['5+1 a gap', '6+1 a']);
+});
+
+test('damaged row of the log: what subscriptions hold is counted out to the byte when it is damaged meanwhile', async t => {
+  const log = await filled(['a', 'b', 'c', 'd', 'a']);
+  log.log.hold('s', parsePattern('**'), 1);
+  await log.log.trim();
+  t.is(log.log.heldBytes('GLOBEX'), 5 * BYTES);
+  const again = await log.reopen();
+  again.log.hold('s', parsePattern('**'), 1);
+  await again.log.trim();
+  again.store.damageRow('log', key(2));
+  again.log.hold('s', parsePattern('**'), 6);
+  await again.log.trim();
+  t.is(again.log.heldBytes('GLOBEX'), 0);
 });
