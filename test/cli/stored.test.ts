@@ -149,10 +149,10 @@ async function startGateway(t: TestScope, overrides: { [method: string]: () => u
     return [{ definition: DurableServiceService, implementation }];
   });
   const run = (...args: string[]) => fedgate([...args, '--context', gateway.context]);
-  return { ...gateway, run, last: () => asked.at(-1)?.request };
+  return { ...gateway, run, asked, last: () => asked.at(-1)?.request };
 }
 
-test('subs: list, show, seek and delete', async t => {
+test('subs: list, show and seek', async t => {
   const { run, last } = await startGateway(t);
   const list = await run('subs', 'list');
   t.is(list.code, EXIT.ok);
@@ -188,8 +188,26 @@ test('subs: list, show, seek and delete', async t => {
   const nowhere = await run('subs', 'seek', 'billing', 'yesterday');
   t.is(nowhere.code, EXIT.usage);
   t.regex(nowhere.stderr, /position: "yesterday" is no position: earliest, latest, an offset/);
-  t.is((await run('subs', 'delete', 'billing')).code, EXIT.ok);
+});
+
+test('subs delete: asks on a terminal, and needs --yes elsewhere', async t => {
+  const { run, last, context, asked } = await startGateway(t);
+  const deleted = (): boolean => asked.some(({ method }) => method === 'deleteSubscription');
+  const unasked = await run('subs', 'delete', 'billing');
+  t.is(unasked.code, EXIT.usage);
+  t.regex(unasked.stderr, /--yes: needed .*delete billing on orders\/\* with its position \(not ack.*\), for ever\?/);
+  const answer = (stdin: string) =>
+    fedgate(['subs', 'delete', 'billing', '--context', context], { terminal: true, stdin });
+  const no = await answer('n\n');
+  t.is(no.code, EXIT.interrupted);
+  t.regex(no.stderr, /delete billing .* \[y\/N\] /);
+  t.false(deleted());
+  t.is((await answer('y\n')).code, EXIT.ok);
   t.deepEqual(last(), { name: 'billing' });
+  asked.length = 0;
+  t.is((await run('subs', 'delete', 'billing', '--yes', '--json')).stdout, '{"deleted":"billing"}\n');
+  t.true(deleted());
+  t.is((await run('subs', 'delete', 'biling', '--yes')).code, EXIT.nothingThere);
 });
 
 test('outbox: list, show, pause and resume', async t => {
@@ -318,6 +336,11 @@ test('evidence export: the file is whole or not there', async t => {
     withoutRecords: true,
     direction: 2,
   });
+  const again = await run('evidence', 'export', '--to', to);
+  t.is(again.code, EXIT.usage);
+  t.regex(again.stderr, /march\.evidence is there already; --force replaces it \[FILE_UNUSABLE\]/);
+  t.like(last(), { org: 'GLOBEX' }, 'the gateway was not asked');
+  t.is((await run('evidence', 'export', '--to', to, '--force')).code, EXIT.ok);
   t.is((await run('evidence', 'export', '--to', to, '--from-time', '1h', '--to-time', '2h')).code, EXIT.usage);
   const broken = await startGateway(t, {
     exportEvidence: () => {

@@ -1,9 +1,10 @@
+import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import {
   DeadLetter_Direction,
   type ExportEvidenceRequest,
 } from '../../../../gen/ts/fedgate/gateway/v1/durable_service.js';
-import { fieldError } from '../../../errors.js';
+import { FedgateError, fieldError } from '../../../errors.js';
 import { describeUnreadable, noticingUnreadable, type Unreadable } from '../../../evidence/unreadable.js';
 import { parseOrgName } from '../../../identity/names.js';
 import { formatCount } from '../../counts.js';
@@ -20,6 +21,7 @@ const MAX_TOLD = 20;
 
 interface ExportOptions extends GatewayOptions {
   readonly to: string;
+  readonly force?: boolean;
   readonly org?: string;
   readonly channel?: string;
   readonly fromTime?: string;
@@ -35,6 +37,7 @@ export function registerExport(evidence: Command, env: CliEnv): void {
     .command('export')
     .description('write what proves that batches were sent or received into a file that anybody can verify offline')
     .requiredOption('--to <file>', 'where to; there is no such file until it is complete')
+    .option('--force', 'replace the file that is there')
     .option('--org <org>', 'only what was sent to or came from an organisation')
     .option('--channel <pattern>', 'only channels that match')
     .option('--from-time <time>', 'from when: 2026-03-01T12:00:00Z, or a duration before now such as 24h')
@@ -56,6 +59,8 @@ export function registerExport(evidence: Command, env: CliEnv): void {
 
 async function exportEvidence(env: CliEnv, options: ExportOptions): Promise<void> {
   const request = parseRequest(options, Date.now());
+  if (existsSync(options.to) && !options.force)
+    throw new FedgateError('FILE_UNUSABLE', `${options.to} is there already; --force replaces it`);
   const progress = showBytes(env);
   try {
     const damage = new Damage();
