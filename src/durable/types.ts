@@ -149,10 +149,10 @@ export interface DeadLetterSink {
   gaveUp(change: Change, org: OrgName, notice: DeadLettered): void;
 }
 
-/** What happens to an outbox that its operator should see in the log. */
 /** The channel of a batch whose row was damaged before it was sent: which it was is not known. */
 export const LOST_CHANNEL = '$lost';
 
+/** What happens to an outbox that its operator should see in the log. */
 export type OutboxEvent =
   | {
       readonly kind: 'withheld';
