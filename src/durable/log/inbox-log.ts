@@ -19,6 +19,7 @@ import type { HeldEntry } from './entry.js';
 import { type HoldLimits, Holds } from './holds.js';
 import type { Damaged } from './index-row.js';
 import { LocalPublishes } from './local-publishes.js';
+import { MissingRows } from './missing-rows.js';
 import { type AskOrigin, Quarantine, type QuarantineEvent } from './quarantine.js';
 import { LogReader } from './reader.js';
 import { Receiver } from './receiver.js';
@@ -101,7 +102,8 @@ export class InboxLog implements Inbox, Log {
     this.#recent = new Recent(end.end);
     const bounds = this.#bounds;
     const recent = this.#recent;
-    this.#reader = new LogReader(store, channels, recent, bounds, damaged);
+    const missing = new MissingRows(store, damaged);
+    this.#reader = new LogReader({ store, channels, recent, bounds, damaged, missing });
     this.#holds = new Holds({
       limits,
       channels,
@@ -125,7 +127,18 @@ export class InboxLog implements Inbox, Log {
     this.#receiver = new Receiver(writer, streams);
     const quarantine = new Quarantine({ store, channels, recent, refetch, onEvent });
     this.#quarantine = quarantine;
-    this.#retention = new Retention({ store, channels, holds, writer, quarantine, recent, bounds, now, damaged });
+    this.#retention = new Retention({
+      store,
+      channels,
+      holds,
+      writer,
+      quarantine,
+      recent,
+      bounds,
+      now,
+      damaged,
+      missing,
+    });
     this.#publishes = new LocalPublishes({ ownOrg: options.ownOrg, writer, holds, channels, idempotency, now });
     this.#offHealth = store.onHealth(() => this.#roomChanged());
   }

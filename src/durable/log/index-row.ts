@@ -28,15 +28,18 @@ export const channelKey = (name: string, offset: number): Buffer => key(name, of
 export const channelOf = (indexKey: Buffer): string => indexKey.toString('utf8', 0, indexKey.length - 9);
 export const offsetOf = (indexKey: Buffer): number => numberAt(indexKey, indexKey.length - 8);
 
+/** Throws STORE_DAMAGED for one that is damaged. */
+export function decodeIndexRow({ key: at, value }: Pick<Row, 'key' | 'value'>): IndexRow & { readonly before: number } {
+  const { count, bytes, body, totalBytes, ...more } = LogChannelRow.decode(value);
+  const senderOrg = more.senderOrg as OrgName;
+  const before = Number(totalBytes) - bytes;
+  return { offset: offsetOf(at), count, bytes, storedMs: Number(more.storedMs), senderOrg, body, before };
+}
+
 /** Reads a row of the index. One that is damaged is rebuilt from its entry; where that is damaged too, it is a gap without bytes. */
 export async function readIndexRow(store: Store, row: Row, damaged: Damaged): Promise<IndexRow> {
   const offset = offsetOf(row.key);
-  if (!row.damaged) {
-    const { count, bytes, body, totalBytes, ...more } = LogChannelRow.decode(row.value);
-    const senderOrg = more.senderOrg as OrgName;
-    const before = Number(totalBytes) - bytes;
-    return { offset, count, bytes, storedMs: Number(more.storedMs), senderOrg, body, before };
-  }
+  if (!row.damaged) return decodeIndexRow(row);
   const channel = channelOf(row.key);
   damaged('log-channel', channel, offset);
   const found = await store.scan(LOG, { from: key(offset), limit: 2 });

@@ -4,7 +4,8 @@ import { key, numberAt } from '../../store/keys.js';
 import type { Row, Store } from '../../store/store.js';
 import type { Channels } from './channels.js';
 import { concerns, damagedEntry, decodeEntry, endOf, type HeldEntry } from './entry.js';
-import { channelKey, type Damaged, type IndexRow, offsetOf, readIndexRow } from './index-row.js';
+import { channelKey, type Damaged, decodeIndexRow, type IndexRow, offsetOf, readIndexRow } from './index-row.js';
+import type { Joint, MissingRows } from './missing-rows.js';
 import type { Recent } from './recent.js';
 import { LOG, LOG_CHANNEL } from './tables.js';
 
@@ -15,6 +16,10 @@ const MERGED_CHANNELS = 8;
 /** Channels that are asked for a damaged row between two turns of the event loop, and damaged rows whose channel is remembered. */
 const ASKED_A_TURN = 256;
 const MAX_REMEMBERED = 4_096;
+
+/** What of a row says whether it joins its neighbours: nothing, when it is damaged. */
+const jointOf = (row: Row): Joint =>
+  row.damaged ? { offset: offsetOf(row.key), count: 1, bytes: 0, before: undefined } : decodeIndexRow(row);
 
 export interface Bounds {
   /** The oldest offset that is held, and the one behind the newest entry on stable storage. */
@@ -29,15 +34,24 @@ export class LogReader {
   readonly #recent: Recent;
   readonly #bounds: Bounds;
   readonly #damaged: Damaged;
+  readonly #missing: MissingRows;
   /** The channels of damaged rows, for as long as they are read again and again. */
   readonly #channelOf = new Map<number, string>();
 
-  constructor(store: Store, channels: Channels, recent: Recent, bounds: Bounds, damaged: Damaged) {
-    this.#store = store;
-    this.#channels = channels;
-    this.#recent = recent;
-    this.#bounds = bounds;
-    this.#damaged = damaged;
+  constructor(options: {
+    readonly store: Store;
+    readonly channels: Channels;
+    readonly recent: Recent;
+    readonly bounds: Bounds;
+    readonly damaged: Damaged;
+    readonly missing: MissingRows;
+  }) {
+    this.#store = options.store;
+    this.#channels = options.channels;
+    this.#recent = options.recent;
+    this.#bounds = options.bounds;
+    this.#damaged = options.damaged;
+    this.#missing = options.missing;
   }
 
   async read(from: number, pattern: Pattern, limit: number): Promise<{ entries: HeldEntry[]; next: number }> {
@@ -117,6 +131,7 @@ export class LogReader {
   ): Promise<{ entries: HeldEntry[]; next: number }> {
     const offsets: number[] = [];
     const channelOf = new Map<number, string>();
+    const missing: number[] = [];
     // Up to here the index of every channel was read.
     let complete = end;
     for (const name of names) {
@@ -124,17 +139,20 @@ export class LogReader {
       const range = { from: channelKey(name, start), to: channelKey(name, end) };
       // One more than asked for: the first may end before the offset.
       const rows = await this.#store.scan(LOG_CHANNEL, { ...range, limit: limit + 1 });
-      for (const row of rows) {
-        const offset = offsetOf(row.key);
+      const joints = rows.map(jointOf);
+      for (const { offset } of joints) {
         offsets.push(offset);
         channelOf.set(offset, name);
       }
-      if (rows.length > limit) complete = Math.min(complete, (offsets.at(-1) ?? 0) + 1);
+      missing.push(...(await this.#missing.between(name, joints)));
+      if (rows.length > limit) complete = Math.min(complete, (joints.at(-1)?.offset ?? 0) + 1);
     }
-    offsets.sort((a, b) => a - b);
-    const wanted = offsets.filter(offset => offset < complete).slice(0, limit + names.length);
+    const all = [...new Set([...offsets, ...missing])].sort((a, b) => a - b);
+    const wanted = all.filter(offset => offset < complete).slice(0, limit + names.length + missing.length);
     const found = await Promise.all(wanted.map(offset => this.get(offset, channelOf.get(offset))));
-    const entries = found.flatMap(entry => (entry && endOf(entry) > from ? [entry] : [])).slice(0, limit);
+    const concerned = ({ channel }: HeldEntry): boolean => channel === '' || names.includes(channel);
+    const entries = found.flatMap(entry => (entry && endOf(entry) > from && concerned(entry) ? [entry] : []));
+    entries.splice(limit);
     const last = entries.at(-1);
     if (entries.length === limit && last) return { entries, next: endOf(last) };
     return { entries, next: Math.max(from, complete, last ? endOf(last) : 0) };

@@ -1,9 +1,10 @@
 import { key, numberAt, prefixed } from '../../store/keys.js';
-import { Change, type Store } from '../../store/store.js';
+import { Change, type KeyRange, type Store } from '../../store/store.js';
 import { type Channel, type Channels, type FirstEntry, firstEntry } from './channels.js';
 import { endOf } from './entry.js';
 import type { Holds } from './holds.js';
 import { channelKey, type Damaged, edgeOf, type IndexRow, readIndexRow } from './index-row.js';
+import type { MissingRows } from './missing-rows.js';
 import type { Quarantine } from './quarantine.js';
 import type { Recent } from './recent.js';
 import { LOG, LOG_CHANNEL } from './tables.js';
@@ -23,6 +24,7 @@ export class Retention {
   readonly #bounds: { first: number; readonly end: number };
   readonly #now: () => number;
   readonly #damaged: Damaged;
+  readonly #missing: MissingRows;
   readonly #due = new Set<Channel>();
   #running: Promise<void> | undefined;
   #closed = false;
@@ -37,6 +39,7 @@ export class Retention {
     readonly bounds: { first: number; readonly end: number };
     readonly now: () => number;
     readonly damaged: Damaged;
+    readonly missing: MissingRows;
   }) {
     this.#store = options.store;
     this.#channels = options.channels;
@@ -47,6 +50,7 @@ export class Retention {
     this.#bounds = options.bounds;
     this.#now = options.now;
     this.#damaged = options.damaged;
+    this.#missing = options.missing;
   }
 
   /** Whether the oldest entry of a channel may go. */
@@ -88,9 +92,9 @@ export class Retention {
   async #step(channel: Channel): Promise<boolean> {
     const range = prefixed(key(channel.name));
     const { rewrites } = this.#quarantine;
-    const rows: IndexRow[] = [];
-    for (const row of await this.#store.scan(LOG_CHANNEL, { ...range, limit: STEP + 1 }))
-      rows.push(await readIndexRow(this.#store, row, this.#damaged));
+    let rows = await this.#read(range);
+    // Entries that the index lost are in it now, and go in their turn.
+    if ((await this.#missing.between(channel.name, rows)).length > 0) rows = await this.#read(range);
     // A row that was written anew since refers to another body.
     if (rewrites !== this.#quarantine.rewrites) return true;
     const floor = this.#holds.floor(channel);
@@ -122,6 +126,13 @@ export class Retention {
     this.#channels.trimmed(channel, left);
     await this.#findFirst();
     return true;
+  }
+
+  async #read(range: KeyRange): Promise<IndexRow[]> {
+    const rows: IndexRow[] = [];
+    for (const row of await this.#store.scan(LOG_CHANNEL, { ...range, limit: STEP + 1 }))
+      rows.push(await readIndexRow(this.#store, row, this.#damaged));
+    return rows;
   }
 
   async #firstOf(channel: Channel): Promise<FirstEntry | undefined> {

@@ -174,6 +174,36 @@ test('damaged row of the log: when no channel knows it, everybody who goes throu
   t.deepEqual(await seen(log, '**'), ['1+1 a', '2+1  gap', '3+1 c', '4+1 d', '5+1 a']);
 });
 
+test('a row that is gone from the index of its channel: its entry is read all the same, mended, and trimmed in its turn', async t => {
+  const before = await filled(['a', 'b', 'a', 'c', 'd', 'a', 'a', 'b']);
+  for (const offset of [3, 6]) await before.store.commit(new Change().remove('log-channel', key('a', offset)));
+  const log = await before.reopen();
+  t.deepEqual(await seen(log, 'a'), ['1+1 a', '3+1 a', '6+1 a', '7+1 a']);
+  t.deepEqual(damagedOf(log), ['log-channel a 3', 'log-channel a 6']);
+  const again = await log.reopen(keeping(1));
+  t.deepEqual(await seen(again, 'a'), ['1+1 a', '3+1 a', '6+1 a', '7+1 a']);
+  t.deepEqual(damagedOf(again), []);
+  await again.log.trim();
+  t.deepEqual(await offsetsOf(again), [4, 5, 7, 8]);
+});
+
+test('a row that is gone from the index of its channel: retention finds its entry too', async t => {
+  const before = await filled(['a', 'a', 'a', 'a']);
+  await before.store.commit(new Change().remove('log-channel', key('a', 2)));
+  const log = await before.reopen(keeping(1));
+  await log.log.trim();
+  t.deepEqual(await offsetsOf(log), [4]);
+  t.is(log.store.disk.bodies.size, 1);
+});
+
+test('a row that is gone from the index of its channel, and whose entry is damaged: is a gap', async t => {
+  const before = await filled(['a', 'b', 'a', 'c', 'd', 'a']);
+  await before.store.commit(new Change().remove('log-channel', key('a', 3)));
+  for (const offset of [3, 4]) before.store.damageRow('log', key(offset));
+  const log = await before.reopen();
+  t.deepEqual(await seen(log, 'a'), ['1+1 a', '3+1  gap', '6+1 a']);
+});
+
 test('a row of the log that is gone while its channel knows it is a gap; one that was trimmed is none', async t => {
   const before = await filled(['a', 'b', 'c', 'd', 'a', 'a']);
   await before.store.commit(new Change().remove('log', key(5)));
