@@ -51,7 +51,13 @@ export class DiskStore implements Store {
   #changes = 0;
   #closing: Promise<void> | undefined;
 
-  constructor(parts: DiskStoreParts) {
+  static async open(parts: DiskStoreParts): Promise<DiskStore> {
+    const store = new DiskStore(parts);
+    await store.#health.begin();
+    return store;
+  }
+
+  private constructor(parts: DiskStoreParts) {
     this.#parts = parts;
     this.id = parts.identity.id;
     this.restoredMs = parts.identity.restoredMs;

@@ -30,8 +30,9 @@ export const bodiesFolder = (folder: string): string => join(folder, 'bodies');
 /**
  * Opens or makes the store in a folder, for this process alone. The caller closes it.
  *
- * Throws STORE_LOCKED while another living process has it, STORE_DAMAGED when it cannot be read, and STORE_FULL, STORE_READ_ONLY or
- * STORE_FAILED when the folder cannot be written to. What a crash left behind without any row that refers to it is removed.
+ * Throws STORE_LOCKED while another living process has it, STORE_DAMAGED when it cannot be read, and STORE_READ_ONLY or STORE_FAILED when the
+ * folder cannot be written to. One that is there is opened also when not a byte of the disk is free: its health says so. One that is new,
+ * or whose `rows/lock.mdb` is gone, cannot be made then: STORE_FULL. What a crash left behind without any row that refers to it is removed.
  */
 export async function openStore(folder: string, options: StoreOptions): Promise<Store> {
   const lock = await attempt(async () => {
@@ -47,7 +48,7 @@ export async function openStore(folder: string, options: StoreOptions): Promise<
         await eachRow(rows, SEGMENT_TABLE, row => segments.load(segmentOfRow(row)));
         const bodies = await openBodies(folder, segments);
         const { reserveBytes } = options;
-        return new DiskStore({
+        return await DiskStore.open({
           ...{ folder, identity, lock, rows, segments, bodies, reserveBytes },
           pass: passages(options.crashAt),
         });

@@ -85,7 +85,7 @@ export class Segments {
 
   plan(changes: readonly Change[]): SegmentPlan {
     const uses = new Map<string, SegmentId & { use: Use }>();
-    const useOf = ({ log, segment }: BodyRef): SegmentId & { use: Use } => {
+    const useOf = ({ log, segment }: SegmentId): SegmentId & { use: Use } => {
       const name = `${log}/${segment}`;
       let found = uses.get(name);
       if (!found) {
@@ -104,6 +104,14 @@ export class Segments {
         const planned = useOf(ref);
         const { bodies, bytes, end } = planned.use;
         planned.use = { bodies: Math.max(0, bodies - 1), bytes: Math.max(0, bytes - ref.length), end };
+      }
+      for (const { log, segment: until, offset } of change.releasedBefore) {
+        for (const segment of this.#logs.get(log)?.uses.keys() ?? []) {
+          if (segment > until) continue;
+          const planned = useOf({ log, segment });
+          const { end } = planned.use;
+          if (segment < until || end <= offset) planned.use = { bodies: 0, bytes: 0, end };
+        }
       }
     }
     return { uses: [...uses.values()] };

@@ -44,6 +44,7 @@ export class Change {
   readonly ranges: ({ readonly table: Table } & KeyRange)[] = [];
   readonly bodies: { readonly ref: BodyRef; readonly parts: readonly Buffer[] }[] = [];
   readonly released: BodyRef[] = [];
+  readonly releasedBefore: BodyRef[] = [];
 
   put(table: Table, key: Buffer, value: Buffer): this {
     this.puts.push({ table, key, value });
@@ -73,9 +74,19 @@ export class Change {
     return this;
   }
 
+  /**
+   * Says that no row refers to any body of this log that was reserved before this one: a row that was damaged took the knowledge of its body
+   * along. What shares a file with bodies that stay may stay with them for a while. A reservation of no bytes is a mark for this.
+   */
+  releaseBefore(ref: BodyRef): this {
+    this.releasedBefore.push(ref);
+    return this;
+  }
+
   get empty(): boolean {
-    const { puts, removals, ranges, bodies, released } = this;
-    return puts.length + removals.length + ranges.length + bodies.length + released.length === 0;
+    const { puts, removals, ranges, bodies, released, releasedBefore } = this;
+    const lists = [puts, removals, ranges, bodies, released, releasedBefore];
+    return lists.every(({ length }) => length === 0);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { TestFn } from 'ava';
-import { Change, type Store } from '../../src/store/store.js';
+import { type BodyRef, Change, type Store } from '../../src/store/store.js';
 import { refused } from '../support/reasons.js';
 import type { TestScope } from '../support/registry.js';
 import { bodyOf, sha256, storeBody, writeBody } from './support.js';
@@ -60,6 +60,24 @@ export function storeContract(test: TestFn, open: (t: TestScope) => Promise<Stor
       (await store.scan('rows', { limit: 10 })).map(({ key }) => key.toString()),
       ['b', 'c'],
     );
+  });
+
+  test('bodies: those before one are released together, and it stays', async t => {
+    const store = await open(t);
+    const refs: BodyRef[] = [];
+    for (let i = 0; i < 6; i++) refs.push(await storeBody(store, 'inbox', bodyOf(i, 60_000)));
+    const other = await storeBody(store, 'other', bodyOf(7, 10));
+    await store.commit(new Change().releaseBefore(refs[4] as BodyRef));
+    for (const i of [4, 5])
+      t.deepEqual(await store.read(refs[i] as BodyRef, sha256(bodyOf(i, 60_000))), bodyOf(i, 60_000));
+    // Space is given back by segments: a few may be held for those that stay.
+    const held = (await store.stats()).bodyBytes.get('inbox') ?? 0;
+    t.true(held >= 120_000 && held < 360_000, `${held}`);
+    const behind = store.reserve('inbox', 0);
+    await storeBody(store, 'inbox', bodyOf(8, 10));
+    await store.commit(new Change().releaseBefore(store.reserve('inbox', 0)).releaseBefore(behind));
+    t.is((await store.stats()).bodyBytes.get('inbox') ?? 0, 0);
+    t.deepEqual(await store.read(other, sha256(bodyOf(7, 10))), bodyOf(7, 10));
   });
 
   test('bodies: are read as they were written, in parts or not, empty or larger than a segment', async t => {
