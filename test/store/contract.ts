@@ -14,6 +14,10 @@ export function storeContract(test: TestFn, open: (t: TestScope) => Promise<Stor
     await store.commit(new Change().put('rows', text('a'), text('1')).put('rows', text('empty'), Buffer.alloc(0)));
     t.deepEqual(await store.get('rows', text('a')), text('1'));
     t.deepEqual(await store.get('rows', text('empty')), Buffer.alloc(0));
+    // How ts-proto encodes a message of nothing but defaults.
+    const nowhere = Buffer.from(new Uint8Array(new ArrayBuffer(0)).buffer);
+    await store.commit(new Change().put('rows', text('nowhere'), nowhere));
+    t.deepEqual(await store.get('rows', text('nowhere')), Buffer.alloc(0));
     t.is(await store.get('row', text('a')), undefined, 'tables are apart');
     await store.commit(new Change().remove('rows', text('a')).remove('rows', text('never there')));
     t.is(await store.get('rows', text('a')), undefined);
