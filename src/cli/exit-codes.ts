@@ -1,4 +1,4 @@
-import { FedgateError, type StatusName } from '../errors.js';
+import { FedgateError, type Reason, type StatusName } from '../errors.js';
 
 /** What the process ends with. `fedgate --help` and docs/cli.md list them; a test compares. */
 export const EXIT = {
@@ -10,6 +10,7 @@ export const EXIT = {
   nothingThere: 5,
   limit: 6,
   checkFailed: 7,
+  damaged: 8,
   interrupted: 130,
 } as const;
 
@@ -22,6 +23,7 @@ export const EXIT_HELP: readonly (readonly [number, string])[] = [
   [EXIT.nothingThere, 'no such thing, or nobody was there to receive'],
   [EXIT.limit, 'a limit or quota was reached'],
   [EXIT.checkFailed, 'a check that was asked for did not pass'],
+  [EXIT.damaged, 'what was stored or sent is not what it was, or not what its digest says'],
   [EXIT.interrupted, 'interrupted (Ctrl-C); what was done until then is reported'],
 ];
 
@@ -39,9 +41,16 @@ const BY_STATUS: { readonly [status in StatusName]: number } = {
   DEADLINE_EXCEEDED: EXIT.unreachable,
   CANCELLED: EXIT.interrupted,
   OUT_OF_RANGE: EXIT.usage,
-  DATA_LOSS: EXIT.unexpected,
+  DATA_LOSS: EXIT.damaged,
   INTERNAL: EXIT.unexpected,
 };
 
+/** Where the status says too little of what a script would do. */
+const BY_REASON: { readonly [reason in Reason]?: number } = {
+  SHARE_ENDED: EXIT.nothingThere,
+  APPROVAL_MISSING: EXIT.refused,
+  MANIFEST_INVALID: EXIT.damaged,
+};
+
 export const exitCodeOf = (error: unknown): number =>
-  error instanceof FedgateError ? BY_STATUS[error.status] : EXIT.unexpected;
+  error instanceof FedgateError ? (BY_REASON[error.reason] ?? BY_STATUS[error.status]) : EXIT.unexpected;

@@ -11,6 +11,22 @@ import { loadContext } from './context.js';
 import { DurableAdmin } from './durable-admin.js';
 import type { DurableSubscribeOptions } from './durable-options.js';
 import { DurableClientSubscription, type DurableSubscription } from './durable-subscription.js';
+import { fetchFile } from './files/fetch.js';
+import { type FileStream, fetchStream } from './files/file-stream.js';
+
+import { share } from './files/share.js';
+import { cancelUpload, getShare, listShares, unshare, updateShare, watchTransfers } from './files/shares.js';
+import { TransferChannels } from './files/transfer-channels.js';
+import type {
+  FetchedFile,
+  FetchOptions,
+  FetchStreamOptions,
+  ShareChanges,
+  SharedFile,
+  ShareOptions,
+  ShareSource,
+  Transfer,
+} from './files/types.js';
 import { type ChosenProducer, chooseProducer, type ProducerOptions } from './producer.js';
 import { type PublishAllOptions, type PublishSummary, publishAll } from './publish-all.js';
 import { StreamPublisher } from './publisher.js';
@@ -65,13 +81,9 @@ const RECONNECT = { firstMs: 50, maxMs: 500, factor: 2, random: Math.random };
 export async function connect(options: ConnectOptions = {}): Promise<FedgateClient> {
   const producer = chooseProducer(options.producer);
   const target = options.address === undefined ? await loadContext(options.context) : requireAll(options);
-  const channel = openChannel({
-    ...target,
-    window: WINDOW_BYTES,
-    maxReceiveBytes: MAX_RECEIVE_BYTES,
-    maxBackoffMs: 500,
-  });
-  const client = new FedgateClient(channel, options, producer);
+  const open = (window: number): Client =>
+    openChannel({ ...target, window, maxReceiveBytes: MAX_RECEIVE_BYTES, maxBackoffMs: 500 });
+  const client = new FedgateClient(open, options, producer);
   try {
     await client.establish();
     return client;
@@ -96,16 +108,19 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   readonly #subscriptions = new Set<LiveClientSubscription>();
   readonly #durables = new Set<DurableClientSubscription>();
   readonly #host: SubscriptionHost;
+  readonly #transfers: TransferChannels;
   #durableAdmin: DurableAdmin | undefined;
   readonly #ended = new AbortController();
   #reconnecting: Promise<void> | undefined;
 
   /** Use `connect`. */
-  constructor(channel: Client, options: ConnectOptions, producer: ChosenProducer) {
+  constructor(open: (window: number) => Client, options: ConnectOptions, producer: ChosenProducer) {
     super();
+    const channel = open(WINDOW_BYTES);
     this.#channel = channel;
     this.#options = options;
     this.#host = { channel: () => channel, reconnected: error => this.#broken(error) };
+    this.#transfers = new TransferChannels(channel, open, error => this.#broken(error));
     this.#publisher = new StreamPublisher({
       channel: () => channel,
       ...producer,
@@ -171,6 +186,72 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
       : new LiveClientSubscription(this.#host, pattern, options, this.#subscriptions);
   }
 
+  /**
+   * Shares a file, or the bytes of a stream, and resolves with the share once all of it is on stable storage of the own gateway. Memory
+   * does not grow with the size.
+   *
+   * A path is resumed by itself when the connection breaks. A stream comes once: then this rejects with OUTCOME_UNKNOWN, and a call with the
+   * same `uploadId` and the same bytes from the first on leaves out what the gateway has, after comparing it.
+   *
+   * Rejects with FILE_UNUSABLE (no regular file), FILE_CHANGED (it changed meanwhile, or is not what the upload began with; nothing was
+   * shared), NOT_GRANTED, FILES_FULL, STORE_FULL, UPLOAD_TAKEN, UPLOAD_MISMATCH, CANCELLED.
+   */
+  share(source: ShareSource, options: ShareOptions = {}): Promise<SharedFile> {
+    return share(this.#transfers, source, options);
+  }
+
+  /**
+   * Fetches a share to a path. Each piece is verified before it counts, the whole before the file appears, which is then on stable storage.
+   * What an ended call has fetched stays in `<path>.part`; the same call goes on from there. A file that is there is never replaced unless
+   * `overwrite` says so. Never give a share's name as the path: it is chosen by whoever shared it.
+   *
+   * Rejects with FILE_UNUSABLE, SHARE_UNKNOWN, SHARE_ENDED, APPROVAL_MISSING, NOT_GRANTED, PEER_UNREACHABLE, PIECE_MISMATCH, FILE_DAMAGED,
+   * MANIFEST_INVALID, FILES_FULL, CANCELLED.
+   */
+  fetch(shareId: string, options: FetchOptions): Promise<FetchedFile> {
+    return fetchFile(this.#transfers, shareId, options);
+  }
+
+  /**
+   * Fetches a share, or a range of it, as a stream. Bytes are given out as they come, so before the piece that they belong to is complete: when a
+   * piece turns out to be another the iteration throws PIECE_MISMATCH before it gives out the end of that piece. Pieces that a range
+   * begins or ends within are not verified. A loop that takes its time slows the sender down. Rejects and throws like `fetch`.
+   */
+  fetchStream(shareId: string, options: FetchStreamOptions = {}): Promise<FileStream> {
+    return fetchStream(this.#transfers, shareId, options);
+  }
+
+  /** What a share is, for its owner and for whoever may fetch it. Does not count as a download. Rejects with SHARE_UNKNOWN, PEER_UNREACHABLE. */
+  getShare(shareId: string): Promise<SharedFile> {
+    return getShare(this.#transfers, shareId);
+  }
+
+  /** The own shares, oldest first; with the grant `admin` those of all nodes of the organisation. */
+  listShares(): AsyncIterable<SharedFile> {
+    return listShares(this.#transfers);
+  }
+
+  /** Changes audience, expiry or the number of downloads; what is left out stays. Rejects with SHARE_UNKNOWN, NOT_GRANTED. */
+  updateShare(shareId: string, changes: ShareChanges): Promise<SharedFile> {
+    return updateShare(this.#transfers, shareId, changes);
+  }
+
+  /** Ends a share; downloads under way end within one piece. Rejects with SHARE_UNKNOWN. */
+  unshare(shareId: string): Promise<void> {
+    return unshare(this.#transfers, shareId);
+  }
+
+  /** Gives an upload up that was begun with this id, and frees its space. */
+  cancelUpload(uploadId: Uint8Array): Promise<void> {
+    return cancelUpload(this.#transfers, uploadId);
+  }
+
+  /** Transfers of this node, with the grant `admin` of all: first those under way, then each change. Throws DRAINING when the gateway stops. */
+  watchTransfers(options: { readonly shareId?: string; readonly signal?: AbortSignal } = {}): AsyncIterable<Transfer> {
+    const { shareId = '', signal = new AbortController().signal } = options;
+    return watchTransfers(this.#transfers, shareId, signal);
+  }
+
   /** Waits until all that was published is answered and all that was acknowledged is settled, then closes. */
   async drain(): Promise<void> {
     await Promise.all([this.#publisher.drain(), ...[...this.#durables].map(subscription => subscription.drain())]);
@@ -185,6 +266,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     for (const subscription of [...this.#durables]) subscription.cut();
     this.#publisher.close();
     this.#channel.close();
+    this.#transfers.close();
     this.emit('closed');
   }
 

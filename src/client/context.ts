@@ -49,6 +49,12 @@ export function contextsFile(variables: Variables = process.env): string {
   return join(folder, 'contexts.yaml');
 }
 
+/** What commands keep between two runs: a folder of the user (XDG_STATE_HOME on Linux), or FEDGATE_STATE_DIR. */
+export function stateFolder(variables: Variables = process.env): string {
+  if (variables.FEDGATE_STATE_DIR) return variables.FEDGATE_STATE_DIR;
+  return variables.XDG_STATE_HOME ? join(variables.XDG_STATE_HOME, 'fedgate') : envPaths('fedgate', { suffix: '' }).log;
+}
+
 /** Throws FILE_UNUSABLE for a file that is there but is not one of contexts. */
 export async function readContexts(path: string): Promise<Contexts> {
   let text: string;

@@ -16,6 +16,20 @@ export type { DurableBatch, DurableMessage } from './delivery.js';
 export type { DurableAdmin } from './durable-admin.js';
 export type { DurableSubscribeOptions, From } from './durable-options.js';
 export type { DurableEvent, DurableSubscription } from './durable-subscription.js';
+export type { FileStream } from './files/file-stream.js';
+export type {
+  AudienceInit,
+  FetchedFile,
+  FetchOptions,
+  FetchStreamOptions,
+  ShareChanges,
+  SharedFile,
+  ShareOptions,
+  ShareSource,
+  Transfer,
+  TransferOptions,
+  TransferProgress,
+} from './files/types.js';
 export type { Message } from './message.js';
 export type { DeadLetteredNotice, DurableNotice, ExpiredNotice, GapNotice } from './notices.js';
 export type { ProducerOptions } from './producer.js';

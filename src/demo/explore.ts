@@ -32,6 +32,10 @@ export function explorations({ acme, globex, initech, registryFolder, folder }: 
       command: `npx fedgate pub pubsub://GLOBEX/orders/created hello --context ${initech.context}`,
     },
     {
+      what: 'share a file as ACME, and fetch it as GLOBEX',
+      command: `npx fedgate fetch "$(npx fedgate share README.md --to GLOBEX --context ${acme.context})" -o - --context ${globex.context}`,
+    },
+    {
       what: "see GLOBEX's gateway, its links and subscriptions",
       command: `npx fedgate status --context ${globex.context}`,
     },

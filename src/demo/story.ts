@@ -1,5 +1,6 @@
 import type { DurableMessage } from '../client/index.js';
 import { FedgateError } from '../errors.js';
+import { fetchFile, makeFile, shareFile } from './files.js';
 import { Ledger } from './ledger.js';
 import { commitLines, type LinesReport, madeUpLines, sendLines } from './lines.js';
 import { type DemoOrg, type DemoWorld, retry } from './world.js';
@@ -22,6 +23,7 @@ export async function tellStory(world: DemoWorld, tell: Storyteller): Promise<vo
   await nothingIsLost(world, tell);
   await registryStopped(world, tell);
   await memberSuspended(world, tell);
+  await fileCrosses(world, tell);
 }
 
 /** Subscriptions of the story have names of their own, so that none hears what another chapter did. */
@@ -169,4 +171,31 @@ async function memberSuspended({ acme, globex, admin }: DemoWorld, tell: Storyte
   await admin.setState('ACME', 'active');
   const message = await heardWhile(globex, 'orders/*', () => retry(() => acme.client.publish(ORDERS, 'back again')));
   tell.check('resumed, it is back', message.text === 'back again');
+}
+
+const FILE_BYTES = 24_000_000;
+const FILES = 'pubsub://GLOBEX/orders/catalogue';
+
+async function fileCrosses(world: DemoWorld, tell: Storyteller): Promise<void> {
+  tell.chapter('A file crosses');
+  const { acme, globex, initech } = world;
+  const file = await makeFile(world, 'catalogue.bin', FILE_BYTES);
+  const shared = await shareFile(world, file);
+  tell.fact(`ACME/billing shared a file of ${file.bytes / 1e6} MB with GLOBEX: ${shared.id}`);
+  const message = await heardWhile(globex, 'orders/*', () =>
+    retry(() => acme.client.publish(FILES, shared.id, { ack: 'received' })),
+  );
+  tell.fact('GLOBEX/erp was told the id in a message, as any other text');
+  const start = performance.now();
+  const fetched = await retry(() => fetchFile(world, message.text, 'catalogue-at-globex.bin'));
+  const seconds = (performance.now() - start) / 1000;
+  tell.fact(`it fetched the file in ${seconds.toFixed(1)} s, each piece verified: SHA-256 ${fetched.sha256}`);
+  tell.check('the file came out byte for byte', fetched.sha256 === file.sha256 && fetched.bytes === file.bytes);
+  await retry(async () => {
+    const error = await refusal(() => initech.client.getShare(shared.id));
+    if (error?.reason === 'PEER_UNREACHABLE') throw error;
+  });
+  const stranger = await refusal(() => initech.client.fetchStream(shared.id));
+  tell.fact(`INITECH/audit, which knows the id too: ${stranger?.message} [${stranger?.reason}]`);
+  tell.check('for all others it is as if there were no such file', stranger?.reason === 'SHARE_UNKNOWN');
 }

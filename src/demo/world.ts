@@ -41,13 +41,19 @@ export interface DemoWorld {
 
 /** What each organisation grants. What stands here is what the demo shows; all else is refused. */
 const GRANTS = {
-  ACME: { node: 'billing', out: 'pubsub://*/**', peers: '[{ org: GLOBEX, publish: ["invoices/*"] }]' },
+  ACME: {
+    node: 'billing',
+    out: 'pubsub://*/**',
+    share: '["GLOBEX"]',
+    peers: '[{ org: GLOBEX, publish: ["invoices/*"] }]',
+  },
   GLOBEX: {
     node: 'erp',
     out: 'pubsub://ACME/invoices/*',
+    share: '[]',
     peers: '[{ org: ACME, publish: ["orders/*", "lines", "ledger/*"] }]',
   },
-  INITECH: { node: 'audit', out: 'pubsub://GLOBEX/**', peers: '[]' },
+  INITECH: { node: 'audit', out: 'pubsub://GLOBEX/**', share: '[]', peers: '[]' },
 } as const;
 
 export async function buildWorld(folder: string, tell: (line: string) => void): Promise<DemoWorld> {
@@ -105,7 +111,7 @@ async function buildOrg(
   admin: RegistryAdminClient,
   services: Service[],
 ): Promise<DemoOrg> {
-  const { node, out, peers } = GRANTS[name];
+  const { node, out, share, peers } = GRANTS[name];
   const folder = join(root, name.toLowerCase());
   const nodeAddress = await freeAddress();
   const peerAddress = await freeAddress();
@@ -113,6 +119,7 @@ async function buildOrg(
   await joinFederation({ code, folder, addresses: [peerAddress] });
   const config = configTemplate({ gateway: 'gw1', listenNodes: nodeAddress, listenPeers: peerAddress })
     .replace('publish: ["**"] ', `publish: ["**", "${out}"] `)
+    .replace('share: [] ', `share: ${share} `)
     .replace('peers: []', `peers: ${peers}`);
   const configFile = orgFolder(folder).gatewayConfig;
   await writeFileAtomically(configFile, config);

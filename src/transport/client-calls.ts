@@ -26,10 +26,16 @@ export function callUnary<Req, Res>(
   });
 }
 
+/** What a caller needs to know of a method. */
+export type ClientMethod<Req, Res> = Pick<
+  MethodDefinition<Req, Res>,
+  'path' | 'requestSerialize' | 'responseDeserialize'
+>;
+
 /** Calls a server-streaming method; leaving the loop cancels it. Throws FedgateError. */
 export async function* callServerStream<Req, Res>(
   channel: Client,
-  method: MethodDefinition<Req, Res>,
+  method: ClientMethod<Req, Res>,
   request: Req,
   signal: AbortSignal,
 ): AsyncGenerator<Res> {

@@ -1,5 +1,6 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
@@ -51,7 +52,7 @@ test('demo: its story holds, every command it prints works as printed, and Ctrl-
   t.timeout(300_000);
   const demo = startFedgate(t, ['demo']);
   await demo.printed('Ctrl-C ends it');
-  t.regex(demo.stdout, /11 of 11 promises held/);
+  t.regex(demo.stdout, /13 of 13 promises held/);
   const folder = /lives in (\S+)/.exec(demo.stdout)?.[1] ?? '';
   const commands = [...demo.stdout.matchAll(/^ {2}# (.*)\n {2}(.*)$/gm)].map(([, what = '', command = '']) => ({
     what,
@@ -73,13 +74,16 @@ test('demo: its story holds, every command it prints works as printed, and Ctrl-
   );
   const refused = await shell(find(`--context ${folder}/initech`), 20);
   t.is(refused.code, 4);
+  const file = await shell(find('fedgate share'), 60);
+  t.is(file.code, 0, file.output);
+  t.true(file.output.includes(await readFile(`${ROOT}/README.md`, 'utf8')));
   t.regex((await shell(find('fedgate status'), 20)).output, /^ACME +up/m);
   t.regex((await shell(find('fedgate doctor'), 20)).output, /the way to GLOBEX is open/);
   t.regex((await shell(find('registry list'), 20)).output, /INITECH/);
   const curl = await shell(find('buf curl'), 20);
   t.is(curl.code, 0, curl.output);
   t.regex(curl.output, /"org": *"GLOBEX"/);
-  t.regex((await shell(find('tail -f'), 1)).output, /"msg":"registry snapshot taken"/);
+  t.regex((await shell(find('tail -f'), 3)).output, /"msg":"registry snapshot taken"/);
   // grpcurl is not part of what this test may count on; npm run test:clients runs it.
   t.true(commands.some(({ command }) => command.startsWith('grpcurl ')));
   t.is((await shell(find('kill -9'), 5)).code, 0);

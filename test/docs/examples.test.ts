@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import test from 'ava';
 import { packageRoot } from '../../src/package-root.js';
 import { startFederation } from '../support/federation.js';
-import type { TestScope } from '../support/registry.js';
+import { type TestScope, temporaryFolder } from '../support/registry.js';
 import { pageUrl } from './generate.js';
 
 const run = promisify(execFile);
@@ -51,13 +51,17 @@ async function compile(t: TestScope, examples: readonly Example[]): Promise<stri
   return examples.map((_, i) => `${folder}/example${i}.js`);
 }
 
-test('examples: every program of sdk.md and README.md compiles, runs, and prints what stands below it', async t => {
+test('examples: every program of sdk.md, files.md and README.md compiles, runs, and prints what stands below it', async t => {
   t.timeout(120_000);
-  const examples = [...(await examplesOf('docs/sdk.md')), ...(await examplesOf('README.md'))];
+  const pages = await Promise.all(['docs/sdk.md', 'docs/files.md', 'README.md'].map(examplesOf));
+  const examples = pages.flat();
   t.true(examples.length >= 7);
   const programs = await compile(t, examples);
   const { ACME, GLOBEX } = await startFederation(t, {
-    ACME: {},
+    ACME: {
+      access:
+        'nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], share: ["*"], fetch: ["*"], status: true }]',
+    },
     GLOBEX: {
       access: 'nodes: [{ node: "*", subscribe: ["**"] }]\npeers: [{ org: ACME, publish: ["orders/*", "readings"] }]',
     },
@@ -68,9 +72,11 @@ test('examples: every program of sdk.md and README.md compiles, runs, and prints
   void (async () => {
     for await (const _ of subscription.batches());
   })();
+  // Where programs write their files.
+  const cwd = await temporaryFolder(t);
   for (const [i, { title, prints }] of examples.entries()) {
     const env = { ...process.env, FEDGATE_CONTEXT: context };
-    const { stdout, stderr } = await run(process.execPath, [programs[i] ?? ''], { env, timeout: 30_000 });
+    const { stdout, stderr } = await run(process.execPath, [programs[i] ?? ''], { env, cwd, timeout: 30_000 });
     if (prints !== undefined) t.is(stdout, prints, title);
     t.is(stderr, '', title);
   }

@@ -91,6 +91,10 @@ function cliPage(): string {
 const VARIABLES = [
   row(code('FEDGATE_CONTEXT'), 'the context to use when `--context` is not given: a name, or a path with a `/` in it'),
   row(code('FEDGATE_CONFIG_DIR'), 'the folder of `contexts.yaml`; otherwise `$XDG_CONFIG_HOME/fedgate` or its default'),
+  row(
+    code('FEDGATE_STATE_DIR'),
+    'where `share` and `fetch` note what they need to go on after an interruption; otherwise `$XDG_STATE_HOME/fedgate` or its default',
+  ),
   ...Object.entries(CONFIG_VARIABLES).map(([name, key]) =>
     row(code(name), `in place of ${code(key.join('.'))} of gateway.yaml; see [configuration.md](configuration.md)`),
   ),

@@ -33,7 +33,7 @@ export async function fedgate(
   const code = await run(args, {
     stdin: Object.assign(input, { isTTY: terminal }),
     stdout,
-    stderr,
+    stderr: Object.assign(stderr, { isTTY: terminal, columns: 200 }),
     terminal,
     variables,
     signal: signal ?? new AbortController().signal,

@@ -74,7 +74,8 @@ export class FakeGateway {
     throw new Error('not started');
   };
 
-  static async start(t: TestScope): Promise<FakeGateway> {
+  /** `more`: adds services of its own. */
+  static async start(t: TestScope, more: (listener: Listener) => void = () => undefined): Promise<FakeGateway> {
     const gateway = new FakeGateway();
     const org = 'ACME' as OrgName;
     const authority = await createAuthority(FEDERATION, org);
@@ -91,6 +92,7 @@ export class FakeGateway {
         publishStream: (call: PublishCall) => gateway.#publish(call),
         consume: (call: ConsumeCall) => gateway.#consume(call),
       });
+      more(listener);
       return listener;
     };
     await gateway.restart();

@@ -5,16 +5,20 @@ import { registerDead } from './dead/index.js';
 import { registerDemo } from './demo.js';
 import { registerDoctor } from './doctor.js';
 import { registerEvidence } from './evidence/index.js';
+import { registerFetch } from './fetch/index.js';
 import { registerGateway } from './gateway/run.js';
 import { registerNode } from './node/add.js';
 import { registerOrg } from './org/index.js';
 import { registerOutbox } from './outbox/index.js';
 import { registerPub } from './pub/index.js';
 import { registerRegistry } from './registry/index.js';
+import { registerShare } from './share/index.js';
+import { registerShares } from './shares/index.js';
 import { registerStatus } from './status.js';
 import { registerStore } from './store/index.js';
 import { registerSub } from './sub/index.js';
 import { registerSubs } from './subs/index.js';
+import { registerTransfers } from './transfers.js';
 
 export interface CommandGroup {
   /** Its heading in `fedgate --help`. */
@@ -25,6 +29,7 @@ export interface CommandGroup {
 /** In the order of `fedgate --help`. */
 export const COMMAND_GROUPS: readonly CommandGroup[] = [
   { title: 'Messages:', commands: [registerPub, registerSub] },
+  { title: 'Files:', commands: [registerShare, registerFetch, registerShares, registerTransfers] },
   {
     title: 'What is stored:',
     commands: [registerSubs, registerOutbox, registerDead, registerStore, registerEvidence],

@@ -1,0 +1,42 @@
+import type { FedgateClient, FetchedFile } from '../../../client/index.js';
+import { type CliEnv, print, printJson } from '../../env.js';
+import { TransferReport } from '../../transfer-report.js';
+
+export interface FetchWish {
+  readonly overwrite: boolean;
+  readonly json: boolean;
+}
+
+/** Fetches one file, and tells its digest and path, as sha256sum does. */
+export async function fetchOne(
+  env: CliEnv,
+  client: FedgateClient,
+  id: string,
+  to: string,
+  { overwrite, json }: FetchWish,
+): Promise<FetchedFile> {
+  const report = new TransferReport(env, json, { share: id, path: to });
+  try {
+    const { onProgress } = report;
+    const fetched = await client.fetch(id, { to, overwrite, onProgress, signal: env.signal });
+    report.stop();
+    const { resumedBytes, share } = fetched;
+    await tellFetched(env, json, { share: id, path: to, size: share.size, sha256: share.sha256, resumedBytes });
+    return fetched;
+  } finally {
+    report.stop();
+  }
+}
+
+export const tellFetched = (
+  env: CliEnv,
+  json: boolean,
+  facts: {
+    readonly share: string;
+    readonly path: string;
+    readonly size: number;
+    readonly sha256: string;
+    readonly resumedBytes?: number;
+  },
+): Promise<void> =>
+  json ? printJson(env, { event: 'fetched', ...facts }) : print(env, `${facts.sha256}  ${facts.path}`);

@@ -1,0 +1,63 @@
+import type { SharedFile } from '../../../client/index.js';
+import { escapeControls } from '../../../text.js';
+import { formatCount } from '../../counts.js';
+import { formatDuration } from '../../duration.js';
+import { table } from '../../env.js';
+import { formatBytes } from '../../progress.js';
+import { ago, isoTime } from '../../times.js';
+
+/** How shares are shown. Names come from others: what would draw on the terminal, or turn its direction, is escaped. */
+
+export function sharesTable(shares: readonly SharedFile[], nowMs: number): string {
+  const rows = shares.map(share => [
+    share.id,
+    escapeControls(share.name) || '-',
+    formatBytes(share.size),
+    share.ownerNode,
+    audienceText(share.audience),
+    downloadsText(share),
+    expiryText(share.expireTimeMs, nowMs),
+  ]);
+  return table([['SHARE', 'NAME', 'SIZE', 'OWNER', 'MAY FETCH', 'FETCHED', 'EXPIRES'], ...rows]);
+}
+
+export function describeShare(share: SharedFile, nowMs: number): string {
+  const { id, ownerNode, name, mediaType, size, sha256, audience, createTimeMs, expireTimeMs } = share;
+  return table([
+    ['share', id],
+    ['name', escapeControls(name) || '-'],
+    ['type', escapeControls(mediaType)],
+    ['size', `${formatBytes(size)} (${formatCount(size)} bytes)`],
+    ['SHA-256', sha256],
+    ['owner', ownerNode],
+    ['shared', ago(BigInt(createTimeMs), nowMs)],
+    ['expires', expiryText(expireTimeMs, nowMs)],
+    ...(audience ? [['may fetch', audienceText(audience)]] : []),
+    ['fetched', downloadsText(share)],
+    ...(share.requiresApproval ? [['approval', 'must exist before it may be fetched']] : []),
+  ]);
+}
+
+function audienceText(audience: SharedFile['audience']): string {
+  if (!audience) return '-';
+  const { orgs = [], nodes = [], groups = [], anyone } = audience;
+  const whom = [...(anyone ? ['anyone'] : []), ...orgs, ...nodes, ...groups.map(group => `@${group}`)];
+  return whom.length === 0 ? 'only its owner' : whom.join(',');
+}
+
+/** Others than the own organisation are not told how often. */
+function downloadsText({ audience, downloads, maxDownloads }: SharedFile): string {
+  const most = maxDownloads === undefined ? '' : `at most ${formatCount(maxDownloads)}`;
+  if (!audience) return most || 'any number';
+  return most === '' ? formatCount(downloads) : `${formatCount(downloads)}, ${most}`;
+}
+
+function expiryText(expireTimeMs: number | undefined, nowMs: number): string {
+  if (expireTimeMs === undefined) return 'never';
+  return expireTimeMs > nowMs ? `in ${formatDuration(expireTimeMs - nowMs)}` : 'is over';
+}
+
+export function shareJson({ createTimeMs, expireTimeMs, ...share }: SharedFile): object {
+  const expireTime = expireTimeMs === undefined ? undefined : isoTime(expireTimeMs);
+  return { ...share, createTime: isoTime(createTimeMs), expireTime };
+}

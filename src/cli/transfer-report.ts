@@ -1,0 +1,49 @@
+import type { TransferProgress } from '../client/index.js';
+import { type CliEnv, printJson } from './env.js';
+import { Pace, showTransfer } from './progress.js';
+
+/** How often a transfer reports with --json, milliseconds. */
+const REPORT_MS = 1_000;
+
+/** Tells how one transfer goes: a bar on a terminal, or with --json an event when it starts and one per second. */
+export class TransferReport {
+  readonly #env: CliEnv;
+  /** Undefined: for people. */
+  readonly #facts: object | undefined;
+  readonly #bar: ReturnType<typeof showTransfer>;
+  #pace: Pace | undefined;
+  #nextMs = 0;
+
+  /** `facts`: what stands in every event. */
+  constructor(env: CliEnv, json: boolean, facts: object) {
+    this.#env = env;
+    this.#facts = json ? facts : undefined;
+    this.#bar = showTransfer(env);
+  }
+
+  readonly onProgress = (progress: TransferProgress): void => {
+    if (this.#facts) this.#event(progress);
+    else this.#bar.update(progress);
+  };
+
+  stop(): void {
+    this.#bar.stop();
+  }
+
+  #event({ doneBytes, totalBytes, resumedBytes }: TransferProgress): void {
+    const now = performance.now();
+    if (!this.#pace) {
+      this.#pace = new Pace(resumedBytes);
+      this.#print({ event: 'started', ...this.#facts, totalBytes, resumedBytes });
+    } else if (now >= this.#nextMs) {
+      const bytesPerSecond = this.#pace.rate(doneBytes);
+      this.#print({ event: 'progress', ...this.#facts, doneBytes, totalBytes, bytesPerSecond });
+    } else return;
+    this.#nextMs = now + REPORT_MS;
+  }
+
+  /** One line per second at most: nothing piles up that would have to be waited for. */
+  #print(event: object): void {
+    printJson(this.#env, event).catch(() => undefined);
+  }
+}

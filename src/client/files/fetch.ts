@@ -1,0 +1,166 @@
+import { FileServiceService as methods } from '../../../gen/ts/fedgate/files/v1/file_service.js';
+import { FedgateError } from '../../errors.js';
+import type { Manifest } from '../../files/types.js';
+import { callUnary } from '../../transport/client-calls.js';
+import { CHUNK_BYTES } from '../../wire/file-frames.js';
+import { ContentStream } from './content-stream.js';
+import { checkId, toSharedFile } from './convert.js';
+import { checkedManifest } from './manifest.js';
+import { checkFree, newDownloadId, PartFile, type Sidecar } from './part-file.js';
+import { mayPass, Patience, type TransferHost, throwIfGivenUp } from './patience.js';
+import { PieceCheck } from './piece-check.js';
+import type { FetchedFile, FetchOptions } from './types.js';
+
+/** A share may be asked for through another organisation, milliseconds. */
+const LOOK = { timeoutMs: 30_000 };
+
+/** Fetches a share to a path. What it throws: see `FedgateClient.fetch`. */
+export async function fetchFile(host: TransferHost, shareId: string, options: FetchOptions): Promise<FetchedFile> {
+  throwIfGivenUp(options.signal);
+  if (!options.overwrite) await checkFree(options.to);
+  const part = new PartFile(options.to);
+  try {
+    return await new Fetching(host, shareId, part, options).run();
+  } finally {
+    await part.close();
+  }
+}
+
+/** One download on its way to a file. */
+class Fetching {
+  readonly #host: TransferHost;
+  readonly #shareId: string;
+  readonly #part: PartFile;
+  readonly #options: FetchOptions;
+  #resumedBytes = 0;
+
+  constructor(host: TransferHost, shareId: string, part: PartFile, options: FetchOptions) {
+    this.#host = host;
+    this.#shareId = shareId;
+    this.#part = part;
+    this.#options = options;
+  }
+
+  async run(): Promise<FetchedFile> {
+    const { downloadId: chosen, to, overwrite = false } = this.#options;
+    const found = await this.#part.sidecar();
+    const earlier = found?.share === this.#shareId ? found : undefined;
+    const downloadId = chosen ? checkId(chosen, 'downloadId') : earlier ? fromHex(earlier.downloadId) : newDownloadId();
+    const left = earlier && (await this.#left(earlier));
+    const note = {
+      version: 1,
+      share: this.#shareId,
+      manifestSha256: '',
+      downloadId: downloadId.toString('hex'),
+    } as const;
+    // Before anything is asked for, so that whoever dies now counts as one download with whoever goes on.
+    if (!left) await this.#part.begin(note);
+    const request = { shareId: this.#shareId, offset: left?.offset ?? 0, length: 0, downloadId };
+    const content = new ContentStream(this.#host, request, this.#options);
+    try {
+      const { share, manifest } = await content.open();
+      if (!left) await this.#part.note({ ...note, manifestSha256: share.manifestSha256 });
+      else if (share.manifestSha256 !== earlier?.manifestSha256) throw changed();
+      const check = left ?? new PieceCheck(manifest, 0);
+      this.#resumedBytes = check.offset;
+      await this.#receive(content, check, manifest);
+      await this.#judge(check);
+      await this.#part.publish(overwrite);
+      return { share, path: to, resumedBytes: this.#resumedBytes };
+    } catch (error) {
+      if (content.offset === 0 && !mayGoOn(error)) await this.#part.discard();
+      throw error;
+    } finally {
+      content.close();
+    }
+  }
+
+  /** What an earlier call left, read and verified again; undefined when there is nothing of this content. */
+  async #left(sidecar: Sidecar): Promise<PieceCheck | undefined> {
+    const bytes = await this.#part.resume();
+    const manifest = bytes > 0 ? await this.#look(sidecar) : undefined;
+    if (!manifest) return undefined;
+    const check = new PieceCheck(manifest, 0);
+    await this.#verify(check, Math.min(bytes, manifest.size));
+    await this.#part.truncate(check.offset);
+    return check;
+  }
+
+  /** The manifest, before anything is fetched. Undefined: the share is of another content than before. */
+  async #look({ manifestSha256 }: Sidecar): Promise<Manifest | undefined> {
+    const patience = new Patience(this.#host, this.#options);
+    const request = { shareId: this.#shareId, withManifest: true };
+    for (;;) {
+      try {
+        const answer = await callUnary(this.#host.channel, methods.getShare, request, LOOK);
+        const share = toSharedFile(answer.share);
+        return share.manifestSha256 === manifestSha256 ? checkedManifest(answer.manifest, share) : undefined;
+      } catch (error) {
+        await patience.wait(error);
+      }
+    }
+  }
+
+  /** Reads what is in the part up to the first piece that is not whole and right. */
+  async #verify(check: PieceCheck, bytes: number): Promise<void> {
+    const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+    try {
+      while (check.offset < bytes) {
+        throwIfGivenUp(this.#options.signal);
+        const read = await this.#part.read(buffer.subarray(0, bytes - check.offset), check.offset);
+        if (read === 0) break;
+        check.update(buffer.subarray(0, read));
+      }
+    } catch (error) {
+      if (!(error instanceof FedgateError) || error.reason !== 'PIECE_MISMATCH') throw error;
+    }
+    check.rewind();
+  }
+
+  async #receive(content: ContentStream, check: PieceCheck, { size }: Manifest): Promise<void> {
+    const { onProgress } = this.#options;
+    const report = (): void =>
+      onProgress?.({ doneBytes: check.offset, totalBytes: size, resumedBytes: this.#resumedBytes });
+    report();
+    for (let damagedAt = -1; ; ) {
+      try {
+        for (let bytes = await content.next(); bytes; bytes = await content.next()) {
+          await this.#take(bytes, check);
+          report();
+        }
+        return;
+      } catch (error) {
+        // The gateway throws a damaged piece away, so that it may be right the second time.
+        check.rewind();
+        if (!isDamaged(error) || damagedAt === check.offset) throw error;
+        damagedAt = check.offset;
+        content.seek(check.offset);
+      }
+    }
+  }
+
+  /** The disk works while the digests are made. */
+  async #take(bytes: Buffer, check: PieceCheck): Promise<void> {
+    const written = this.#part.write(bytes, check.offset);
+    try {
+      check.update(bytes);
+    } finally {
+      await written;
+    }
+  }
+
+  async #judge(check: PieceCheck): Promise<void> {
+    try {
+      check.end();
+    } catch (error) {
+      await this.#part.discard();
+      throw error;
+    }
+  }
+}
+
+const fromHex = (text: string): Buffer => Buffer.from(text, 'hex');
+const isDamaged = (error: unknown): boolean => error instanceof FedgateError && error.status === 'DATA_LOSS';
+const mayGoOn = (error: unknown): boolean => error instanceof FedgateError && (error.retryable || mayPass(error));
+const changed = (): FedgateError =>
+  new FedgateError('FILE_CHANGED', 'the share got another content in this moment; begin again');

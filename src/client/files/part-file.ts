@@ -1,0 +1,184 @@
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import { type FileHandle, link, lstat, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { z } from 'zod';
+import { describe, FedgateError } from '../../errors.js';
+import { writeFileAtomically } from '../../identity/files.js';
+
+/** What stands beside a part, so that a later call knows what it is a part of. */
+const sidecarSchema = z.strictObject({
+  version: z.literal(1),
+  share: z.string(),
+  /** Empty: not known yet, and nothing was fetched. */
+  manifestSha256: z.string(),
+  downloadId: z.string().regex(/^[0-9a-f]{32}$/),
+});
+
+export type Sidecar = z.output<typeof sidecarSchema>;
+
+const NO_FOLLOW = constants.O_NOFOLLOW ?? 0;
+
+/**
+ * A file on its way: `<path>.part` with its bytes and `<path>.part.json` with what they are of, both 0600, beside the file that is to be.
+ * The file itself appears when all of it is there.
+ */
+export class PartFile {
+  readonly #path: string;
+  #handle: FileHandle | undefined;
+
+  /** `path`: of the file that is to be. */
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  get #part(): string {
+    return `${this.#path}.part`;
+  }
+
+  get #note(): string {
+    return `${this.#path}.part.json`;
+  }
+
+  /** What an earlier call left. Undefined: nothing, or nothing that is of use. */
+  async sidecar(): Promise<Sidecar | undefined> {
+    try {
+      return sidecarSchema.parse(JSON.parse(await readFile(this.#note, 'utf8')));
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Opens what an earlier call left; returns how many bytes it has, none when there is nothing. Throws FILE_UNUSABLE. */
+  async resume(): Promise<number> {
+    return this.#usable(async () => {
+      const handle = await open(this.#part, constants.O_RDWR | NO_FOLLOW).catch(error => {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+        throw error;
+      });
+      if (!handle) return 0;
+      this.#handle = handle;
+      const { size, uid, nlink } = await handle.stat().then(stats => {
+        if (!stats.isFile()) throw new Error('it is no regular file');
+        return stats;
+      });
+      // Somebody else's file, or one with another name, would show what we write to others.
+      if (nlink !== 1 || (process.getuid && uid !== process.getuid())) throw new Error('it is not ours alone');
+      return size;
+    });
+  }
+
+  /**
+   * Begins anew: what an earlier call left is removed, so that another process that writes it does not write into ours. Throws
+   * FILE_UNUSABLE when something is there that no call of ours left.
+   */
+  async begin(sidecar: Sidecar): Promise<void> {
+    await this.#usable(async () => {
+      await this.close();
+      await stat(dirname(this.#path));
+      if (!(await this.sidecar())) await Promise.all([checkFree(this.#note), checkFree(this.#part)]);
+      await rm(this.#part, { force: true });
+      await this.note(sidecar);
+      this.#handle = await open(this.#part, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | NO_FOLLOW, 0o600);
+    });
+  }
+
+  /** Writes down what it is a part of. */
+  async note(sidecar: Sidecar): Promise<void> {
+    await this.#usable(() => writeFileAtomically(this.#note, `${JSON.stringify(sidecar)}\n`, 0o600));
+  }
+
+  /** Reads from a place into the buffer; returns the bytes read. */
+  read(buffer: Buffer, position: number): Promise<number> {
+    return this.#usable(async () => (await this.#open.read(buffer, 0, buffer.length, position)).bytesRead);
+  }
+
+  async write(bytes: Buffer, position: number): Promise<void> {
+    await this.#usable(async () => {
+      for (let written = 0; written < bytes.length; ) {
+        const { bytesWritten } = await this.#open.write(bytes, written, bytes.length - written, position + written);
+        written += bytesWritten;
+      }
+    });
+  }
+
+  truncate(size: number): Promise<void> {
+    return this.#usable(() => this.#open.truncate(size));
+  }
+
+  /** Makes it the file that it is to be, on stable storage. Throws FILE_UNUSABLE when there is one and it is not to be replaced. */
+  async publish(overwrite: boolean): Promise<void> {
+    await this.#usable(async () => {
+      await this.#open.sync();
+      const [ours, there] = [await this.#open.stat(), await lstat(this.#part)];
+      if (ours.ino !== there.ino || ours.dev !== there.dev) throw new Error('another process fetches to the same path');
+      await this.#name(overwrite);
+      await this.close();
+      await rm(this.#note, { force: true });
+      await syncFolder(dirname(this.#path));
+    });
+  }
+
+  /** Throws all of it away. */
+  async discard(): Promise<void> {
+    await this.close();
+    await Promise.all([rm(this.#part, { force: true }), rm(this.#note, { force: true })]);
+  }
+
+  async close(): Promise<void> {
+    const handle = this.#handle;
+    this.#handle = undefined;
+    await handle?.close();
+  }
+
+  get #open(): FileHandle {
+    if (!this.#handle) throw new Error('it is not open');
+    return this.#handle;
+  }
+
+  /** A rename would replace what came to be there meanwhile; a second name does not. */
+  async #name(overwrite: boolean): Promise<void> {
+    if (overwrite) return rename(this.#part, this.#path);
+    try {
+      await link(this.#part, this.#path);
+      await rm(this.#part);
+    } catch (error) {
+      if (!NO_LINKS.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
+      await checkFree(this.#path);
+      await rename(this.#part, this.#path);
+    }
+  }
+
+  async #usable<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (cause) {
+      if (cause instanceof FedgateError) throw cause;
+      if ((cause as NodeJS.ErrnoException).code === 'EEXIST') throw taken(this.#path);
+      throw new FedgateError('FILE_UNUSABLE', `${this.#path}: cannot be written: ${describe(cause)}`, { cause });
+    }
+  }
+}
+
+/** What file systems without hard links answer. */
+const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
+
+/** Throws FILE_UNUSABLE when something is at a path, also a symbolic link that leads nowhere. */
+export async function checkFree(path: string): Promise<void> {
+  const stats = await lstat(path).catch(() => undefined);
+  if (stats) throw taken(path);
+}
+
+export const newDownloadId = (): Buffer => randomBytes(16);
+
+const taken = (path: string): FedgateError =>
+  new FedgateError('FILE_UNUSABLE', `${path}: is there already, and is not replaced unless that is asked for`);
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

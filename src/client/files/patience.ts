@@ -1,0 +1,85 @@
+import type { Client } from '@grpc/grpc-js';
+import { Backoff } from '../../backoff.js';
+import { FedgateError } from '../../errors.js';
+import type { TransferOptions } from './types.js';
+
+/** What transfers need of the client they belong to. */
+export interface TransferHost {
+  /** For calls that move no content. */
+  readonly channel: Client;
+  /** Connections of their own for content, one for each direction. */
+  readonly uploads: Client;
+  readonly downloads: Client;
+  /** Resolves when the gateway is back. Rejects when it is there and refuses us, or the client is closed. */
+  reconnected(error: FedgateError): Promise<void>;
+}
+
+const PATIENCE_MS = 60_000;
+const BACKOFF = { firstMs: 100, maxMs: 5_000, factor: 2, random: Math.random };
+
+/** After these the connection itself is looked at. */
+const LOST: ReadonlySet<FedgateError['reason']> = new Set([
+  'GATEWAY_UNREACHABLE',
+  'DRAINING',
+  'CANCELLED',
+  'OUTCOME_UNKNOWN',
+]);
+
+/** Decides whether a transfer that broke off goes on, and waits until it may. */
+export class Patience {
+  readonly #host: TransferHost;
+  readonly #patienceMs: number;
+  readonly #signal: AbortSignal | undefined;
+  readonly #backoff = new Backoff(BACKOFF);
+  #troubleSinceMs: number | undefined;
+
+  constructor(host: TransferHost, { patienceMs = PATIENCE_MS, signal }: TransferOptions) {
+    this.#host = host;
+    this.#patienceMs = patienceMs;
+    this.#signal = signal;
+  }
+
+  /** Something moved: patience begins anew. */
+  moved(): void {
+    if (this.#troubleSinceMs === undefined) return;
+    this.#troubleSinceMs = undefined;
+    this.#backoff.reset();
+  }
+
+  /** Resolves when it is time to try again. Throws the error when that would not help, or nothing moved for too long. */
+  async wait(error: unknown): Promise<void> {
+    throwIfGivenUp(this.#signal);
+    if (!(error instanceof FedgateError) || !mayPass(error)) throw error;
+    const now = performance.now();
+    this.#troubleSinceMs ??= now;
+    const leftMs = this.#troubleSinceMs + this.#patienceMs - now;
+    if (leftMs <= 0) throw error;
+    await this.#pause(Math.min(leftMs, error.retryAfterMs ?? this.#backoff.next()));
+    if (LOST.has(error.reason)) await Promise.race([this.#host.reconnected(error), this.#pause(leftMs)]);
+    throwIfGivenUp(this.#signal);
+  }
+
+  /** Returns early when the transfer is given up. */
+  #pause(ms: number): Promise<void> {
+    const signal = this.#signal;
+    return new Promise(resolve => {
+      const done = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      timer.unref();
+      signal?.addEventListener('abort', done, { once: true });
+    });
+  }
+}
+
+/** Throws CANCELLED. */
+export function throwIfGivenUp(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new FedgateError('CANCELLED', 'the transfer was given up', { cause: signal.reason });
+}
+
+/** The gateway or the way to it is gone for now, or it does not answer, or there is too much at once. */
+export const mayPass = ({ status, reason }: FedgateError): boolean =>
+  status === 'UNAVAILABLE' || status === 'DEADLINE_EXCEEDED' || reason === 'CANCELLED' || reason === 'LIMIT_REACHED';

@@ -1,0 +1,556 @@
+import { execFileSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { mkdir, readdir, readFile, symlink, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import {
+  type CommandResult,
+  type CommandSettings,
+  fedgate,
+  type RunningCommand,
+  startFedgate,
+} from '../support/cli.js';
+import { startFederation, type TestOrg } from '../support/federation.js';
+import { temporaryFolder } from '../support/registry.js';
+
+interface World {
+  readonly ACME: TestOrg;
+  readonly GLOBEX: TestOrg;
+  /** Context files of a node in each, and of one at ACME that may do nothing. */
+  readonly acme: string;
+  readonly globex: string;
+  readonly stranger: string;
+  readonly undo: (() => unknown)[];
+}
+
+const test = anyTest as TestFn<World>;
+
+const ACCESS = `nodes:
+  - { node: billing, share: ["*"], fetch: ["*"] }
+  - { node: erp, share: ["ACME"], fetch: ["*"] }`;
+
+test.before(async t => {
+  const undo: (() => unknown)[] = [];
+  const scope = { teardown: (each: () => unknown) => void undo.push(each) };
+  const extra = 'links: { dial: all }\ngroups: { partners: [GLOBEX] }';
+  const { ACME, GLOBEX } = await startFederation(scope, {
+    ACME: { access: ACCESS, extra },
+    GLOBEX: { access: ACCESS, extra },
+  });
+  const [acme, globex, stranger] = [
+    await ACME.context('billing'),
+    await GLOBEX.context('erp'),
+    await ACME.context('stranger'),
+  ];
+  Object.assign(t.context, { ACME, GLOBEX, acme, globex, stranger, undo });
+});
+
+test.after.always(async t => {
+  for (const each of t.context.undo.reverse()) await each();
+});
+
+const sha256 = (bytes: Buffer | string): string => createHash('sha256').update(bytes).digest('hex');
+const UNKNOWN = `share://ACME/${'0'.repeat(32)}`;
+const DIRECTORY_TYPE = 'application/vnd.fedgate.directory+json';
+
+/** A place for files and for what commands keep. */
+class Place {
+  readonly folder: string;
+  readonly #variables: Record<string, string>;
+
+  constructor(folder: string) {
+    this.folder = folder;
+    this.#variables = { FEDGATE_STATE_DIR: join(folder, 'state') };
+  }
+
+  static async make(t: ExecutionContext): Promise<Place> {
+    return new Place(await temporaryFolder(t));
+  }
+
+  path(...names: string[]): string {
+    return join(this.folder, ...names);
+  }
+
+  async write(name: string, content: Buffer | string): Promise<string> {
+    await mkdir(join(this.path(name), '..'), { recursive: true });
+    await writeFile(this.path(name), content);
+    return this.path(name);
+  }
+
+  run(args: readonly string[], settings: CommandSettings = {}): Promise<CommandResult> {
+    return fedgate(args, { ...settings, variables: this.#variables });
+  }
+
+  start(t: ExecutionContext, args: readonly string[]): RunningCommand {
+    return startFedgate(t, args, this.#variables);
+  }
+
+  /** Shares and returns the id. */
+  async share(t: ExecutionContext<World>, ...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.run(['share', ...args, '--context', t.context.acme]);
+    t.is(code, 0, stderr);
+    return stdout.trim();
+  }
+
+  notes(): Promise<string[]> {
+    return readdir(this.path('state', 'transfers')).catch(() => []);
+  }
+}
+
+test.serial(
+  'share, fetch: two files cross to another organisation; ids alone on standard output, digests as sha256sum prints them',
+  async t => {
+    const place = await Place.make(t);
+    const { acme, globex } = t.context;
+    const contents = [randomBytes(9 * 1024 * 1024 + 5), Buffer.alloc(0)];
+    const paths = [await place.write('one.bin', contents[0] ?? ''), await place.write('two.bin', contents[1] ?? '')];
+    const shared = await place.run(['share', ...paths, '--to', 'GLOBEX', '--context', acme]);
+    t.is(shared.code, 0, shared.stderr);
+    t.regex(shared.stdout, /^(share:\/\/ACME\/[0-9a-f]{32}\n){2}$/);
+    t.true(shared.stderr.includes(sha256(contents[0] ?? '')));
+    for (const [i, id] of shared.stdout.trim().split('\n').entries()) {
+      const to = place.path(`out${i}`);
+      const fetched = await place.run(['fetch', id, '-o', to, '--context', globex]);
+      t.is(fetched.code, 0, fetched.stderr);
+      t.is(fetched.stdout, `${sha256(contents[i] ?? '')}  ${to}\n`);
+      t.true((await readFile(to)).equals(contents[i] ?? Buffer.alloc(1)));
+      execFileSync('sha256sum', ['-c'], { input: fetched.stdout });
+    }
+    t.deepEqual(await place.notes(), []);
+  },
+);
+
+test.serial('share, fetch: --json tells each event as a line', async t => {
+  const place = await Place.make(t);
+  const { acme, globex } = t.context;
+  const path = await place.write('a.txt', 'hello');
+  const lines = ({ stdout }: CommandResult): { event: string; [key: string]: unknown }[] =>
+    stdout
+      .trim()
+      .split('\n')
+      .map(line => JSON.parse(line));
+  const terms = ['--to', 'GLOBEX/erp,@partners', '--expires', '7d', '--max-downloads', '3', '--type', 'text/plain'];
+  const shared = lines(await place.run(['share', path, ...terms, '--json', '--context', acme]));
+  t.deepEqual(
+    shared.map(({ event }) => event),
+    ['started', 'shared'],
+  );
+  t.like(shared[0], { file: path, totalBytes: 5, resumedBytes: 0 });
+  const share = shared[1]?.share as { id: string; expireTime: string };
+  t.like(share, { name: 'a.txt', mediaType: 'text/plain', size: 5, sha256: sha256('hello'), maxDownloads: 3 });
+  t.deepEqual((share as { audience?: unknown }).audience, {
+    orgs: [],
+    nodes: ['GLOBEX/erp'],
+    groups: ['partners'],
+    anyone: false,
+  });
+  const days = (Date.parse(share.expireTime) - Date.now()) / 86_400_000;
+  t.true(days > 6.9 && days <= 7);
+  const to = place.path('out');
+  const fetched = lines(await place.run(['fetch', share.id, '-o', to, '--json', '--context', globex]));
+  t.deepEqual(
+    fetched.map(({ event }) => event),
+    ['started', 'fetched'],
+  );
+  t.like(fetched.at(-1), { share: share.id, path: to, size: 5, sha256: sha256('hello'), resumedBytes: 0 });
+});
+
+test.serial('share: standard input; what it is called and who may have it', async t => {
+  const place = await Place.make(t);
+  const { acme, globex } = t.context;
+  const stdin = 'x'.repeat(300_000);
+  const shared = await place.run(['share', '-', '--name', 'dump.sql', '--anyone', '--context', acme], { stdin });
+  t.is(shared.code, 0, shared.stderr);
+  const id = shared.stdout.trim();
+  const piped = await place.run(['fetch', id, '-o', '-', '--context', globex]);
+  t.is(piped.stdout, stdin);
+  t.is(piped.stderr, `${sha256(stdin)}  -\n`);
+  const part = await place.run(['fetch', id, '-o', '-', '--offset', '299990', '--length', '5', '--context', globex]);
+  t.is(part.stdout, 'xxxxx');
+  t.regex((await place.run(['shares', 'show', id, '--context', globex])).stdout, /^name +dump\.sql$/m);
+});
+
+test.serial('share: what cannot be is a usage error that names it, before anything is sent', async t => {
+  const place = await Place.make(t);
+  const { acme } = t.context;
+  const file = await place.write('a', 'a');
+  const cases: readonly (readonly [readonly string[], RegExp])[] = [
+    [[file, '--to', 'globex'], /--to: .*organisation name/],
+    [[file, '--to', 'GLOBEX/erp/x'], /--to: /],
+    [[file, '--to', '@No'], /--to: .*group/],
+    [[file, '--to', 'GLOBEX,'], /--to: /],
+    [[file, '--expires', 'soon'], /--expires: /],
+    [[file, '--max-downloads', '-1'], /--max-downloads/],
+    [[file, file, '--name', 'x'], /--name: is for one file/],
+    [[place.path('none')], /no such file/],
+    [['/dev/null'], /no regular file/],
+    [[place.folder, '--type', 'text/plain'], /--type: is for one file, not for a folder/],
+  ];
+  for (const [args, message] of cases) {
+    const { code, stderr, stdout } = await place.run(['share', ...args, '--context', acme]);
+    t.is(code, 2, `${args.join(' ')}: ${stderr}`);
+    t.regex(stderr, message);
+    t.is(stdout, '');
+  }
+});
+
+test.serial(
+  'share, fetch: without the grant both are refused, and a share for others is as one that is not there',
+  async t => {
+    const place = await Place.make(t);
+    const { acme, globex, stranger } = t.context;
+    const file = await place.write('a', 'a');
+    t.is((await place.run(['share', file, '--to', 'GLOBEX', '--context', stranger])).code, 4);
+    const own = await place.share(t, file);
+    t.is((await place.run(['fetch', own, '-o', place.path('x'), '--context', stranger])).code, 4);
+    const [hidden, unknown] = [
+      await place.run(['fetch', own, '-o', place.path('x'), '--context', globex]),
+      await place.run(['fetch', UNKNOWN, '-o', place.path('x'), '--context', globex]),
+    ];
+    t.deepEqual([hidden.code, unknown.code], [5, 5]);
+    t.is(hidden.stderr.replace(own, ''), unknown.stderr.replace(UNKNOWN, ''));
+    t.is((await place.run(['fetch', 'share://ACME/xyz', '-o', place.path('x'), '--context', globex])).code, 2);
+    t.deepEqual(await readdir(place.folder), ['a', 'state']);
+    const approval = await place.share(t, file, '--to', 'GLOBEX', '--requires-approval');
+    const missing = await place.run(['fetch', approval, '-o', place.path('x'), '--context', globex]);
+    t.is(missing.code, 4);
+    t.regex(missing.stderr, /APPROVAL_MISSING/);
+    t.is((await place.run(['shares', 'remove', own, approval, '--context', acme])).code, 0);
+  },
+);
+
+test.serial('shares: list, show, update and remove, for people and as JSON', async t => {
+  const place = await Place.make(t);
+  const { acme, globex } = t.context;
+  const file = await place.write('a.txt', 'hello');
+  const id = await place.share(t, file, '--to', 'GLOBEX', '--max-downloads', '1', '--name', 'tr\u202eick\u001b[31m');
+  const listed = await place.run(['shares', 'list', '--context', acme]);
+  t.regex(listed.stdout, /^SHARE +NAME +SIZE +OWNER +MAY FETCH +FETCHED +EXPIRES/);
+  t.regex(listed.stdout, /tr\\u202eick\\u001b\[31m +5 B +billing +GLOBEX +0, at most 1 +never/);
+  t.false(listed.stdout.includes('\u202e') || listed.stdout.includes('\u001b'));
+  const json = JSON.parse((await place.run(['shares', 'list', '--json', '--context', acme])).stdout) as {
+    id: string;
+  }[];
+  t.true(json.some(share => share.id === id));
+
+  t.is((await place.run(['fetch', id, '-o', place.path('one'), '--context', globex])).code, 0);
+  const used = await place.run(['fetch', id, '-o', place.path('two'), '--context', globex]);
+  t.is(used.code, 5);
+  t.regex(used.stderr, /SHARE_ENDED/);
+  t.regex((await place.run(['shares', 'show', id, '--context', acme])).stdout, /^fetched +1, at most 1$/m);
+
+  const update = (...args: string[]) => place.run(['shares', 'update', id, ...args, '--context', acme]);
+  t.regex((await update('--max-downloads', '0', '--expires', '1h')).stdout, /^fetched +1$/m);
+  t.regex((await update('--expires', '0s')).stdout, /^expires +never$/m);
+  t.is((await place.run(['fetch', id, '-o', place.path('two'), '--context', globex])).code, 0);
+  t.regex((await update('--nobody')).stdout, /^may fetch +only its owner$/m);
+  t.is((await place.run(['fetch', id, '-o', place.path('three'), '--context', globex])).code, 5);
+  t.is((await update()).code, 2);
+  t.is((await update('--nobody', '--to', 'GLOBEX')).code, 2);
+  t.is((await place.run(['shares', 'update', id, '--anyone', '--context', globex])).code, 5);
+
+  t.is((await place.run(['shares', 'remove', id, '--context', acme])).stdout, `${id} is over\n`);
+  t.is((await place.run(['fetch', id, '-o', place.path('three'), '--context', globex])).code, 5);
+});
+
+test.serial(
+  'fetch: a name that another chose is used only when it is a plain one and free; else -o is asked for',
+  async t => {
+    const place = await Place.make(t);
+    const { globex } = t.context;
+    const file = await place.write('a.txt', 'hello');
+    const back = process.cwd();
+    const here = place.path('here');
+    await mkdir(here);
+    process.chdir(here);
+    t.teardown(() => process.chdir(back));
+    for (const name of ['../x', '/etc/x', 'a/b', 'con.txt', '.bashrc', '-rf', 'C:x', 'a\u202eb', 'x.', '\u0007', '~']) {
+      const id = await place.share(t, file, '--to', 'GLOBEX', `--name=${name}`);
+      const { code, stderr } = await place.run(['fetch', id, '--context', globex]);
+      t.is(code, 2, name);
+      t.regex(stderr, /-o: the name of the share, .*; say where to with -o/);
+      t.false(['\u0007', '\u202e'].some(each => stderr.includes(each)));
+      const into = await place.run(['fetch', id, '-o', here, '--context', globex]);
+      t.is(into.code, 2, `${name} into a folder`);
+    }
+    t.deepEqual(await readdir(here), []);
+    t.deepEqual((await readdir(place.folder)).sort(), ['a.txt', 'here', 'state']);
+    const id = await place.share(t, file, '--to', 'GLOBEX');
+    t.is((await place.run(['fetch', id, '--context', globex])).stdout, `${sha256('hello')}  a.txt\n`);
+    t.is(await readFile(join(here, 'a.txt'), 'utf8'), 'hello');
+    const again = await place.run(['fetch', id, '--context', globex]);
+    t.is(again.code, 2);
+    t.regex(again.stderr, /"a\.txt" is there already; say where to with -o/);
+    t.is((await place.run(['fetch', id, '-o', 'a.txt', '--context', globex])).code, 2);
+    t.is((await place.run(['fetch', id, '-o', 'a.txt', '--overwrite', '--context', globex])).code, 0);
+    t.is((await place.run(['fetch', id, '-o', place.folder, '--overwrite', '--context', globex])).code, 0);
+    t.is((await place.run(['fetch', id, '--offset', '1', '--context', globex])).code, 2);
+  },
+);
+
+/** All files below a folder with their contents. */
+const tree = (folder: string): Record<string, string> =>
+  Object.fromEntries(
+    readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter(name => statSync(join(folder, name)).isFile())
+      .map(name => [name, sha256(execFileSync('cat', [join(folder, name)], { maxBuffer: 1 << 28 }))]),
+  );
+
+test.serial('share, fetch: a folder crosses as it is, and again only what is missing', async t => {
+  const place = await Place.make(t);
+  const { globex } = t.context;
+  for (const [name, content] of Object.entries({
+    'tree/a.txt': 'a',
+    'tree/.hidden': 'h',
+    'tree/sub/deep/ü.bin': randomBytes(5 * 1024 * 1024),
+    'tree/sub/empty': '',
+    'tree/a.txt.part': 'no part of ours',
+  }))
+    await place.write(name, content);
+  const id = await place.share(t, place.path('tree'), '--to', 'GLOBEX');
+  const out = place.path('out');
+  const fetched = await place.run(['fetch', id, '-o', out, '--context', globex]);
+  t.is(fetched.code, 0, fetched.stderr);
+  t.deepEqual(tree(out), tree(place.path('tree')));
+  t.is(fetched.stdout.split('\n').length, 6);
+  execFileSync('sha256sum', ['-c'], { input: fetched.stdout });
+
+  execFileSync('rm', [join(out, 'sub', 'empty')]);
+  const again = await place.run(['fetch', id, '-o', out, '--json', '--context', globex]);
+  t.is(again.code, 0, again.stderr);
+  t.deepEqual(tree(out), tree(place.path('tree')));
+  t.is(again.stdout.match(/"event":"started"/g)?.length, 1);
+  t.deepEqual(await place.notes(), []);
+  await writeFile(join(out, 'a.txt'), 'mine');
+  t.is((await place.run(['fetch', id, '-o', out, '--context', globex])).code, 2);
+  t.is(await readFile(join(out, 'a.txt'), 'utf8'), 'mine');
+});
+
+test.serial(
+  'share: a folder with a link, a pipe or a name that cannot be everywhere is refused by name, and nothing is shared',
+  async t => {
+    const place = await Place.make(t);
+    const { acme } = t.context;
+    const before = (await place.run(['shares', 'list', '--json', '--context', acme])).stdout;
+    const plant: readonly (readonly [string, (path: string) => unknown])[] = [
+      ['link', path => symlink('/etc/passwd', path)],
+      ['pipe', path => execFileSync('mkfifo', [path])],
+      ['con.txt', path => writeFile(path, '')],
+      ['a\\b', path => writeFile(path, '')],
+      ['A', path => writeFile(path, '')],
+    ];
+    for (const [name, make] of plant) {
+      const folder = place.path(`folder-${name.length}-${plant.findIndex(([each]) => each === name)}`);
+      await mkdir(folder);
+      await writeFile(join(folder, 'a'), '');
+      await make(join(folder, name));
+      const { code, stderr } = await place.run(['share', folder, '--to', 'GLOBEX', '--context', acme]);
+      t.is(code, 2, name);
+      t.true(stderr.includes(JSON.stringify(name).slice(1, -1)), stderr);
+    }
+    t.is((await place.run(['shares', 'list', '--json', '--context', acme])).stdout, before);
+  },
+);
+
+test.serial('fetch: a hostile listing writes nothing outside of the folder, and nothing at all', async t => {
+  const place = await Place.make(t);
+  const { globex, acme } = t.context;
+  const good = await place.share(t, await place.write('good', 'hello'), '--to', 'GLOBEX');
+  const entry = { path: 'x', size: 5, sha256: sha256('hello'), share: good };
+  const at = (...paths: string[]): object => ({ version: 1, files: paths.map(path => ({ ...entry, path })) });
+  const listings: readonly (object | string)[] = [
+    at('../escaped'),
+    at('a/../../escaped'),
+    at('/tmp/fedgate-escaped'),
+    at('C:escaped'),
+    at('a\\..\\escaped'),
+    at('nul\0'),
+    at('con.txt'),
+    at('a\u202eb'),
+    at('x', 'X'),
+    at('\u00e9', 'e\u0301'),
+    at('a', 'a/b'),
+    at(''),
+    at('a//b'),
+    { version: 2, files: [] },
+    { version: 1, files: [{ ...entry, size: -1 }] },
+    { version: 1, files: [{ ...entry, share: `share://INITECH/${'0'.repeat(32)}` }] },
+    { version: 1, files: [{ ...entry, share: '../x' }] },
+    { version: 1, files: [{ ...entry, more: true }] },
+    'not json',
+  ];
+  for (const [i, listing] of listings.entries()) {
+    const text = typeof listing === 'string' ? listing : JSON.stringify(listing);
+    const stdin = Buffer.from(text);
+    const shared = await place.run(['share', '-', '--type', DIRECTORY_TYPE, '--to', 'GLOBEX', '--context', acme], {
+      stdin,
+    });
+    const out = place.path('nest', `out${i}`);
+    await mkdir(place.path('nest'), { recursive: true });
+    const { code, stderr } = await place.run(['fetch', shared.stdout.trim(), '-o', out, '--context', globex]);
+    t.is(code, 2, text);
+    t.regex(stderr, /listing/, text);
+    t.false(existsSync(out), text);
+  }
+  t.deepEqual(await readdir(place.path('nest')), []);
+  t.deepEqual((await readdir(place.folder)).sort(), ['good', 'nest', 'state']);
+  // What the listing says and what the share is must be the same.
+  const lie = JSON.stringify({ version: 1, files: [{ ...entry, sha256: sha256('other') }] });
+  const stdin = Buffer.from(lie);
+  const shared = await place.run(['share', '-', '--type', DIRECTORY_TYPE, '--to', 'GLOBEX', '--context', acme], {
+    stdin,
+  });
+  const lied = await place.run(['fetch', shared.stdout.trim(), '-o', place.path('lied'), '--context', globex]);
+  t.regex(lied.stderr, /FILE_CHANGED/);
+  t.deepEqual(await readdir(place.path('lied')), []);
+});
+
+test.serial('fetch: a folder is not written through a link that stands in its place', async t => {
+  const place = await Place.make(t);
+  const { globex } = t.context;
+  await place.write('tree/sub/a.txt', 'a');
+  const id = await place.share(t, place.path('tree'), '--to', 'GLOBEX');
+  await mkdir(place.path('elsewhere'));
+  await mkdir(place.path('out'));
+  await symlink(place.path('elsewhere'), place.path('out', 'sub'));
+  t.is((await place.run(['fetch', id, '-o', place.path('out'), '--context', globex])).code, 2);
+  t.deepEqual(await readdir(place.path('elsewhere')), []);
+});
+
+const LARGE = 200 * 1024 * 1024;
+
+/** Bytes of whole pieces that a gateway has on the disk. */
+function piecesOf({ folder }: TestOrg): number {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(name =>
+    /\/pieces\/.*[0-9a-f]{64}$/.test(name),
+  ).length;
+}
+
+async function until(check: () => boolean): Promise<void> {
+  for (const giveUp = Date.now() + 60_000; !check(); await sleep(5)) if (Date.now() > giveUp) throw new Error('never');
+}
+
+test.serial('share, fetch: Ctrl-C, kill -9, then the same command goes on, on both ends', async t => {
+  t.timeout(300_000);
+  const place = await Place.make(t);
+  const { ACME, acme, globex } = t.context;
+  const content = randomBytes(LARGE);
+  const file = await place.write('large.bin', content);
+  const shareArgs = [
+    'share',
+    file,
+    '--to',
+    'GLOBEX',
+    '--max-downloads',
+    '1',
+    '--expires',
+    '1d',
+    '--json',
+    '--context',
+    acme,
+  ];
+  const before = piecesOf(ACME);
+  const first = place.start(t, shareArgs);
+  await until(() => piecesOf(ACME) > before + 2 || first.child.exitCode !== null);
+  first.child.kill('SIGINT');
+  t.is(await first.exited, 130, first.stderr);
+  t.regex(first.stderr, /the same command goes on with .*large\.bin where this one ended/);
+  t.is((await place.notes()).length, 1);
+  const second = place.start(t, shareArgs);
+  t.is(await second.exited, 0, second.stderr);
+  const events = second.stdout
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line));
+  t.true(events[0].resumedBytes >= 4 * 1024 * 1024, second.stdout);
+  const id = events.at(-1).share.id as string;
+  t.is(events.at(-1).share.sha256, sha256(content));
+  t.deepEqual(await place.notes(), []);
+
+  const to = place.path('out.bin');
+  const fetchArgs = ['fetch', id, '-o', to, '--json', '--context', globex];
+  let size = 0;
+  for (const signal of ['SIGINT', 'SIGKILL'] as const) {
+    const fetching = place.start(t, fetchArgs);
+    const grown = (): boolean => existsSync(`${to}.part`) && statSync(`${to}.part`).size > size + 12 * 1024 * 1024;
+    await until(() => grown() || fetching.child.exitCode !== null);
+    fetching.child.kill(signal);
+    t.is(await fetching.exited, signal === 'SIGINT' ? 130 : null, fetching.stderr);
+    size = statSync(`${to}.part`).size;
+  }
+  const last = place.start(t, fetchArgs);
+  t.is(await last.exited, 0, last.stderr);
+  const fetched = JSON.parse(last.stdout.trim().split('\n').at(-1) ?? '');
+  t.true(fetched.resumedBytes > 12 * 1024 * 1024);
+  t.true((await readFile(to)).equals(content));
+  // Three calls were one download.
+  const shown = await place.run(['shares', 'show', id, '--json', '--context', acme]);
+  t.is(JSON.parse(shown.stdout).downloads, 1);
+});
+
+test.serial('share: a file that is another when the command is given again is begun anew', async t => {
+  t.timeout(120_000);
+  const place = await Place.make(t);
+  const { ACME, acme, globex } = t.context;
+  const file = await place.write('large.bin', randomBytes(LARGE));
+  const args = ['share', file, '--to', 'GLOBEX', '--context', acme];
+  const before = piecesOf(ACME);
+  const first = place.start(t, args);
+  await until(() => piecesOf(ACME) > before + 1 || first.child.exitCode !== null);
+  first.child.kill('SIGINT');
+  t.is(await first.exited, 130);
+  await writeFile(file, 'another');
+  await utimes(file, 1, 1);
+  const id = (await place.run(args)).stdout.trim();
+  t.is((await place.run(['fetch', id, '-o', '-', '--context', globex])).stdout, 'another');
+});
+
+test.serial(
+  'share: a silent standard input keeps nobody from hearing a refusal, nor Ctrl-C from ending it',
+  async t => {
+    const place = await Place.make(t);
+    const { acme, stranger } = t.context;
+    const refused = place.start(t, ['share', '-', '--to', 'GLOBEX', '--context', stranger]);
+    t.is(await refused.exited, 4, refused.stderr);
+    const waiting = place.start(t, ['share', '-', '--to', 'GLOBEX', '--json', '--context', acme]);
+    waiting.child.stdin?.write('some');
+    await waiting.printed('started');
+    waiting.child.kill('SIGINT');
+    t.is(await waiting.exited, 130, waiting.stderr);
+  },
+);
+
+test.serial('share: where nothing can be noted it is shared all the same', async t => {
+  const place = await Place.make(t);
+  await place.write('state', 'no folder');
+  t.regex(await place.share(t, await place.write('a.txt', 'a'), '--to', 'GLOBEX'), /^share:/);
+});
+
+test.serial('share, fetch: a person at a terminal sees a bar with size, rate and what is left', async t => {
+  const place = await Place.make(t);
+  const { acme, globex } = t.context;
+  const file = await place.write('a.bin', randomBytes(6 * 1024 * 1024));
+  const shared = await place.run(['share', file, '--to', 'GLOBEX', '--context', acme], { terminal: true });
+  t.regex(shared.stderr, /\d+% \| \S+ \S+ of 6\.0 MiB \| \S+ \S+\/s \| .+ left/);
+  t.regex(shared.stdout, /^share:\S+\n$/);
+  const fetched = await place.run(['fetch', shared.stdout.trim(), '-o', place.path('b'), '--context', globex], {
+    terminal: true,
+  });
+  t.regex(fetched.stderr, /\d+% \| \S+ \S+ of 6\.0 MiB/);
+});
+
+test.serial('transfers: tells what is on its way, for people and as JSON', async t => {
+  const place = await Place.make(t);
+  const { acme, globex } = t.context;
+  const watching = place.start(t, ['transfers', '--context', acme]);
+  const file = await place.write('watched.txt', 'hello');
+  for (const giveUp = Date.now() + 60_000; !/watched/.test(watching.stdout) && Date.now() < giveUp; ) {
+    const id = await place.share(t, file, '--to', 'GLOBEX');
+    t.is((await place.run(['fetch', id, '-o', '-', '--context', globex])).stdout, 'hello');
+  }
+  t.regex(watching.stdout, /ACME\/billing shares watched\.txt/);
+  watching.child.kill('SIGINT');
+  t.is(await watching.exited, 130);
+});

@@ -1,0 +1,496 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { appendFileSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { link, mkdir, open, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import { type FedgateClient, FedgateError, type TransferProgress } from '../../src/client/index.js';
+import { FakeFileService, lost, PIECE } from '../support/fake-file-service.js';
+import { FakeGateway } from '../support/fake-gateway.js';
+import { refused } from '../support/reasons.js';
+import { temporaryFolder } from '../support/registry.js';
+
+const test = anyTest as TestFn<{ gateway: FakeGateway; files: FakeFileService; undo: (() => unknown)[] }>;
+
+test.before(async t => {
+  const undo: (() => unknown)[] = [];
+  const files = new FakeFileService();
+  const gateway = await FakeGateway.start({ teardown: each => void undo.push(each) }, files.register);
+  Object.assign(t.context, { gateway, files, undo });
+});
+
+test.after.always(async t => {
+  for (const each of t.context.undo.reverse()) await each();
+});
+
+interface World {
+  readonly files: FakeFileService;
+  readonly gateway: FakeGateway;
+  readonly client: FedgateClient;
+  readonly folder: string;
+}
+
+type Context = ExecutionContext<{ gateway: FakeGateway; files: FakeFileService }>;
+
+async function start(t: Context): Promise<World> {
+  const { files, gateway } = t.context;
+  files.reset();
+  return { files, gateway, client: await gateway.connect(t), folder: await temporaryFolder(t) };
+}
+
+/** A file of random bytes, some of them behind the last whole piece. */
+async function makeFile(folder: string, pieces = 3): Promise<{ path: string; bytes: Buffer }> {
+  const bytes = randomBytes(pieces * PIECE + 12_345);
+  const path = join(folder, 'source.bin');
+  await writeFile(path, bytes);
+  return { path, bytes };
+}
+
+/** Comparing megabytes with deepEqual takes seconds. */
+const same = (t: Context, one: Buffer | undefined, other: Buffer): boolean => t.true(one?.equals(other));
+const sharedBytes = ({ files }: World, id: string): Buffer | undefined => files.shares.get(id)?.bytes;
+const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
+
+test.serial('share: a path becomes a share with the same bytes, and all that was said of it', async t => {
+  const world = await start(t);
+  const { path, bytes } = await makeFile(world.folder);
+  const progress: TransferProgress[] = [];
+  const before = Date.now();
+  const shared = await world.client.share(path, {
+    audience: { orgs: ['GLOBEX'], nodes: ['INITECH/audit'], groups: ['friends'] },
+    mediaType: 'application/x-test',
+    expiresMs: 60_000,
+    maxDownloads: 3,
+    requiresApproval: true,
+    onProgress: each => progress.push(each),
+  });
+  same(t, sharedBytes(world, shared.id), bytes);
+  t.like(shared, { name: 'source.bin', mediaType: 'application/x-test', size: bytes.length, sha256: sha256(bytes) });
+  t.like(shared, { maxDownloads: 3, requiresApproval: true });
+  t.deepEqual(shared.audience, { orgs: ['GLOBEX'], nodes: ['INITECH/audit'], groups: ['friends'], anyone: false });
+  t.true((shared.expireTimeMs ?? 0) >= before + 60_000 && (shared.expireTimeMs ?? 0) <= Date.now() + 60_000);
+  t.deepEqual(progress.at(-1), { doneBytes: bytes.length, totalBytes: bytes.length, resumedBytes: 0 });
+});
+
+test.serial('share: streams of any chunks, with and without a size, and an empty one', async t => {
+  const world = await start(t);
+  const bytes = randomBytes(2 * PIECE + 77);
+  async function* pieces() {
+    for (let at = 0; at < bytes.length; at += 33_333) yield bytes.subarray(at, at + 33_333);
+  }
+  const one = await world.client.share(pieces(), { sizeBytes: bytes.length });
+  same(t, sharedBytes(world, one.id), bytes);
+  const two = await world.client.share(Readable.from([bytes, Buffer.alloc(0), 'text']), { name: 'two' });
+  same(t, sharedBytes(world, two.id), Buffer.concat([bytes, Buffer.from('text')]));
+  t.is(two.name, 'two');
+  t.is((await world.client.share(Readable.from([]))).size, 0);
+  await writeFile(join(world.folder, 'empty'), '');
+  t.is((await world.client.share(join(world.folder, 'empty'))).size, 0);
+});
+
+test.serial(
+  'share: a path goes on from what was committed when the connection breaks, and is answered once',
+  async t => {
+    const world = await start(t);
+    const { path, bytes } = await makeFile(world.folder);
+    let breaks = 0;
+    world.files.onUpload = ({ offset }) =>
+      offset >= (breaks + 1) * PIECE && breaks < 2 && ++breaks ? lost() : undefined;
+    const shared = await world.client.share(path);
+    t.is(breaks, 2);
+    t.deepEqual(world.files.uploadOffsets, [0, PIECE, 2 * PIECE]);
+    same(t, sharedBytes(world, shared.id), bytes);
+  },
+);
+
+test.serial(
+  'share: goes on in another process under the same upload id, after comparing; another file is FILE_CHANGED',
+  async t => {
+    const world = await start(t);
+    const { path, bytes } = await makeFile(world.folder);
+    const uploadId = randomBytes(16);
+    const ended = new AbortController();
+    world.files.onUpload = ({ offset }) => {
+      if (offset >= 2 * PIECE) ended.abort();
+      return undefined;
+    };
+    await refused(t, 'CANCELLED', () => world.client.share(path, { uploadId, signal: ended.signal }));
+    t.deepEqual(world.files.cancelled, []);
+    world.files.onUpload = () => undefined;
+    const other = await world.gateway.connect(t);
+
+    const changed = Buffer.from(bytes);
+    changed[5] = (changed[5] ?? 0) ^ 1;
+    await writeFile(join(world.folder, 'changed.bin'), changed);
+    await refused(t, 'FILE_CHANGED', () => other.share(join(world.folder, 'changed.bin'), { uploadId }));
+    await refused(t, 'FILE_CHANGED', () => other.share(Readable.from([changed]), { uploadId }));
+
+    const progress: TransferProgress[] = [];
+    const shared = await other.share(path, { uploadId, onProgress: each => progress.push(each) });
+    t.true((progress[0]?.resumedBytes ?? 0) >= PIECE);
+    t.is(world.files.uploadOffsets.at(-1), progress[0]?.doneBytes);
+    same(t, sharedBytes(world, shared.id), bytes);
+    // It is finished: the same again is the same share, and another file is not.
+    t.is((await other.share(path, { uploadId })).id, shared.id);
+    await refused(t, 'FILE_CHANGED', () => other.share(join(world.folder, 'changed.bin'), { uploadId }));
+  },
+);
+
+test.serial('share: a stream that broke off is OUTCOME_UNKNOWN, and goes on with the same id and bytes', async t => {
+  const world = await start(t);
+  const bytes = randomBytes(3 * PIECE + 5);
+  const uploadId = randomBytes(16);
+  world.files.onUpload = ({ offset }) => (offset >= 2 * PIECE ? lost() : undefined);
+  await refused(t, 'OUTCOME_UNKNOWN', () => world.client.share(Readable.from([bytes]), { uploadId }));
+  world.files.onUpload = () => undefined;
+  const shared = await world.client.share(Readable.from([bytes]), { uploadId });
+  t.is(world.files.uploadOffsets.at(-1), 2 * PIECE);
+  same(t, sharedBytes(world, shared.id), bytes);
+});
+
+test.serial(
+  'share: a file that changes meanwhile is FILE_CHANGED, nothing is shared, and the upload is given up',
+  async t => {
+    for (const change of [
+      (path: string) => utimesSync(path, 1, 1),
+      (path: string) => truncateSync(path, PIECE),
+      (path: string) => appendFileSync(path, 'more'),
+    ]) {
+      const world = await start(t);
+      const { path } = await makeFile(world.folder);
+      await refused(t, 'FILE_CHANGED', () => world.client.share(path, { onProgress: () => change(path) }));
+      t.is(world.files.shares.size, 0);
+      for (const giveUp = Date.now() + 10_000; world.files.cancelled.length === 0 && Date.now() < giveUp; )
+        await new Promise(resolve => setTimeout(resolve, 10));
+      t.is(world.files.cancelled.length, 1);
+    }
+  },
+);
+
+test.serial('share: only regular files, and links only when they are to be followed', async t => {
+  const { client, folder } = await start(t);
+  const { path } = await makeFile(folder, 1);
+  await symlink(path, join(folder, 'link'));
+  await mkdir(join(folder, 'folder'));
+  for (const each of [join(folder, 'folder'), join(folder, 'none'), '/dev/null'])
+    t.regex((await refused(t, 'FILE_UNUSABLE', () => client.share(each))).message, /cannot be shared/);
+  await refused(t, 'FILE_UNUSABLE', () => client.share(join(folder, 'link'), { followLinks: false }));
+  t.is((await client.share(join(folder, 'link'))).name, 'link');
+});
+
+test.serial('share: what the gateway refuses, and what the source throws, comes through as it is', async t => {
+  const world = await start(t);
+  const { path } = await makeFile(world.folder);
+  world.files.onUpload = ({ offset }) =>
+    offset >= PIECE
+      ? new FedgateError('FILES_FULL', 'no room', { metadata: { limit: 'files.sharedBytes' } })
+      : undefined;
+  const error = await refused(t, 'FILES_FULL', () => world.client.share(path));
+  t.is(error.metadata.limit, 'files.sharedBytes');
+  world.files.onUpload = () => undefined;
+  async function* broken() {
+    yield Buffer.from('some');
+    throw new Error('the source broke');
+  }
+  await t.throwsAsync(world.client.share(broken()), { message: 'the source broke' });
+  await refused(t, 'FIELD_INVALID', () => world.client.share(path, { uploadId: Buffer.alloc(3) }));
+  await refused(t, 'FIELD_INVALID', () => world.client.share(path, { expiresMs: -1 }));
+  await refused(t, 'FIELD_INVALID', () => world.client.share(path, { maxDownloads: 2 ** 40 }));
+});
+
+test.serial('fetch: the same bytes, 0600, and nothing else is left', async t => {
+  const world = await start(t);
+  const bytes = randomBytes(3 * PIECE + 1);
+  const id = world.files.add(bytes, '../../evil');
+  const to = join(world.folder, 'out.bin');
+  const progress: TransferProgress[] = [];
+  const fetched = await world.client.fetch(id, { to, onProgress: each => progress.push(each) });
+  same(t, await readFile(to), bytes);
+  t.like(fetched, { path: to, resumedBytes: 0 });
+  t.is(fetched.share.sha256, sha256(bytes));
+  t.is((await stat(to)).mode & 0o777, 0o600);
+  t.deepEqual(await readdir(world.folder), ['out.bin']);
+  t.deepEqual(progress.at(-1), { doneBytes: bytes.length, totalBytes: bytes.length, resumedBytes: 0 });
+  const empty = world.files.add(Buffer.alloc(0));
+  await world.client.fetch(empty, { to: join(world.folder, 'empty') });
+  t.is((await stat(join(world.folder, 'empty'))).size, 0);
+});
+
+test.serial('fetch: goes on by itself at the very byte where the connection broke', async t => {
+  const world = await start(t);
+  const bytes = randomBytes(3 * PIECE + 1);
+  const id = world.files.add(bytes);
+  const at = [PIECE + PIECE / 4, 2 * PIECE];
+  world.files.onFetch = chunk => {
+    if (chunk.offset !== at[0]) return chunk;
+    at.shift();
+    return lost();
+  };
+  const to = join(world.folder, 'out.bin');
+  await world.client.fetch(id, { to });
+  same(t, await readFile(to), bytes);
+  t.deepEqual(
+    world.files.fetches.map(({ offset }) => offset),
+    [0, PIECE + PIECE / 4, 2 * PIECE],
+  );
+  t.is(new Set(world.files.fetches.map(({ downloadId }) => downloadId)).size, 1);
+});
+
+test.serial(
+  'fetch: another process goes on from the last whole piece, as the same download, and asks for nothing twice',
+  async t => {
+    const world = await start(t);
+    const bytes = randomBytes(4 * PIECE + 1);
+    const id = world.files.add(bytes);
+    const to = join(world.folder, 'out.bin');
+    const ended = new AbortController();
+    const stop = ({ doneBytes }: TransferProgress): void => void (doneBytes > 2.5 * PIECE && ended.abort());
+    await refused(t, 'CANCELLED', () => world.client.fetch(id, { to, signal: ended.signal, onProgress: stop }));
+    t.deepEqual((await readdir(world.folder)).sort(), ['out.bin.part', 'out.bin.part.json']);
+    const other = await world.gateway.connect(t);
+    const { resumedBytes } = await other.fetch(id, { to });
+    t.is(resumedBytes, 2 * PIECE);
+    same(t, await readFile(to), bytes);
+    t.deepEqual(
+      world.files.fetches.map(({ offset }) => offset),
+      [0, 2 * PIECE],
+    );
+    t.is(new Set(world.files.fetches.map(({ downloadId }) => downloadId)).size, 1);
+    t.deepEqual(await readdir(world.folder), ['out.bin']);
+  },
+);
+
+/** A part of two and a half pieces, as an ended call leaves it. */
+async function leavePart(t: Context, world: World, id: string, to: string): Promise<void> {
+  const ended = new AbortController();
+  const onProgress = ({ doneBytes }: TransferProgress): void => void (doneBytes > 2.5 * PIECE && ended.abort());
+  await refused(t, 'CANCELLED', () => world.client.fetch(id, { to, signal: ended.signal, onProgress }));
+}
+
+test.serial('fetch: what changed in the part is found out and asked for again', async t => {
+  const world = await start(t);
+  const bytes = randomBytes(4 * PIECE + 1);
+  const id = world.files.add(bytes);
+  const to = join(world.folder, 'out.bin');
+  await leavePart(t, world, id, to);
+  const handle = await open(`${to}.part`, 'r+');
+  await handle.write(Buffer.from('xxxx'), 0, 4, PIECE + 9);
+  await handle.close();
+  t.is((await world.client.fetch(id, { to })).resumedBytes, PIECE);
+  same(t, await readFile(to), bytes);
+});
+
+test.serial('fetch: the part of another share, or of another content, is begun anew', async t => {
+  const world = await start(t);
+  const to = join(world.folder, 'out.bin');
+  const first = world.files.add(randomBytes(4 * PIECE));
+  await leavePart(t, world, first, to);
+  const bytes = randomBytes(3 * PIECE);
+  t.is((await world.client.fetch(world.files.add(bytes), { to })).resumedBytes, 0);
+  same(t, await readFile(to), bytes);
+
+  const again = join(world.folder, 'again.bin');
+  await leavePart(t, world, first, again);
+  const replaced = world.files.shares.get(world.files.add(bytes));
+  t.truthy(replaced);
+  if (replaced) world.files.shares.set(first, replaced);
+  t.is((await world.client.fetch(first, { to: again })).resumedBytes, 0);
+  same(t, await readFile(again), bytes);
+});
+
+test.serial('fetch: what is there stays, also when it came to be there meanwhile; overwrite replaces it', async t => {
+  const world = await start(t);
+  const bytes = randomBytes(2 * PIECE);
+  const id = world.files.add(bytes);
+  const to = join(world.folder, 'out.bin');
+  await writeFile(to, 'mine');
+  t.regex((await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to }))).message, /is there already/);
+  t.is(world.files.fetches.length, 0);
+  await world.client.fetch(id, { to, overwrite: true });
+  same(t, await readFile(to), bytes);
+
+  const late = join(world.folder, 'late.bin');
+  const onProgress = (): void => writeFileSync(late, 'mine');
+  await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to: late, onProgress }));
+  t.is(await readFile(late, 'utf8'), 'mine');
+
+  await symlink(join(world.folder, 'nowhere'), join(world.folder, 'dangling'));
+  await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to: join(world.folder, 'dangling') }));
+});
+
+test.serial('fetch: files of others where the part belongs are neither followed nor removed', async t => {
+  const world = await start(t);
+  const id = world.files.add(randomBytes(2 * PIECE));
+  const precious = join(world.folder, 'precious');
+  await writeFile(precious, 'precious');
+  const to = join(world.folder, 'out.bin');
+  await writeFile(`${to}.part`, 'somebody else needs this');
+  await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to }));
+  t.is(await readFile(`${to}.part`, 'utf8'), 'somebody else needs this');
+
+  for (const plant of [symlink, link]) {
+    const planted = join(world.folder, `${plant.name}.bin`);
+    const sidecar = { version: 1, share: id, manifestSha256: 'ab', downloadId: '0'.repeat(32) };
+    await writeFile(`${planted}.part.json`, JSON.stringify(sidecar));
+    await plant(precious, `${planted}.part`);
+    await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to: planted }));
+    t.is(await readFile(precious, 'utf8'), 'precious');
+  }
+});
+
+test.serial(
+  'fetch: a bad piece never counts: asked for once more, then PIECE_MISMATCH, and a later call goes on before it',
+  async t => {
+    const world = await start(t);
+    const bytes = randomBytes(3 * PIECE);
+    const id = world.files.add(bytes);
+    const to = join(world.folder, 'out.bin');
+    const spoil = (times: number) => {
+      let left = times;
+      world.files.onFetch = chunk => {
+        if (chunk.offset !== PIECE || left-- <= 0) return chunk;
+        const data = Buffer.from(chunk.data);
+        data[7] = (data[7] ?? 0) ^ 0x80;
+        return { ...chunk, data };
+      };
+    };
+    spoil(2);
+    await refused(t, 'PIECE_MISMATCH', () => world.client.fetch(id, { to }));
+    t.deepEqual(
+      world.files.fetches.map(({ offset }) => offset),
+      [0, PIECE],
+    );
+    spoil(1);
+    t.is((await world.client.fetch(id, { to })).resumedBytes, PIECE);
+    same(t, await readFile(to), bytes);
+  },
+);
+
+test.serial('fetch: two pieces in each other’s place are refused', async t => {
+  const world = await start(t);
+  const bytes = randomBytes(2 * PIECE);
+  const id = world.files.add(bytes);
+  world.files.onFetch = ({ offset }) => {
+    const from = offset < PIECE ? offset + PIECE : offset - PIECE;
+    return { offset, data: bytes.subarray(from, from + PIECE / 4) };
+  };
+  await refused(t, 'PIECE_MISMATCH', () => world.client.fetch(id, { to: join(world.folder, 'out.bin') }));
+});
+
+test.serial('fetch: chunks with holes, repeated, beyond the end or too few end it', async t => {
+  const world = await start(t);
+  const id = world.files.add(randomBytes(2 * PIECE));
+  for (const move of [1, -1, 2 * PIECE]) {
+    world.files.onFetch = chunk => (chunk.offset === PIECE ? { ...chunk, offset: PIECE + move } : chunk);
+    await refused(t, 'FRAME_MALFORMED', () => world.client.fetch(id, { to: join(world.folder, 'out.bin') }));
+  }
+  world.files.onFetch = chunk => ({ ...chunk, data: Buffer.concat([chunk.data, chunk.data]) });
+  await refused(t, 'FRAME_MALFORMED', () => world.client.fetch(id, { to: join(world.folder, 'out.bin') }));
+});
+
+test.serial('fetch: manifests that lie are MANIFEST_INVALID, and nothing is left of them', async t => {
+  const world = await start(t);
+  const bytes = randomBytes(2 * PIECE);
+  const id = world.files.add(bytes);
+  const other = world.files.shares.get(world.files.add(randomBytes(2 * PIECE)))?.manifest;
+  const lies: (typeof world.files.lie)[] = [
+    ({ share }) => ({ share, manifest: undefined }),
+    ({ share }) => ({ share, manifest: other }),
+    ({ share, manifest }) => ({ share, manifest: manifest && { ...manifest, pieceSize: 4 * PIECE } }),
+    ({ share, manifest }) => ({ share, manifest: manifest && { ...manifest, size: 5n } }),
+    ({ share, manifest }) => ({ share, manifest: manifest && { ...manifest, pieceSize: 1 } }),
+    ({ share, manifest }) => ({ share, manifest: manifest && { ...manifest, pieceSha256: Buffer.alloc(64) } }),
+    ({ share, manifest }) => ({ share: { ...share, sha256: Buffer.alloc(32) }, manifest }),
+    ({ share, manifest }) => ({ share: { ...share, manifestSha256: Buffer.alloc(32) }, manifest }),
+  ];
+  for (const lie of lies) {
+    world.files.lie = lie;
+    await refused(t, 'MANIFEST_INVALID', () => world.client.fetch(id, { to: join(world.folder, 'out.bin') }));
+    t.deepEqual(await readdir(world.folder), []);
+  }
+});
+
+test.serial('fetch: what is refused leaves nothing behind, and what cannot be written says so', async t => {
+  const world = await start(t);
+  const unknown = `share://ACME/${'0'.repeat(32)}`;
+  await refused(t, 'SHARE_UNKNOWN', () => world.client.fetch(unknown, { to: join(world.folder, 'out.bin') }));
+  t.deepEqual(await readdir(world.folder), []);
+  const id = world.files.add(randomBytes(5));
+  await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to: join(world.folder, 'none', 'out.bin') }));
+});
+
+test.serial('fetch: it gives up when nothing moves for as long as it may', async t => {
+  const world = await start(t);
+  const id = world.files.add(randomBytes(2 * PIECE));
+  world.files.onFetch = chunk => (chunk.offset === PIECE ? lost() : chunk);
+  const to = join(world.folder, 'out.bin');
+  await refused(t, 'GATEWAY_UNREACHABLE', () => world.client.fetch(id, { to, patienceMs: 2_000 }));
+  t.true(world.files.fetches.length >= 2);
+  world.files.onFetch = chunk => chunk;
+  t.is((await world.client.fetch(id, { to })).resumedBytes, PIECE);
+});
+
+test.serial('fetch: goes on when the gateway is started again', async t => {
+  const world = await start(t);
+  const bytes = randomBytes(4 * PIECE);
+  const id = world.files.add(bytes);
+  const back = once(world.client, 'connected');
+  const restarts: Promise<void>[] = [];
+  world.files.onFetch = chunk => {
+    if (chunk.offset < 2 * PIECE || restarts.length > 0) return chunk;
+    restarts.push(world.gateway.stop().then(() => world.gateway.restart()));
+    return lost();
+  };
+  const to = join(world.folder, 'out.bin');
+  await world.client.fetch(id, { to });
+  await back;
+  same(t, await readFile(to), bytes);
+});
+
+test.serial('fetchStream: whole, ranges, and the end of the loop ends the download', async t => {
+  const world = await start(t);
+  const bytes = randomBytes(3 * PIECE + 9);
+  const id = world.files.add(bytes, 'name');
+  const collect = async (offset?: number, length?: number): Promise<Buffer> => {
+    const stream = await world.client.fetchStream(id, { offset, length });
+    t.is(stream.share.name, 'name');
+    const parts: Buffer[] = [];
+    for await (const part of stream) parts.push(part);
+    return Buffer.concat(parts);
+  };
+  same(t, await collect(), bytes);
+  same(t, await collect(PIECE + 5), bytes.subarray(PIECE + 5));
+  same(t, await collect(7, 2 * PIECE), bytes.subarray(7, 7 + 2 * PIECE));
+  same(t, await collect(bytes.length), Buffer.alloc(0));
+  await refused(t, 'FIELD_INVALID', () => world.client.fetchStream(id, { length: 0 }));
+  for await (const _ of await world.client.fetchStream(id)) break;
+  world.client.close();
+});
+
+test.serial('fetchStream: a bad piece throws before its end is given out', async t => {
+  const world = await start(t);
+  const id = world.files.add(randomBytes(3 * PIECE));
+  world.files.onFetch = chunk => (chunk.offset === PIECE ? { ...chunk, data: Buffer.alloc(chunk.data.length) } : chunk);
+  let taken = 0;
+  await refused(t, 'PIECE_MISMATCH', async () => {
+    for await (const bytes of await world.client.fetchStream(id)) taken += bytes.length;
+  });
+  t.true(taken >= PIECE && taken < 2 * PIECE);
+});
+
+test.serial('fetchStream: goes on in the middle of a piece when the connection breaks', async t => {
+  const world = await start(t);
+  const bytes = randomBytes(3 * PIECE);
+  const id = world.files.add(bytes);
+  let broke = false;
+  world.files.onFetch = chunk => {
+    if (chunk.offset !== PIECE + PIECE / 2 || broke) return chunk;
+    broke = true;
+    return lost();
+  };
+  const parts: Buffer[] = [];
+  for await (const part of await world.client.fetchStream(id)) parts.push(part);
+  same(t, Buffer.concat(parts), bytes);
+  t.is(world.files.fetches.at(-1)?.offset, PIECE + PIECE / 2);
+});
