@@ -85,14 +85,15 @@ export class DiskStore implements Store {
     throw new FedgateError('BODY_UNREADABLE', `body ${nameOf(ref)} is not what was written`);
   }
 
-  commit(change: Change): Promise<void> {
+  commit(change: Change, { patient = false } = {}): Promise<void> {
     if (this.#closing !== undefined) return Promise.reject(new FedgateError('STORE_FAILED', 'the store is closed'));
     try {
       check(change);
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.#queue.commit(change);
+    // What comes with bodies may be refused while the disk is full, and would take others along.
+    return this.#queue.commit(change, patient && this.health.state === 'ok');
   }
 
   async stats(): Promise<StoreStats> {

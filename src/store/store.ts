@@ -123,9 +123,10 @@ export interface Store {
    * before its rejection was delivered rejects too, in order: callers then put their memory back to what is committed, and go on.
    * Who hands it in again waits a moment first. A change that could never be stored (too long a key, a body of another length than reserved)
    * rejects with a RangeError, and others are not touched by that.
+   * One that is patient may wait some milliseconds for others to share their sync; until then a crash takes it away as if it were under way.
    * A change without bodies is taken as long as the disk can take anything, so that acknowledging and trimming go on when it is full.
    */
-  commit(change: Change): Promise<void>;
+  commit(change: Change, options?: { readonly patient?: boolean }): Promise<void>;
 
   stats(): Promise<StoreStats>;
   close(): Promise<void>;

@@ -89,13 +89,18 @@ export class OutboxCore {
 
   /**
    * Hands a change to the store that makes the stream what `state` says. `committed` runs as soon as it does, before any reader hears of it.
+   * `patient`: as of the store.
    */
-  async commit(change: Change, state: StreamState, committed?: () => void): Promise<void> {
+  async commit(
+    change: Change,
+    state: StreamState,
+    { committed, patient = false }: { readonly committed?: () => void; readonly patient?: boolean } = {},
+  ): Promise<void> {
     change.put(TABLE.stream, key(this.org), encodeStreamRow(state));
     this.#state = state;
     const failures = this.#failures;
     try {
-      await this.shared.store.commit(change);
+      await this.shared.store.commit(change, { patient });
     } catch (error) {
       // The first that fails speaks for all that were under way.
       if (failures === this.#failures) {

@@ -53,6 +53,8 @@ export class Settler {
   settle(receipt: VerifiedReceipt): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ receipt, resolve, reject });
+      // Those who wait for this one must not wait out the patience of the one before: what comes to the store takes that along.
+      if (this.#core.settling) this.#core.shared.store.commit(new Change()).catch(() => undefined);
       if (this.#running) return;
       this.#running = true;
       void this.#core.serially(() => this.#settleAll());
@@ -194,7 +196,10 @@ export class Settler {
     const settled = (): void => {
       this.#core.settling = undefined;
     };
-    const committed = this.#core.commit(change, receipted(this.#core.state, last.acked, gone), settled);
+    // Nobody waits for it, unless there was a refusal.
+    const patient = right.every(({ receipt }) => receipt.refusals.length === 0);
+    const next = receipted(this.#core.state, last.acked, gone);
+    const committed = this.#core.commit(change, next, { committed: settled, patient });
     this.#core.settling = { acked: last.acked, gone };
     for (const checked of right) this.#tellReceived(checked);
     await committed.catch(error => {
