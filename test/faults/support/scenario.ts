@@ -70,7 +70,11 @@ export function usualLoad(
           window,
           idempotency: 'producer',
         },
-        { ...to, name: 'received', channel: 'orders/received', level: 'received', perSecond: 40, keys: 5 },
+        // Large enough for segment files.
+        {
+          ...{ ...to, name: 'received', channel: 'orders/received', level: 'received' as const },
+          ...{ perSecond: 40, keys: 5, paddingBytes: 2_000 },
+        },
         { ...to, name: 'consumed', channel: 'orders/consumed', level: 'consumed', perSecond: 20 },
       ],
       consumers: [{ name: 'books', subscription: 'books', pattern: 'invoices/**', group: false }],
