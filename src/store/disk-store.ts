@@ -127,6 +127,7 @@ export class DiskStore implements Store {
 
   /** One group: bodies, their sync, then all rows in one transaction. In between a crash leaves bytes that no row refers to. */
   async #apply(group: readonly Change[]): Promise<void> {
+    if (group.every(change => change.empty)) return;
     const { rows, segments, bodies, pass } = this.#parts;
     pass('before-write');
     const withBodies = group.filter(change => change.bodies.length > 0);

@@ -124,6 +124,7 @@ export interface Store {
    * Who hands it in again waits a moment first. A change that could never be stored (too long a key, a body of another length than reserved)
    * rejects with a RangeError, and others are not touched by that.
    * One that is patient may wait some milliseconds for others to share their sync; until then a crash takes it away as if it were under way.
+   * An empty one writes nothing: it resolves after those before it, and ends their patience.
    * A change without bodies is taken as long as the disk can take anything, so that acknowledging and trimming go on when it is full.
    */
   commit(change: Change, options?: { readonly patient?: boolean }): Promise<void>;

@@ -131,6 +131,20 @@ export function storeContract(test: TestFn, open: (t: TestScope) => Promise<Stor
     t.true(commits < 50, `${commits} commits for changes of one turn`);
   });
 
+  test('commit: what is patient is stored by itself, and before what comes after it', async t => {
+    const store = await open(t);
+    await store.commit(new Change().put('rows', text('a'), text('1')), { patient: true });
+    t.deepEqual(await store.get('rows', text('a')), text('1'));
+    const order: string[] = [];
+    const patient = store
+      .commit(new Change().put('rows', text('a'), text('2')), { patient: true })
+      .then(() => order.push('patient'));
+    await store.commit(new Change()).then(() => order.push('empty'));
+    await patient;
+    t.deepEqual(order, ['patient', 'empty']);
+    t.deepEqual(await store.get('rows', text('a')), text('2'));
+  });
+
   test('commit: refuses what can never be stored, and goes on', async t => {
     const store = await open(t);
     const ref = store.reserve('inbox', 10);
