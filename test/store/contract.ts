@@ -78,7 +78,7 @@ export function storeContract(test: TestFn, open: (t: TestScope) => Promise<Stor
     const held = (await store.stats()).bodyBytes.get('inbox') ?? 0;
     t.true(held >= 120_000 && held < 360_000, `${held}`);
     const behind = store.reserve('inbox', 0);
-    await storeBody(store, 'inbox', bodyOf(8, 10));
+    await storeBody(store, 'inbox', bodyOf(8, 10_000));
     await store.commit(new Change().releaseBefore(store.reserve('inbox', 0)).releaseBefore(behind));
     t.is((await store.stats()).bodyBytes.get('inbox') ?? 0, 0);
     t.deepEqual(await store.read(other, sha256(bodyOf(7, 10))), bodyOf(7, 10));
@@ -151,6 +151,20 @@ export function storeContract(test: TestFn, open: (t: TestScope) => Promise<Stor
     const { commits, changes } = await store.stats();
     t.is(changes, 100);
     t.true(commits < 50, `${commits} commits for changes of one turn`);
+  });
+
+  test('commit: what is patient is stored by itself, and before what comes after it', async t => {
+    const store = await open(t);
+    await store.commit(new Change().put('rows', text('a'), text('1')), { patient: true });
+    t.deepEqual(await store.get('rows', text('a')), text('1'));
+    const order: string[] = [];
+    const patient = store
+      .commit(new Change().put('rows', text('a'), text('2')), { patient: true })
+      .then(() => order.push('patient'));
+    await store.commit(new Change()).then(() => order.push('empty'));
+    await patient;
+    t.deepEqual(order, ['patient', 'empty']);
+    t.deepEqual(await store.get('rows', text('a')), text('2'));
   });
 
   test('commit: refuses what can never be stored, and goes on', async t => {

@@ -155,7 +155,7 @@ export class Appender {
     const batches: CachedBatch[] = [];
     try {
       const { change, state } = this.#seal(drafts, positions, batches);
-      await this.#core.commit(change, state, () => this.#keep(batches));
+      await this.#core.commit(change, state, { committed: () => this.#keep(batches) });
     } catch (error) {
       // Whoever published after them must not be stored before them: all that waits is told.
       this.#refuse([...parts, ...this.#queue.drain()], error);
