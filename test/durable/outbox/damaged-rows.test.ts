@@ -1,7 +1,8 @@
+import { setTimeout } from 'node:timers/promises';
 import test from 'ava';
 import type { StreamNotice } from '../../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { decodeStreamRow } from '../../../src/durable/outbox/rows.js';
-import { LOST_CHANNEL } from '../../../src/durable/types.js';
+import { LOST_CHANNEL, type StreamPosition } from '../../../src/durable/types.js';
 import { key } from '../../../src/store/keys.js';
 import { Change } from '../../../src/store/store.js';
 import { ACME, connect, DurableSide, GLOBEX, outgoing, testIdentity } from '../../support/durable-side.js';
@@ -20,6 +21,11 @@ async function withDamage() {
   await damage(acme, 2);
   const globex = await DurableSide.open(await testIdentity(GLOBEX), new TestStore());
   return { acme, globex, outbox: acme.to(GLOBEX) };
+}
+
+/** RECEIVED is answered a moment before the receipt is stored. */
+async function receiptStored(outbox: { readonly unreceipted: StreamPosition }, sequence: number): Promise<void> {
+  while (outbox.unreceipted.sequence <= sequence) await setTimeout(1);
 }
 
 async function damage({ store }: DurableSide<TestStore>, sequence: number): Promise<void> {
@@ -88,7 +94,10 @@ test('damaged row of a batch that has a receipt: what is kept is counted anew, a
   const outbox = acme.to(GLOBEX);
   const pair = (await connect(acme, globex)).automatic();
   t.teardown(() => pair.cut());
-  const send = async (text: string): Promise<void> => outbox.received(await outbox.append(outgoing(text)), forever);
+  const send = async (text: string): Promise<void> => {
+    await outbox.received(await outbox.append(outgoing(text)), forever);
+    await receiptStored(outbox, Number(text));
+  };
   for (const text of ['1', '2', '3', '4']) await send(text);
   const each = (await keptBytes(acme.store)) / 4;
   for (const sequence of [1, 3]) await damage(acme, sequence);
@@ -118,6 +127,7 @@ test('damaged row of a batch that has a receipt: no more is forgotten for it tha
   const pair = (await connect(acme, globex)).automatic();
   t.teardown(() => pair.cut());
   for (const text of ['1', '2', '3']) await outbox.received(await outbox.append(outgoing(text)), forever);
+  await receiptStored(outbox, 3);
   await damage(acme, 1);
   limits.keepSentBytes = ((await keptBytes(acme.store)) * 2) / 3;
   await acme.outboxes.sweep();
