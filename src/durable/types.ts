@@ -149,10 +149,10 @@ export interface DeadLetterSink {
   gaveUp(change: Change, org: OrgName, notice: DeadLettered): void;
 }
 
-/** What happens to an outbox that its operator should see in the log. */
 /** The channel of a batch whose row was damaged before it was sent: which it was is not known. */
 export const LOST_CHANNEL = '$lost';
 
+/** What happens to an outbox that its operator should see in the log. */
 export type OutboxEvent =
   | {
       readonly kind: 'withheld';
@@ -166,6 +166,8 @@ export type OutboxEvent =
   | { readonly kind: 'peer-restored'; readonly org: OrgName; readonly received: StreamPosition | undefined }
   /** The row of a batch that has a receipt was not what was written, and is gone. */
   | ({ readonly kind: 'damaged'; readonly org: OrgName } & StreamPosition)
+  /** Rows of notices that were to be sent were not what was written, and are gone. */
+  | { readonly kind: 'damaged-notice'; readonly org: OrgName; readonly rows: number }
   | { readonly kind: 'failed'; readonly org: OrgName; readonly error: unknown };
 
 // ---- the receiving side -----------------------------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ import { FedgateError } from '../errors.js';
 import type { OrgName } from '../identity/names.js';
 import type { Pattern } from '../messaging/address.js';
 import { matches } from '../messaging/pattern.js';
-import { key, prefixed } from '../store/keys.js';
+import { key, numberAt, prefixed } from '../store/keys.js';
 import type { BodyRef, KeyRange, Row, Store } from '../store/store.js';
 import { type EvidenceLine, formatLine } from './format.js';
+import type { Unreadable } from './unreadable.js';
 
 export interface EvidenceRequest {
   readonly store: Store;
@@ -29,17 +30,30 @@ export interface EvidenceRequest {
   readonly direction?: 'sent' | 'received' | undefined;
 }
 
+/** A batch as a row has it. */
+interface StoredBatch {
+  readonly direction: 'sent' | 'received';
+  readonly header: Uint8Array;
+  readonly signature: Uint8Array;
+  readonly certificateSha256: Uint8Array;
+  readonly body: BodyRef | undefined;
+  readonly digest: Uint8Array;
+}
+
+type Place = Pick<Unreadable, 'org' | 'epoch' | 'number'>;
+
 /** Rows in memory at a time. */
 const PAGE = 256;
 
 /**
  * Writes what proves that batches were sent and received, line by line. Reads as it goes: what is trimmed meanwhile is left out, and
- * records that cannot be read any more are too. Throws STORE_* when the store cannot be read.
+ * records that cannot be read any more are too. In the place of a batch or receipt whose row is damaged stands a line that says so, whatever
+ * channel or time was asked for: those are not known any more. Throws STORE_* when the store cannot be read.
  */
 export async function* exportEvidence(request: EvidenceRequest): AsyncGenerator<Buffer, void> {
   const { direction, federation, ownOrg: org } = request;
   const file = new EvidenceFile(request);
-  yield file.line({ kind: 'evidence', version: 1, federation, org, made_ms: request.now() });
+  yield file.line({ kind: 'evidence', version: 2, federation, org, made_ms: request.now() });
   if (direction !== 'received') yield* file.sent();
   if (direction !== 'sent') yield* file.received();
   yield file.end();
@@ -75,24 +89,43 @@ class EvidenceFile {
     const range = this.#request.org ? prefixed(key(this.#request.org)) : {};
     const receipts = new Receipts(this.#store, range);
     for await (const row of this.#rows(TABLE.batch, range)) {
-      const { header, signature, storedMs, body, certificateSha256 } = OutboxRow.decode(row.value);
-      if (!this.#wanted(BatchHeader.decode(header).channel, Number(storedMs))) continue;
       yield* this.#receipt(receipts.before(row.key));
-      const digest = BatchHeader.decode(header).contentSha256;
-      yield* this.#batch('sent', header, signature, certificateSha256, body, digest);
-      await receipts.cover(row.key);
+      if (row.damaged) {
+        yield this.#unreadable('batch', 'sent', sentPlace(row.key));
+        continue;
+      }
+      const { header, signature, storedMs, body, certificateSha256 } = OutboxRow.decode(row.value);
+      const { channel, contentSha256: digest } = BatchHeader.decode(header);
+      if (!this.#wanted(channel, Number(storedMs))) continue;
+      const batch = { direction: 'sent', header, signature, certificateSha256, body, digest } as const;
+      const written = this.#batches;
+      yield* this.#batch(batch, sentPlace(row.key));
+      // A receipt stands behind a batch that it is for.
+      if (this.#batches === written) continue;
+      const damaged = await receipts.cover(row.key);
+      if (damaged) yield this.#unreadable('receipt', 'sent', sentPlace(damaged));
     }
     yield* this.#receipt(receipts.before(undefined));
   }
 
   /** Batches of others, in the order of the log. Gaps that never had a header prove nothing. */
   async *received(): AsyncGenerator<Buffer, void> {
-    for await (const { value } of this.#rows(LOG, {})) {
-      const { stream, senderOrg, channel, storedMs, body, contentSha256 } = LogRow.decode(value);
+    for await (const row of this.#rows(LOG, {})) {
+      if (row.damaged) {
+        yield this.#unreadable('batch', 'received', { org: '', epoch: '', number: numberAt(row.key, 0) });
+        continue;
+      }
+      const { stream, senderOrg, channel, storedMs, body, contentSha256: digest } = LogRow.decode(row.value);
       if (!stream || stream.header.length === 0 || !this.#wanted(channel, Number(storedMs))) continue;
       if (this.#request.org && senderOrg !== this.#request.org) continue;
-      yield* this.#batch('received', stream.header, stream.signature, stream.certificateSha256, body, contentSha256);
+      const { header, signature, certificateSha256, epoch, sequence } = stream;
+      const batch = { direction: 'received', header, signature, certificateSha256, body, digest } as const;
+      yield* this.#batch(batch, { org: senderOrg, epoch: String(epoch), number: Number(sequence) });
     }
+  }
+
+  #unreadable(what: Unreadable['what'], direction: Unreadable['direction'], place: Place): Buffer {
+    return this.line({ kind: 'unreadable', what, direction, ...place });
   }
 
   #wanted(channel: string, storedMs: number): boolean {
@@ -100,16 +133,15 @@ class EvidenceFile {
     return storedMs >= fromMs && storedMs < toMs && (!pattern || matches(pattern, channel));
   }
 
-  async *#batch(
-    direction: 'sent' | 'received',
-    header: Uint8Array,
-    signature: Uint8Array,
-    certificateSha256: Uint8Array,
-    body: BodyRef | undefined,
-    digest: Uint8Array,
-  ): AsyncGenerator<Buffer, void> {
+  async *#batch(batch: StoredBatch, place: Place): AsyncGenerator<Buffer, void> {
+    const { direction, header, signature, certificateSha256, body, digest } = batch;
     const records = await this.#records(body, digest);
-    yield* this.#certificate(certificateSha256);
+    const certificate = await this.#certificate(certificateSha256);
+    if (!certificate) {
+      yield this.#unreadable('batch', direction, place);
+      return;
+    }
+    yield* certificate;
     this.#batches++;
     yield this.line({
       kind: 'batch',
@@ -121,22 +153,37 @@ class EvidenceFile {
     });
   }
 
-  async *#receipt(row: ReceiptRow | undefined): AsyncGenerator<Buffer, void> {
-    if (!row) return;
-    const { body, signature, certificateSha256 } = row;
-    yield* this.#certificate(certificateSha256);
+  async *#receipt(found: FoundReceipt | undefined): AsyncGenerator<Buffer, void> {
+    if (!found) return;
+    const { body, signature, certificateSha256 } = found.row;
+    const certificate = await this.#certificate(certificateSha256);
+    if (!certificate) {
+      yield this.#unreadable('receipt', 'sent', sentPlace(found.key));
+      return;
+    }
+    yield* certificate;
     this.#receipts++;
-    const certificate = hex(certificateSha256);
-    yield this.line({ kind: 'receipt', body: base64(body), signature: base64(signature), certificate });
+    yield this.line({
+      kind: 'receipt',
+      body: base64(body),
+      signature: base64(signature),
+      certificate: hex(certificateSha256),
+    });
   }
 
-  async *#certificate(sha256: Uint8Array): AsyncGenerator<Buffer, void> {
+  /** The line of a certificate, unless it stands in the file already. Undefined: it cannot be read, and what it would prove is not proven. */
+  async #certificate(sha256: Uint8Array): Promise<readonly Buffer[] | undefined> {
     const name = hex(sha256);
-    if (this.#certificates.has(name)) return;
-    const der = await this.#store.get(TABLE.certificate, Buffer.from(sha256));
-    if (!der) throw new FedgateError('STORE_DAMAGED', `certificate ${name} is not in the store`);
+    if (this.#certificates.has(name)) return [];
+    const at = Buffer.from(sha256);
+    const [row] = await this.#store.scan(TABLE.certificate, {
+      from: at,
+      to: Buffer.concat([at, Buffer.of(0)]),
+      limit: 1,
+    });
+    if (!row || row.damaged) return undefined;
     this.#certificates.add(name);
-    yield this.line({ kind: 'certificate', sha256: name, der: base64(der) });
+    return [this.line({ kind: 'certificate', sha256: name, der: base64(row.value) })];
   }
 
   async #records(body: BodyRef | undefined, digest: Uint8Array): Promise<Buffer | undefined> {
@@ -160,11 +207,18 @@ class EvidenceFile {
   }
 }
 
+interface FoundReceipt {
+  readonly key: Buffer;
+  readonly row: ReceiptRow;
+}
+
 /** The receipt that covers the batches written last. */
 class Receipts {
   readonly #store: Store;
   readonly #range: KeyRange;
-  #current: { readonly key: Buffer; readonly row: ReceiptRow } | undefined;
+  #current: FoundReceipt | undefined;
+  /** The last that was found to be damaged. */
+  #damaged: Buffer | undefined;
 
   constructor(store: Store, range: KeyRange) {
     this.#store = store;
@@ -172,32 +226,40 @@ class Receipts {
   }
 
   /** The receipt to be written before a batch: one that does not cover it. */
-  before(batch: Buffer | undefined): ReceiptRow | undefined {
+  before(batch: Buffer | undefined): FoundReceipt | undefined {
     const current = this.#current;
     if (!current || (batch && covers(current.key, batch))) return undefined;
     this.#current = undefined;
-    return current.row;
+    return current;
   }
 
-  /** Finds the receipt of a batch that was just written. */
-  async cover(batch: Buffer): Promise<void> {
-    if (this.#current) return;
+  /** Finds the receipt of a batch that was just written. Resolves with its key when its row is damaged, once for all its batches. */
+  async cover(batch: Buffer): Promise<Buffer | undefined> {
+    if (this.#current || (this.#damaged && covers(this.#damaged, batch))) return undefined;
     const { to } = this.#range;
     const [row] = await this.#store.scan(TABLE.receipt, { from: batch, ...(to && { to }), limit: 1 });
-    if (!row) return;
+    if (!row?.key.subarray(0, -8).equals(batch.subarray(0, -8))) return undefined;
+    if (row.damaged) {
+      this.#damaged = row.key;
+      return row.key;
+    }
     const receipt = ReceiptRow.decode(row.value);
-    const sameStream = row.key.subarray(0, -8).equals(batch.subarray(0, -8));
     const { lastSequence } = ReceiptBody.decode(receipt.body);
     const { sequence } = positionOf(batch);
-    if (sameStream && BigInt(sequence) >= receipt.firstSequence && BigInt(sequence) <= lastSequence) {
+    if (BigInt(sequence) >= receipt.firstSequence && BigInt(sequence) <= lastSequence)
       this.#current = { key: row.key, row: receipt };
-    }
+    return undefined;
   }
 }
 
 /** Keys of one stream differ in their last eight bytes only: the sequence. */
 const covers = (receipt: Buffer, batch: Buffer): boolean =>
   receipt.subarray(0, -8).equals(batch.subarray(0, -8)) && compare(positionOf(batch), positionOf(receipt)) <= 0;
+
+function sentPlace(rowKey: Buffer): Place {
+  const { epoch, sequence } = positionOf(rowKey);
+  return { org: rowKey.toString('utf8', 0, rowKey.length - 17), epoch: String(epoch), number: sequence };
+}
 
 const base64 = (bytes: Uint8Array): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');

@@ -7,7 +7,8 @@ import { FedgateError } from '../errors.js';
 export type EvidenceLine =
   | {
       readonly kind: 'evidence';
-      readonly version: 1;
+      /** 1 had no lines of what could not be read; files of both are verified. */
+      readonly version: 1 | 2;
       readonly federation: string;
       /** Whose gateway made the file. */
       readonly org: string;
@@ -25,6 +26,18 @@ export type EvidenceLine =
       readonly records: string | null;
     }
   | { readonly kind: 'receipt'; readonly body: string; readonly signature: string; readonly certificate: string }
+  /** What should stand here and could not be read by the gateway that made the file: its row in the store is not what was written. */
+  | {
+      readonly kind: 'unreadable';
+      readonly what: 'batch' | 'receipt';
+      readonly direction: 'sent' | 'received';
+      /** The other organisation. Empty: not known any more. */
+      readonly org: string;
+      /** The epoch of the stream, decimal. Empty: not known any more. */
+      readonly epoch: string;
+      /** The batch, or the last one of the receipt, in its stream; without an epoch the offset in the log of the receiver. */
+      readonly number: number;
+    }
   | {
       readonly kind: 'end';
       readonly certificates: number;
@@ -39,24 +52,33 @@ type Of<K extends Kind> = Extract<EvidenceLine, { kind: K }>;
 
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 const DIGEST = /^[0-9a-f]{64}$/;
+const EPOCH = /^(?:[1-9][0-9]{0,19})?$/;
 
 type Check = (value: unknown) => boolean;
 const text: Check = value => typeof value === 'string';
 const bytes: Check = value => typeof value === 'string' && BASE64.test(value);
 const digest: Check = value => typeof value === 'string' && DIGEST.test(value);
 const count: Check = value => Number.isSafeInteger(value) && (value as number) >= 0;
+const direction: Check = value => value === 'sent' || value === 'received';
 
 const FIELDS: { readonly [K in Kind]: { readonly [F in Exclude<keyof Of<K>, 'kind'>]: Check } } = {
-  evidence: { version: value => value === 1, federation: text, org: text, made_ms: count },
+  evidence: { version: value => value === 1 || value === 2, federation: text, org: text, made_ms: count },
   certificate: { sha256: digest, der: bytes },
   batch: {
-    direction: value => value === 'sent' || value === 'received',
+    direction,
     header: bytes,
     signature: bytes,
     certificate: digest,
     records: value => value === null || bytes(value),
   },
   receipt: { body: bytes, signature: bytes, certificate: digest },
+  unreadable: {
+    what: value => value === 'batch' || value === 'receipt',
+    direction,
+    org: text,
+    epoch: value => typeof value === 'string' && EPOCH.test(value),
+    number: count,
+  },
   end: { certificates: count, batches: count, receipts: count, sha256: digest },
 };
 

@@ -5,6 +5,7 @@ import { verifyDetached } from '../identity/signing.js';
 import { Authorities, sha256, type TrustedAuthority } from './authorities.js';
 import { type EvidenceLine, invalid, parseLine } from './format.js';
 import { readLines } from './lines.js';
+import type { Unreadable } from './unreadable.js';
 
 type Batch = Extract<EvidenceLine, { kind: 'batch' }>;
 type Receipt = Extract<EvidenceLine, { kind: 'receipt' }>;
@@ -38,6 +39,8 @@ export interface EvidenceReport {
   readonly received: number;
   readonly records: number;
   readonly withRecords: number;
+  /** Batches and receipts that whoever made the file says could not be read: nothing is proven of them. */
+  readonly unreadable: number;
   /** SHA-256 fingerprints of the CA certificates that it rests on, by organisation: to be compared with what the members say. */
   readonly authorities: ReadonlyMap<string, readonly string[]>;
 }
@@ -45,6 +48,7 @@ export interface EvidenceReport {
 export interface VerifyOptions {
   readonly onBatch?: (batch: ProvenBatch) => void;
   readonly onReceipt?: (receipt: ProvenReceipt) => void;
+  readonly onUnreadable?: (found: Unreadable & { readonly line: number }) => void;
 }
 
 /**
@@ -88,7 +92,7 @@ class Verifier {
   /** The last position of each stream: a batch stands in the file once. */
   readonly #last = new Map<string, { readonly epoch: bigint; readonly sequence: bigint }>();
   readonly #used = new Set<string>();
-  #counts = { sent: 0, stored: 0, refused: 0, received: 0, records: 0, withRecords: 0 };
+  #counts = { sent: 0, stored: 0, refused: 0, received: 0, records: 0, withRecords: 0, unreadable: 0 };
   #receipts = 0;
   complete = false;
 
@@ -119,6 +123,8 @@ class Verifier {
         return this.#batch(line, number);
       case 'receipt':
         return this.#receipt(line, number);
+      case 'unreadable':
+        return this.#unreadable(line, number);
       case 'end':
         return this.#end(line, number, before);
     }
@@ -203,6 +209,12 @@ class Verifier {
     else this.#counts.stored++;
     const refusal = refused && (refused.error?.message ?? '');
     this.#options.onReceipt?.({ batch, line: number, receipt, refusal });
+  }
+
+  #unreadable({ kind: _, ...found }: Extract<EvidenceLine, { kind: 'unreadable' }>, number: number): void {
+    if (this.#start.version < 2) throw invalid(number, 'a file of version 1 has no such lines');
+    this.#counts.unreadable++;
+    this.#options.onUnreadable?.({ line: number, ...found });
   }
 
   #end(line: Extract<EvidenceLine, { kind: 'end' }>, number: number, before: Hash): void {

@@ -14,7 +14,7 @@ import type { Self } from '../link/hello.js';
 import { parsePattern } from '../messaging/address.js';
 import { type CrashAt, parseCrashAt } from '../store/crash.js';
 import { openStore } from '../store/open.js';
-import type { Store } from '../store/store.js';
+import type { Store, StoreHealth } from '../store/store.js';
 import type { Log } from '../telemetry/log.js';
 import type { RecordBlock } from '../wire/records.js';
 import type { GatewayConfig } from './config.js';
@@ -106,10 +106,12 @@ export class Durability {
       // Every subscription has said what it needs: from here on what nobody needs may be removed.
       inbox.start();
       if (store.restoredMs > 0) log.warn({ restored: new Date(store.restoredMs) }, 'the store is a restored backup');
-      const offHealth = store.onHealth(health => {
+      const tell = (health: StoreHealth): void => {
         if (health.state === 'ok') log.info(health, 'store');
         else log.warn(health, 'store');
-      });
+      };
+      const offHealth = store.onHealth(tell);
+      if (store.health.state !== 'ok') tell(store.health);
       return new Durability({ store, outboxes, inbox, subscriptions, deadLetters }, offHealth);
     } catch (error) {
       await store.close();

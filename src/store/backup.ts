@@ -6,6 +6,7 @@ import { besides, copySynced, demandAbsent, sizeOf, syncFile, syncParent } from 
 import { storeFailure } from './failures.js';
 import { readIdentity } from './identity.js';
 import { bodiesFolder, eachRow, openRows, rowsFolder } from './open.js';
+import { isRow } from './row-bodies.js';
 import type { Rows } from './rows.js';
 import { damaged } from './rows-file.js';
 import { SEGMENT_TABLE, type SegmentId, segmentOfRow } from './segments.js';
@@ -105,6 +106,8 @@ class Backup {
   async #copyBodies(needed: readonly Needed[]): Promise<boolean> {
     const totalBytes = needed.reduce((sum, { end }) => sum + end, 0);
     let complete = true;
+    // Also when there is nothing to copy: whoever listens may want to end it.
+    this.#onProgress({ copiedBytes: this.#copiedBytes, totalBytes });
     for (const id of needed) {
       const to = this.#copy.path(id);
       if (((await sizeOf(to)) ?? -1) < id.end && !(await this.#copySegment(id, to))) complete = false;
@@ -141,7 +144,7 @@ async function neededBy(rows: Rows): Promise<Needed[]> {
   const needed: Needed[] = [];
   await eachRow(rows, SEGMENT_TABLE, row => {
     const { log, segment, use } = segmentOfRow(row);
-    needed.push({ log, segment, end: use.end });
+    if (!isRow({ segment })) needed.push({ log, segment, end: use.end });
   });
   return needed;
 }

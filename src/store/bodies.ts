@@ -38,15 +38,13 @@ export class Bodies {
   }
 
   /** Writes bodies, one `writev` for each stretch of a segment, and calls `written` before all of it is synced. */
-  async write(changes: readonly Change[], written: () => void): Promise<void> {
+  async write(bodies: Change['bodies'], written: () => void): Promise<void> {
     const files = new Map<string, { readonly id: SegmentId; readonly runs: Run[] }>();
-    for (const change of changes) {
-      for (const { ref, parts } of change.bodies) {
-        const path = this.path(ref);
-        const file = files.get(path) ?? { id: ref, runs: [] };
-        files.set(path, file);
-        addToRuns(file.runs, ref, parts);
-      }
+    for (const { ref, parts } of bodies) {
+      const path = this.path(ref);
+      const file = files.get(path) ?? { id: ref, runs: [] };
+      files.set(path, file);
+      addToRuns(file.runs, ref, parts);
     }
     await settled(files, async ([path, { id, runs }]) => {
       if (!this.#entered.has(path)) await mkdir(join(this.#folder, id.log), { recursive: true, mode: 0o700 });

@@ -8,10 +8,14 @@ import type { Row, Table } from './store.js';
  */
 const CRC_BYTES = 4;
 
+/** Node forgets what came before when it is given nothing that stands in no memory, as a message of defaults encodes to. */
+const checksum = (fullKey: Buffer, value: Buffer): number =>
+  value.length === 0 ? crc32(fullKey) : crc32(value, crc32(fullKey));
+
 /** The bytes that are stored for a value. `fullKey`: the table's name, a zero byte, and the key. */
 export function withChecksum(fullKey: Buffer, value: Buffer): Buffer {
   const stored = Buffer.allocUnsafe(CRC_BYTES + value.length);
-  stored.writeUInt32LE(crc32(value, crc32(fullKey)));
+  stored.writeUInt32LE(checksum(fullKey, value));
   value.copy(stored, CRC_BYTES);
   return stored;
 }
@@ -20,7 +24,7 @@ export function withChecksum(fullKey: Buffer, value: Buffer): Buffer {
 function withoutChecksum(fullKey: Buffer, stored: Buffer): Buffer | undefined {
   if (stored.length < CRC_BYTES) return undefined;
   const value = stored.subarray(CRC_BYTES);
-  return crc32(value, crc32(fullKey)) === stored.readUInt32LE() ? value : undefined;
+  return checksum(fullKey, value) === stored.readUInt32LE() ? value : undefined;
 }
 
 /** The row that is stored. One that is damaged has a key, and a value that throws STORE_DAMAGED. */

@@ -11,6 +11,8 @@ interface Waiting {
 const GROUP_BYTES = 4 * 1024 * 1024;
 /** Changes in a group: bounds the rows of one transaction. */
 const GROUP_CHANGES = 1024;
+/** How long a patient change waits for others, milliseconds: some times what a commit takes on a disk of today. */
+const PATIENCE_MS = 10;
 /** Rounds of refusals that follow each other without letting the event loop turn. */
 const ROUNDS_PER_TURN = 16;
 
@@ -21,7 +23,8 @@ const bodyBytes = (change: Change): number => {
 };
 
 /**
- * Puts changes into groups. One group is carried out at a time; all that is handed in meanwhile makes the next.
+ * Puts changes into groups. One group is carried out at a time; all that is handed in meanwhile makes the next. A change that is patient
+ * makes no group of its own while another may come soon that it can go along with.
  *
  * When a group fails, all that was handed in before its failure was delivered is refused too, because it may have been made from what the
  * caller held to be committed. Who hands a refused change in again at once may be refused again; waiting a moment helps.
@@ -30,6 +33,9 @@ export class CommitQueue {
   readonly #apply: (group: readonly Change[]) => Promise<void>;
   readonly #waiting = new Fifo<Waiting>();
   #busy = false;
+  /** Whether what waits is to leave as soon as it can. */
+  #hurried = false;
+  #timer: NodeJS.Timeout | undefined;
   #idle: (() => void) | undefined;
 
   /** `apply` carries a group out, all or nothing. */
@@ -38,19 +44,18 @@ export class CommitQueue {
   }
 
   /** Resolves and rejects in the order of the calls. */
-  commit(change: Change): Promise<void> {
+  commit(change: Change, patient = false): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ change, resolve, reject });
-      if (this.#busy) return;
-      this.#busy = true;
-      // What the same turn hands in goes along.
-      queueMicrotask(() => void this.#run());
+      if (patient) this.#timer ??= setTimeout(() => this.#hurry(), PATIENCE_MS);
+      else this.#hurry();
     });
   }
 
   /** Resolves when nothing is waiting or under way. */
   async idle(): Promise<void> {
-    while (this.#busy) {
+    while (this.#busy || this.#waiting.length > 0) {
+      this.#hurry();
       await new Promise<void>(resolve => {
         const earlier = this.#idle;
         this.#idle = () => {
@@ -61,8 +66,24 @@ export class CommitQueue {
     }
   }
 
+  #hurry(): void {
+    this.#calm();
+    if (this.#waiting.length === 0) return;
+    this.#hurried = true;
+    if (this.#busy) return;
+    this.#busy = true;
+    // What the same turn hands in goes along.
+    queueMicrotask(() => void this.#run());
+  }
+
+  #calm(): void {
+    this.#hurried = false;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
   async #run(): Promise<void> {
-    while (this.#waiting.length > 0) {
+    while (this.#hurried) {
       const group = this.#nextGroup();
       try {
         await this.#apply(group.map(({ change }) => change));
@@ -93,6 +114,7 @@ export class CommitQueue {
       group.push(next);
       this.#waiting.shift();
     }
+    if (this.#waiting.length === 0) this.#calm();
     return group;
   }
 
@@ -102,6 +124,7 @@ export class CommitQueue {
    */
   #refuse(error: unknown, group: readonly Waiting[], round: number): void {
     const refused = [...group, ...this.#waiting.drain()];
+    this.#calm();
     const last = refused.pop();
     for (const { reject } of refused) reject(error);
     const check = (): void => {

@@ -9,6 +9,7 @@ import { storeFailure } from './failures.js';
 import { HealthWatch } from './health.js';
 import type { Identity } from './identity.js';
 import type { Lock } from './lock.js';
+import { BODY_TABLE, bodyKey, isRow, writeBody } from './row-bodies.js';
 import { checkKey, type Rows } from './rows.js';
 import type { Segments } from './segments.js';
 import {
@@ -39,7 +40,8 @@ export interface DiskStoreParts {
 /**
  * The store on a disk: rows in LMDB, bodies in segment files that are only appended to.
  *
- * Bodies are not in LMDB because it maps its file: reading a backlog would count as resident memory of the process.
+ * Bodies are not in LMDB because it maps its file: reading a backlog would count as resident memory of the process. Small ones are: they
+ * are no larger than the rows that refer to them, and a file would be one more sync to wait for.
  */
 export class DiskStore implements Store {
   readonly id: Buffer;
@@ -51,7 +53,13 @@ export class DiskStore implements Store {
   #changes = 0;
   #closing: Promise<void> | undefined;
 
-  constructor(parts: DiskStoreParts) {
+  static async open(parts: DiskStoreParts): Promise<DiskStore> {
+    const store = new DiskStore(parts);
+    await store.#health.begin();
+    return store;
+  }
+
+  private constructor(parts: DiskStoreParts) {
     this.#parts = parts;
     this.id = parts.identity.id;
     this.restoredMs = parts.identity.restoredMs;
@@ -80,19 +88,20 @@ export class DiskStore implements Store {
   }
 
   async read(ref: BodyRef, sha256: Uint8Array): Promise<Buffer> {
-    const body = await this.#parts.bodies.read(ref);
+    const body = await (isRow(ref) ? readRowBody(this.#parts.rows, ref) : this.#parts.bodies.read(ref));
     if (hash('sha256', body, 'buffer').equals(sha256)) return body;
     throw new FedgateError('BODY_UNREADABLE', `body ${nameOf(ref)} is not what was written`);
   }
 
-  commit(change: Change): Promise<void> {
+  commit(change: Change, { patient = false } = {}): Promise<void> {
     if (this.#closing !== undefined) return Promise.reject(new FedgateError('STORE_FAILED', 'the store is closed'));
     try {
       check(change);
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.#queue.commit(change);
+    // What comes with bodies may be refused while the disk is full, and would take others along.
+    return this.#queue.commit(change, patient && this.health.state === 'ok');
   }
 
   async stats(): Promise<StoreStats> {
@@ -124,13 +133,15 @@ export class DiskStore implements Store {
 
   /** One group: bodies, their sync, then all rows in one transaction. In between a crash leaves bytes that no row refers to. */
   async #apply(group: readonly Change[]): Promise<void> {
+    if (group.every(change => change.empty)) return;
     const { rows, segments, bodies, pass } = this.#parts;
     pass('before-write');
     const withBodies = group.filter(change => change.bodies.length > 0);
+    const inFiles = withBodies.flatMap(({ bodies: all }) => all.filter(({ ref }) => !isRow(ref)));
     try {
       if (withBodies.length > 0) {
         await this.#health.admit(lengthOf(withBodies));
-        await bodies.write(withBodies, () => pass('after-write'));
+        await bodies.write(inFiles, () => pass('after-write'));
         pass('after-sync');
       }
       const plan = segments.plan(group);
@@ -138,7 +149,9 @@ export class DiskStore implements Store {
         for (const change of group) {
           for (const { table, ...range } of change.ranges) writer.removeRange(table, range);
           for (const { table, key } of change.removals) writer.remove(table, key);
+          for (const ref of change.released) if (isRow(ref)) writer.remove(BODY_TABLE, bodyKey(ref));
           for (const { table, key, value } of change.puts) writer.put(table, key, value);
+          for (const { ref, parts } of change.bodies) if (isRow(ref)) writeBody(writer, ref, parts);
         }
         segments.write(plan, writer);
       });
@@ -147,7 +160,7 @@ export class DiskStore implements Store {
     } catch (error) {
       const failure = storeFailure(error, 'nothing was stored');
       // After a failed sync the kernel may hold pages as clean that never reached the disk: nothing is appended to those files again.
-      const refs = withBodies.flatMap(change => change.bodies.map(({ ref }) => ref));
+      const refs = inFiles.map(({ ref }) => ref);
       segments.abandon(refs);
       bodies.forget(refs);
       this.#health.failed(failure);
@@ -179,6 +192,18 @@ export class DiskStore implements Store {
 
 const lengthOf = (changes: readonly Change[]): number =>
   changes.reduce((sum, { bodies }) => sum + bodies.reduce((bytes, { ref }) => bytes + ref.length, 0), 0);
+
+async function readRowBody(rows: Rows, ref: BodyRef): Promise<Buffer> {
+  let cause: unknown;
+  try {
+    const body = await rows.get(BODY_TABLE, bodyKey(ref));
+    if (body?.length === ref.length) return body;
+  } catch (error) {
+    if (!(error instanceof FedgateError) || error.reason !== 'STORE_DAMAGED') throw error;
+    cause = error;
+  }
+  throw new FedgateError('BODY_UNREADABLE', `body ${nameOf(ref)} cannot be read`, { cause });
+}
 
 /** What would only be noticed in the middle of a group, where it would take others along. */
 function check(change: Change): void {

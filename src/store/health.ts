@@ -42,6 +42,16 @@ export class HealthWatch {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Looks whether the reserve is free. When it is not, that is how it begins. */
+  async begin(): Promise<void> {
+    try {
+      await this.admit(0);
+    } catch (error) {
+      if (!(error instanceof FedgateError)) throw error;
+      this.failed(error);
+    }
+  }
+
   /** Throws STORE_FULL when so many bytes of bodies do not fit without touching the reserve. */
   async admit(bytes: number): Promise<void> {
     const { reserveBytes } = this.#options;

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { link, readFile, rename, unlink, writeFile } from 'node:fs/promises';
+import { readFile, readlink, rename, symlink, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FedgateError } from '../errors.js';
 import { ignoreMissing } from './bodies.js';
@@ -21,36 +21,27 @@ export interface Lock {
 /**
  * Takes the store in a folder for this process. Throws STORE_LOCKED while a living process has it, this one included.
  * Processes must see each other in /proc: two containers that share a folder do not.
+ *
+ * The owner stands in the target of a symbolic link: it is made by one process only, complete, and needs no block of a disk that is full.
  */
 export async function takeLock(folder: string): Promise<Lock> {
   const path = join(folder, NAME);
-  const mine = `${process.pid} ${await startOf(process.pid)}\n`;
-  const draft = join(folder, `${NAME}.${randomBytes(8).toString('hex')}`);
-  await writeFile(draft, mine, { mode: 0o600 });
-  try {
-    await claim(path, draft);
-  } finally {
-    await unlink(draft);
-  }
-  // A file that cannot be removed names an owner that will be dead.
-  return { release: () => unlink(path).catch(() => undefined) };
+  const name = randomBytes(8).toString('hex');
+  await claim(path, `${process.pid} ${await startOf(process.pid)} ${name}`);
+  // A link that cannot be removed names an owner that will be dead, and until then one that gave the store up.
+  return { release: () => unlink(path).catch(() => void givenUp.add(name)) };
 }
+
+/** Locks of this process that are over, whose links a failing disk kept. */
+const givenUp = new Set<string>();
 
 /** Losing this race several times means that others keep winning it. */
 const ATTEMPTS = 5;
 
-async function claim(path: string, draft: string): Promise<void> {
+async function claim(path: string, mine: string): Promise<void> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    // A link is made by one process only, and the file it names is complete.
-    const taken = await link(draft, path).then(
-      () => true,
-      (error: NodeJS.ErrnoException) => {
-        if (error.code !== 'EEXIST') throw error;
-        return false;
-      },
-    );
-    if (taken) return;
-    const text = await readIfThere(path);
+    if (await made(mine, path)) return;
+    const text = await ownerIn(path);
     if (text === undefined) continue;
     const owner = await aliveOwner(text);
     if (owner) throw locked(owner);
@@ -59,22 +50,36 @@ async function claim(path: string, draft: string): Promise<void> {
   throw new FedgateError('STORE_LOCKED', 'the store is being opened by others');
 }
 
-/** Takes a dead owner's file away. Should it have become a living one's in between, that is put back. */
+/** False when something is there. */
+const made = (owner: string, path: string): Promise<boolean> =>
+  symlink(owner, path).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+      return false;
+    },
+  );
+
+/** Takes a dead owner's link away. Should it have become a living one's in between, that is put back. */
 async function clear(path: string, dead: string): Promise<void> {
   const aside = `${path}.${randomBytes(8).toString('hex')}`;
   await rename(path, aside).catch(ignoreMissing);
-  const text = await readIfThere(aside);
+  const text = await ownerIn(aside);
   if (text === undefined) return;
-  if (text !== dead) await link(aside, path).catch(() => undefined);
+  if (text !== dead) await made(text, path);
   await unlink(aside);
 }
+
+/** What stands there: in a link, or in the file that earlier versions made. */
+const ownerIn = (path: string): Promise<string | undefined> =>
+  readlink(path).catch((error: NodeJS.ErrnoException) => (error.code === 'EINVAL' ? readIfThere(path) : undefined));
 
 const locked = ({ pid }: Owner): FedgateError =>
   new FedgateError('STORE_LOCKED', `the store is in use by process ${pid}`, { metadata: { pid: String(pid) } });
 
 async function aliveOwner(text: string): Promise<Owner | undefined> {
-  const [, pid, started] = /^([0-9]{1,10}) ([0-9]*)\n$/.exec(text) ?? [];
-  if (pid === undefined || started === undefined) return undefined;
+  const [, pid, started, name = ''] = /^([0-9]{1,10}) ([0-9]*)(?: ([0-9a-f]{16}))?\n?$/.exec(text) ?? [];
+  if (pid === undefined || started === undefined || givenUp.has(name)) return undefined;
   const owner = { pid: Number(pid), started };
   if (!isAlive(owner.pid)) return undefined;
   return started === (await startOf(owner.pid)) ? owner : undefined;

@@ -5,8 +5,9 @@ import { Bodies } from './bodies.js';
 import { type CrashAt, passages } from './crash.js';
 import { DiskStore } from './disk-store.js';
 import { storeFailure } from './failures.js';
-import { readIdentity, writeIdentity } from './identity.js';
+import { openIdentity } from './identity.js';
 import { takeLock } from './lock.js';
+import { BODY_TABLE, numberAfter, ROW_BODY_BYTES } from './row-bodies.js';
 import { Rows } from './rows.js';
 import { checkRowsFile, damaged } from './rows-file.js';
 import { SEGMENT_TABLE, Segments, segmentOfRow } from './segments.js';
@@ -20,6 +21,8 @@ export interface StoreOptions {
   readonly reserveBytes: number;
   /** @default 16 MiB */
   readonly segmentBytes?: number | undefined;
+  /** Bodies up to this are rows. @default ROW_BODY_BYTES */
+  readonly rowBodyBytes?: number | undefined;
   /** For tests: where the process is to kill itself. */
   readonly crashAt?: CrashAt | undefined;
 }
@@ -30,8 +33,9 @@ export const bodiesFolder = (folder: string): string => join(folder, 'bodies');
 /**
  * Opens or makes the store in a folder, for this process alone. The caller closes it.
  *
- * Throws STORE_LOCKED while another living process has it, STORE_DAMAGED when it cannot be read, and STORE_FULL, STORE_READ_ONLY or
- * STORE_FAILED when the folder cannot be written to. What a crash left behind without any row that refers to it is removed.
+ * Throws STORE_LOCKED while another living process has it, STORE_DAMAGED when it cannot be read, and STORE_READ_ONLY or STORE_FAILED when the
+ * folder cannot be written to. One that is there is opened also when not a byte of the disk is free: its health says so. One that is new,
+ * or whose `rows/lock.mdb` is gone, cannot be made then: STORE_FULL. What a crash left behind without any row that refers to it is removed.
  */
 export async function openStore(folder: string, options: StoreOptions): Promise<Store> {
   const lock = await attempt(async () => {
@@ -42,12 +46,14 @@ export async function openStore(folder: string, options: StoreOptions): Promise<
     const rows = await openRows(folder);
     try {
       return await attempt(async () => {
-        const identity = (await readIdentity(rows)) ?? (await writeIdentity(rows, 0));
-        const segments = new Segments(options.segmentBytes ?? SEGMENT_BYTES);
+        const identity = await openIdentity(rows);
+        const { segmentBytes = SEGMENT_BYTES, rowBodyBytes = ROW_BODY_BYTES } = options;
+        const [lastBody] = await rows.scan(BODY_TABLE, { limit: 1, reverse: true });
+        const segments = new Segments({ segmentBytes, rowBodyBytes, nextRowBody: numberAfter(lastBody) });
         await eachRow(rows, SEGMENT_TABLE, row => segments.load(segmentOfRow(row)));
         const bodies = await openBodies(folder, segments);
         const { reserveBytes } = options;
-        return new DiskStore({
+        return await DiskStore.open({
           ...{ folder, identity, lock, rows, segments, bodies, reserveBytes },
           pass: passages(options.crashAt),
         });

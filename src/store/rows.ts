@@ -91,6 +91,7 @@ export class Rows {
       await mkdir(path, { recursive: true, mode: 0o700 });
       await demandWritable(path);
     }
+    await demandLockFile(path, readOnly);
     return new Rows(path, open<Buffer, Buffer>(options(path, readOnly)), !readOnly);
   }
 
@@ -230,6 +231,28 @@ async function demandWritable(path: string): Promise<void> {
   } catch (error) {
     if (storeFailure(error, '').reason !== 'STORE_FULL') throw error;
     await unlink(probe).catch(() => undefined);
+  }
+}
+
+/** LMDB's own file for the locks of all who use its rows, with room for some 180 readers. */
+const LOCK_FILE_BYTES = 12 * 1024;
+
+/**
+ * Throws when there is no such file and it cannot be made whole. LMDB would make one with a hole, and touching that in its map ends the
+ * process when the disk is full. One that is there has its first page, with which LMDB gets along.
+ */
+async function demandLockFile(folder: string, readOnly: boolean): Promise<void> {
+  const path = join(folder, 'lock.mdb');
+  try {
+    await writeFile(path, Buffer.alloc(LOCK_FILE_BYTES), { flag: 'wx', mode: 0o600, flush: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return;
+    if (storeFailure(error, '').reason === 'STORE_FULL') {
+      await unlink(path).catch(() => undefined);
+      throw error;
+    }
+    // A folder that can only be read is read without locks.
+    if (!readOnly) throw error;
   }
 }
 

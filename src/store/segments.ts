@@ -1,5 +1,6 @@
 import { SegmentUse } from '../../gen/ts/fedgate/store/v1/store.js';
 import { key, numberAt } from './keys.js';
+import { isRow, ROWS_SEGMENT, rowRef } from './row-bodies.js';
 import type { RowWriter } from './rows.js';
 import type { BodyRef, Change, Row } from './store.js';
 
@@ -45,22 +46,29 @@ export function segmentOfRow(row: Row): SegmentId & { readonly use: Use } {
  *
  * A segment of which nothing is needed is removed, unless it is being appended to. One long-lived body keeps its whole segment: that is
  * accepted, since bodies of one log are released about in order, and the disk that it costs is seen in `stats`.
+ *
+ * Small bodies are rows, and have no file. They are counted as if they were one more segment of their log.
  */
 export class Segments {
   readonly #segmentBytes: number;
+  readonly #rowBodyBytes: number;
+  #nextRowBody: number;
   readonly #logs = new Map<string, LogState>();
   /** Nothing of them is needed; they may still be appended to. */
   readonly #unused = new Map<string, SegmentId>();
 
-  constructor(segmentBytes: number) {
-    this.#segmentBytes = segmentBytes;
+  /** `nextRowBody`: the number of the next body that is a row. */
+  constructor(options: { readonly segmentBytes: number; readonly rowBodyBytes: number; readonly nextRowBody: number }) {
+    this.#segmentBytes = options.segmentBytes;
+    this.#rowBodyBytes = options.rowBodyBytes;
+    this.#nextRowBody = options.nextRowBody;
   }
 
   /** Takes what is known from the last run. Appending goes on in new segments: the old ones may end in what was never committed. */
   load({ log, segment, use }: SegmentId & { readonly use: Use }): void {
     const state = this.#logOf(log);
     state.uses.set(segment, use);
-    if (segment >= state.segment) state.segment = segment + 1;
+    if (segment >= state.segment && !isRow({ segment })) state.segment = segment + 1;
   }
 
   has({ log, segment }: SegmentId): boolean {
@@ -69,6 +77,8 @@ export class Segments {
 
   reserve(log: string, length: number): BodyRef {
     const state = this.#logOf(log);
+    // One of no bytes may be a mark, which has to have a place among the files.
+    if (length > 0 && length <= this.#rowBodyBytes) return rowRef(log, this.#nextRowBody++, length);
     if (state.end > 0 && (state.end + length > this.#segmentBytes || this.#worthLeaving(state))) this.#leave(state);
     const ref = { log, segment: state.segment, offset: state.end, length };
     state.end += length;
@@ -85,7 +95,9 @@ export class Segments {
 
   plan(changes: readonly Change[]): SegmentPlan {
     const uses = new Map<string, SegmentId & { use: Use }>();
-    const useOf = ({ log, segment }: BodyRef): SegmentId & { use: Use } => {
+    const useOf = (ref: SegmentId): SegmentId & { use: Use } => {
+      const { log } = ref;
+      const segment = isRow(ref) ? ROWS_SEGMENT : ref.segment;
       const name = `${log}/${segment}`;
       let found = uses.get(name);
       if (!found) {
@@ -98,12 +110,23 @@ export class Segments {
       for (const { ref } of change.bodies) {
         const planned = useOf(ref);
         const { bodies, bytes, end } = planned.use;
-        planned.use = { bodies: bodies + 1, bytes: bytes + ref.length, end: Math.max(end, ref.offset + ref.length) };
+        const newEnd = isRow(ref) ? 0 : Math.max(end, ref.offset + ref.length);
+        planned.use = { bodies: bodies + 1, bytes: bytes + ref.length, end: newEnd };
       }
       for (const ref of change.released) {
         const planned = useOf(ref);
         const { bodies, bytes, end } = planned.use;
         planned.use = { bodies: Math.max(0, bodies - 1), bytes: Math.max(0, bytes - ref.length), end };
+      }
+      for (const { log, segment: until, offset } of change.releasedBefore) {
+        // The number of a row says nothing of the files.
+        if (isRow({ segment: until })) continue;
+        for (const segment of this.#logs.get(log)?.uses.keys() ?? []) {
+          if (segment > until) continue;
+          const planned = useOf({ log, segment });
+          const { end } = planned.use;
+          if (segment < until || end <= offset) planned.use = { bodies: 0, bytes: 0, end };
+        }
       }
     }
     return { uses: [...uses.values()] };
@@ -126,7 +149,7 @@ export class Segments {
       const name = `${log}/${segment}`;
       if (use.bodies === 0) {
         this.#logOf(log).uses.delete(segment);
-        this.#unused.set(name, { log, segment });
+        if (!isRow({ segment })) this.#unused.set(name, { log, segment });
       } else {
         this.#logOf(log).uses.set(segment, use);
         this.#unused.delete(name);

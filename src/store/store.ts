@@ -44,6 +44,7 @@ export class Change {
   readonly ranges: ({ readonly table: Table } & KeyRange)[] = [];
   readonly bodies: { readonly ref: BodyRef; readonly parts: readonly Buffer[] }[] = [];
   readonly released: BodyRef[] = [];
+  readonly releasedBefore: BodyRef[] = [];
 
   put(table: Table, key: Buffer, value: Buffer): this {
     this.puts.push({ table, key, value });
@@ -73,9 +74,20 @@ export class Change {
     return this;
   }
 
+  /**
+   * Says that no row refers to any body of this log that was reserved before this one: a row that was damaged took the knowledge of its body
+   * along. What shares a file with bodies that stay may stay with them for a while. A reservation of no bytes is a mark for
+   * this. Small bodies, which share no file, are neither released by this nor a mark.
+   */
+  releaseBefore(ref: BodyRef): this {
+    this.releasedBefore.push(ref);
+    return this;
+  }
+
   get empty(): boolean {
-    const { puts, removals, ranges, bodies, released } = this;
-    return puts.length + removals.length + ranges.length + bodies.length + released.length === 0;
+    const { puts, removals, ranges, bodies, released, releasedBefore } = this;
+    const lists = [puts, removals, ranges, bodies, released, releasedBefore];
+    return lists.every(({ length }) => length === 0);
   }
 }
 
@@ -123,9 +135,11 @@ export interface Store {
    * before its rejection was delivered rejects too, in order: callers then put their memory back to what is committed, and go on.
    * Who hands it in again waits a moment first. A change that could never be stored (too long a key, a body of another length than reserved)
    * rejects with a RangeError, and others are not touched by that.
+   * One that is patient may wait some milliseconds for others to share their sync; until then a crash takes it away as if it were under way.
+   * An empty one writes nothing: it resolves after those before it, and ends their patience.
    * A change without bodies is taken as long as the disk can take anything, so that acknowledging and trimming go on when it is full.
    */
-  commit(change: Change): Promise<void>;
+  commit(change: Change, options?: { readonly patient?: boolean }): Promise<void>;
 
   stats(): Promise<StoreStats>;
   close(): Promise<void>;

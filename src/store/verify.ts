@@ -3,6 +3,7 @@ import { FedgateError } from '../errors.js';
 import { Bodies, nameOf } from './bodies.js';
 import { type Identity, readIdentity } from './identity.js';
 import { bodiesFolder, eachRow, openRows } from './open.js';
+import { BODY_TABLE, bodyKey, isRow } from './row-bodies.js';
 import type { Rows } from './rows.js';
 import { damaged } from './rows-file.js';
 import type { BodyRef, Row, Table } from './store.js';
@@ -116,12 +117,20 @@ class Check {
   }
 
   async #body(ref: BodyRef, sha256: Uint8Array): Promise<'good' | 'missing' | 'bad'> {
+    if (isRow(ref)) return this.#rowBody(ref, sha256);
     try {
       return hash('sha256', await this.#files.read(ref), 'buffer').equals(sha256) ? 'good' : 'bad';
     } catch (error) {
       if (error instanceof FedgateError) return 'missing';
       throw error;
     }
+  }
+
+  async #rowBody(ref: BodyRef, sha256: Uint8Array): Promise<'good' | 'missing' | 'bad'> {
+    const from = bodyKey(ref);
+    const [row] = await this.#rows.scan(BODY_TABLE, { from, limit: 1 });
+    if (!row?.key.equals(from)) return 'missing';
+    return !row.damaged && hash('sha256', row.value, 'buffer').equals(sha256) ? 'good' : 'bad';
   }
 
   #find(kind: 'missing' | 'bad', finding: VerifyFinding): void {

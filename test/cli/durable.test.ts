@@ -43,7 +43,7 @@ test('pub and sub --durable: what was published before anybody subscribed is the
   t.like(JSON.parse(list.stdout)[0], { name: 'billing', pattern: 'orders/*', backlogRecords: 0, consumers: [] });
   t.regex((await globex('subs', 'seek', 'billing', 'earliest')).stdout, /waiting for it: 3$/m);
   t.is((await sub('--count', '3')).stdout, 'one\ntwo\nthree\n');
-  t.is((await globex('subs', 'delete', 'billing')).code, EXIT.ok);
+  t.is((await globex('subs', 'delete', 'billing', '--yes')).code, EXIT.ok);
   t.is((await globex('subs', 'show', 'billing')).code, EXIT.nothingThere);
 });
 

@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { EXIT } from '../../src/cli/exit-codes.js';
+import { positionKey, TABLE } from '../../src/durable/outbox/rows.js';
 import { FedgateError } from '../../src/errors.js';
 import { exportEvidence } from '../../src/evidence/export.js';
 import { fedgate } from '../support/cli.js';
@@ -10,13 +11,14 @@ import { MemoryStore } from '../support/memory-store.js';
 import { type TestScope, temporaryFolder } from '../support/registry.js';
 
 /** A file of three batches: the receiver stored the first, refused the second, and has no receipt for the third. */
-async function evidence(t: TestScope) {
+async function evidence(t: TestScope, damage: (store: MemoryStore) => void = () => undefined) {
   const [acme, globex] = await Promise.all([makeSigner(ACME), makeSigner(GLOBEX)]);
   const store = new MemoryStore();
   const batches = [1, 2, 3].map(sequence => seal(acme, GLOBEX, sequence));
   await keepSent(store, acme, GLOBEX, batches);
   const refusals = new Map([[2, new FedgateError('NOT_GRANTED', 'bills are not for you\u001b[2J')]]);
   await keepReceipt(store, acme, globex, batches.slice(0, 2), refusals);
+  damage(store);
   const parts: Buffer[] = [];
   for await (const part of exportEvidence({ store, federation: FEDERATION, ownOrg: ACME, now: () => Date.now() }))
     parts.push(part);
@@ -83,4 +85,23 @@ test('evidence verify: a file or CA that cannot be read is named', async t => {
   t.is(missing.code, EXIT.usage);
   t.regex(missing.stderr, /gone: cannot be read: ENOENT.*\[FILE_UNUSABLE\]/);
   t.is((await fedgate(['evidence', 'verify', path('sent.evidence')])).code, EXIT.usage);
+});
+
+test('evidence verify: what its maker could not read is told, and the rest holds', async t => {
+  const { verify, path } = await evidence(t, store =>
+    store.damageRow(TABLE.batch, positionKey(GLOBEX, { epoch: 7n, sequence: 2 })),
+  );
+  const { code, stdout } = await verify('all.pem');
+  t.is(code, EXIT.ok);
+  t.regex(stdout, /^not readable +1 batch or receipt: ACME says that its store was damaged there/m);
+  t.regex(stdout, /^sent +2 batches: 1 stored and 0 refused/m);
+  const list = (...flags: string[]) =>
+    fedgate(['evidence', 'verify', path('sent.evidence'), '--ca', path('all.pem'), '--list', ...flags]);
+  t.regex((await list()).stdout, /^not readable: the sent batch 2 of stream 7 to GLOBEX$/m);
+  const lines = (await list('--json')).stdout.trim().split('\n');
+  const found = lines.map(line => JSON.parse(line)).filter(line => 'unreadable' in line && !('holds' in line));
+  t.deepEqual(found, [
+    { line: found[0].line, unreadable: 'batch', direction: 'sent', org: 'GLOBEX', streamEpoch: '7', sequence: 2 },
+  ]);
+  t.like(JSON.parse(lines.at(-1) ?? ''), { holds: true, unreadable: 1 });
 });

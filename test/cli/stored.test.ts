@@ -142,17 +142,17 @@ async function startGateway(t: TestScope, overrides: { [method: string]: () => u
     const exportEvidence = calls.serverStream<unknown, { chunk: Uint8Array }>(async (request, out) => {
       asked.push({ method: 'exportEvidence', request });
       await out.send({ chunk: Buffer.from('{"line":1}\n') });
-      overrides.exportEvidence?.();
-      await out.send({ chunk: Buffer.from('{"line":2}\n') });
+      const more = overrides.exportEvidence?.() as readonly Buffer[] | undefined;
+      for (const chunk of more ?? [Buffer.from('{"line":2}\n')]) await out.send({ chunk });
     });
     const implementation = { ...Object.fromEntries(Object.keys(answers).map(unary)), exportEvidence };
     return [{ definition: DurableServiceService, implementation }];
   });
   const run = (...args: string[]) => fedgate([...args, '--context', gateway.context]);
-  return { ...gateway, run, last: () => asked.at(-1)?.request };
+  return { ...gateway, run, asked, last: () => asked.at(-1)?.request };
 }
 
-test('subs: list, show, seek and delete', async t => {
+test('subs: list, show and seek', async t => {
   const { run, last } = await startGateway(t);
   const list = await run('subs', 'list');
   t.is(list.code, EXIT.ok);
@@ -188,8 +188,26 @@ test('subs: list, show, seek and delete', async t => {
   const nowhere = await run('subs', 'seek', 'billing', 'yesterday');
   t.is(nowhere.code, EXIT.usage);
   t.regex(nowhere.stderr, /position: "yesterday" is no position: earliest, latest, an offset/);
-  t.is((await run('subs', 'delete', 'billing')).code, EXIT.ok);
+});
+
+test('subs delete: asks on a terminal, and needs --yes elsewhere', async t => {
+  const { run, last, context, asked } = await startGateway(t);
+  const deleted = (): boolean => asked.some(({ method }) => method === 'deleteSubscription');
+  const unasked = await run('subs', 'delete', 'billing');
+  t.is(unasked.code, EXIT.usage);
+  t.regex(unasked.stderr, /--yes: needed .*delete billing on orders\/\* with its position \(not ack.*\), for ever\?/);
+  const answer = (stdin: string) =>
+    fedgate(['subs', 'delete', 'billing', '--context', context], { terminal: true, stdin });
+  const no = await answer('n\n');
+  t.is(no.code, EXIT.interrupted);
+  t.regex(no.stderr, /delete billing .* \[y\/N\] /);
+  t.false(deleted());
+  t.is((await answer('y\n')).code, EXIT.ok);
   t.deepEqual(last(), { name: 'billing' });
+  asked.length = 0;
+  t.is((await run('subs', 'delete', 'billing', '--yes', '--json')).stdout, '{"deleted":"billing"}\n');
+  t.true(deleted());
+  t.is((await run('subs', 'delete', 'biling', '--yes')).code, EXIT.nothingThere);
 });
 
 test('outbox: list, show, pause and resume', async t => {
@@ -318,6 +336,11 @@ test('evidence export: the file is whole or not there', async t => {
     withoutRecords: true,
     direction: 2,
   });
+  const again = await run('evidence', 'export', '--to', to);
+  t.is(again.code, EXIT.usage);
+  t.regex(again.stderr, /march\.evidence is there already; --force replaces it \[FILE_UNUSABLE\]/);
+  t.like(last(), { org: 'GLOBEX' }, 'the gateway was not asked');
+  t.is((await run('evidence', 'export', '--to', to, '--force')).code, EXIT.ok);
   t.is((await run('evidence', 'export', '--to', to, '--from-time', '1h', '--to-time', '2h')).code, EXIT.usage);
   const broken = await startGateway(t, {
     exportEvidence: () => {
@@ -332,4 +355,21 @@ test('evidence export: the file is whole or not there', async t => {
   const nowhere = await run('evidence', 'export', '--to', join(folder, 'none', 'x'));
   t.is(nowhere.code, EXIT.usage);
   t.regex(nowhere.stderr, /none\/x: cannot be written: .*\[FILE_UNUSABLE\]/);
+});
+
+test('evidence export: what could not be read is told on stderr, in the report and by the exit code; the file is written', async t => {
+  const line = (number: number): string =>
+    `{"kind":"unreadable","what":"batch","direction":"sent","org":"GLOBEX","epoch":"7","number":${number}}\n`;
+  const rest = Buffer.from([line(2), '{"line":3}\n', ...Array.from({ length: 24 }, (_, i) => line(i + 4))].join(''));
+  const { run, folder } = await startGateway(t, { exportEvidence: () => [rest.subarray(0, 30), rest.subarray(30)] });
+  const to = join(folder, 'all.evidence');
+  const done = await run('evidence', 'export', '--to', to, '--json');
+  t.is(done.code, EXIT.checkFailed);
+  t.regex(
+    done.stderr,
+    /^fedgate: could not be read: the sent batch 2 of stream 7 to GLOBEX; its row in the store is damaged$/m,
+  );
+  t.regex(done.stderr, /^fedgate: 5 more could not be read; the file names them$/m);
+  t.like(JSON.parse(done.stdout), { bytes: rest.length + 11, unreadable: 25 });
+  t.is(await readFile(to, 'utf8'), `{"line":1}\n${rest}`);
 });

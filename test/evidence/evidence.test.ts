@@ -1,9 +1,13 @@
+import { createHash } from 'node:crypto';
 import test from 'ava';
+import { positionKey, TABLE } from '../../src/durable/outbox/rows.js';
 import { FedgateError } from '../../src/errors.js';
 import { type EvidenceRequest, exportEvidence } from '../../src/evidence/export.js';
+import { noticingUnreadable, type Unreadable } from '../../src/evidence/unreadable.js';
 import { type EvidenceReport, type ProvenReceipt, verifyEvidence } from '../../src/evidence/verify.js';
 import { issueLeaf } from '../../src/identity/issue.js';
 import { parsePattern } from '../../src/messaging/address.js';
+import { key } from '../../src/store/keys.js';
 import {
   ACME,
   FEDERATION,
@@ -120,8 +124,9 @@ test('evidence: no byte can be changed', async t => {
   const [acme, globex] = await signers;
   const store = new MemoryStore();
   const batches = [seal(acme, GLOBEX, 1)];
-  await keepSent(store, acme, GLOBEX, batches);
+  await keepSent(store, acme, GLOBEX, [...batches, seal(acme, GLOBEX, 2)]);
   await keepReceipt(store, acme, globex, batches);
+  store.damageRow(TABLE.batch, positionKey(GLOBEX, { epoch: 7n, sequence: 2 }));
   const file = await exported(store);
   t.is(await verdict(file, acme, globex), 'good');
   for (let at = 0; at < file.length; at++) {
@@ -220,4 +225,78 @@ test('evidence: without the right CA nothing is proven', async t => {
     message: /not the certificate of a CA/,
   });
   await t.throwsAsync(verifyEvidence(chunks(file), [{ certificate: 'x' }]), { message: /not a certificate/ });
+});
+
+/** What a file says that could not be read, as the verifier and as whoever passes it on in pieces hear of it. */
+async function unreadableIn(file: Buffer, ...by: readonly Signer[]) {
+  const found: unknown[] = [];
+  const report = await verifyEvidence(chunks(file), casOf(...by), {
+    onUnreadable: ({ line: _, ...each }) => found.push(each),
+  });
+  for (const size of [1, 37, 1_000_000]) {
+    const noticed: Unreadable[] = [];
+    const passed: Uint8Array[] = [];
+    for await (const piece of noticingUnreadable(chunks(file, size), each => noticed.push(each))) passed.push(piece);
+    if (!Buffer.concat(passed).equals(file)) throw new Error('the file was not passed on as it is');
+    if (
+      JSON.stringify(
+        noticed.map(({ what, direction, org, epoch, number }) => ({ what, direction, org, epoch, number })),
+      ) !== JSON.stringify(found)
+    )
+      throw new Error('not all was noticed');
+  }
+  return { report, found };
+}
+
+const at = (sequence: number): Buffer => positionKey(GLOBEX, { epoch: 7n, sequence });
+
+test('evidence: a batch sent whose row is damaged is named, and the rest holds, with its receipt', async t => {
+  for (const sequence of [1, 2, 3]) {
+    const { store, acme, globex } = await outbox();
+    store.damageRow(TABLE.batch, at(sequence));
+    const { report, found } = await unreadableIn(await exported(store), acme, globex);
+    const [stored, refused] = [sequence === 1 ? 0 : 1, sequence === 2 ? 0 : 1];
+    t.like(report, { sent: 2, stored, refused, unreadable: 1 });
+    t.deepEqual(found, [{ what: 'batch', direction: 'sent', org: 'GLOBEX', epoch: '7', number: sequence }]);
+  }
+});
+
+test('evidence: a batch received whose row is damaged is named by its offset, and the rest holds', async t => {
+  const [acme, globex] = await signers;
+  const log = await TestLog.open();
+  for (const sequence of [1, 2, 3]) {
+    const { header, signature, records, channel } = seal(acme, GLOBEX, sequence);
+    await log.log.receive(received(sequence, { header, signature, records, channel, certificate: acme.certificate }));
+  }
+  log.store.damageRow('log', key(2));
+  const { report, found } = await unreadableIn(await exported(log.store, { ownOrg: GLOBEX }), acme, globex);
+  t.like(report, { received: 2, unreadable: 1 });
+  t.deepEqual(found, [{ what: 'batch', direction: 'received', org: '', epoch: '', number: 2 }]);
+});
+
+test('evidence: a receipt or certificate whose row is damaged proves nothing, is named, and ends nothing', async t => {
+  const { store, acme, globex } = await outbox();
+  store.damageRow(TABLE.receipt, at(2));
+  const receipt = await unreadableIn(await exported(store), acme, globex);
+  t.like(receipt.report, { sent: 3, stored: 0, refused: 0, unreadable: 1 });
+  t.deepEqual(receipt.found, [{ what: 'receipt', direction: 'sent', org: 'GLOBEX', epoch: '7', number: 2 }]);
+  const other = await outbox();
+  other.store.damageRow(TABLE.certificate, other.acme.certificate.sha256);
+  const certificate = await unreadableIn(await exported(other.store), acme, globex);
+  t.like(certificate.report, { sent: 0, stored: 0, unreadable: 3 });
+});
+
+/** As version 1 would have written it. */
+function asVersion1(file: Buffer): Buffer {
+  const lines = file.toString().replace('"version":2', '"version":1').trimEnd().split('\n');
+  const before = `${lines.slice(0, -1).join('\n')}\n`;
+  const end = { ...JSON.parse(lines.at(-1) ?? ''), sha256: createHash('sha256').update(before).digest('hex') };
+  return Buffer.from(`${before}${JSON.stringify(end)}\n`);
+}
+
+test('evidence: files of version 1 are verified as before, and cannot say that something was not readable', async t => {
+  const { store, acme, globex } = await outbox();
+  t.is(await verdict(asVersion1(await exported(store)), acme, globex), 'good');
+  store.damageRow(TABLE.batch, at(3));
+  t.regex(await verdict(asVersion1(await exported(store)), acme, globex), /line \d+: a file of version 1 has no such/);
 });

@@ -87,6 +87,76 @@ test('durable lane: one commit of the receiver is answered by one receipt', asyn
   t.is(outbox.waiting.batches, 0);
 });
 
+test('durable lane: RECEIVED is answered with the receipt; who dies before it is stored gets it again, and nothing twice', async t => {
+  const { acme, globex } = await sides();
+  const outbox = acme.to(GLOBEX);
+  const pair = (await connect(acme, globex)).automatic();
+  const position = await outbox.append(outgoing('1'));
+  await settle();
+  const next = await outbox.append(outgoing('2'));
+  acme.store.manual = true;
+  await outbox.received(next, forever);
+  t.is(outbox.waiting.batches, 0);
+  t.deepEqual(await outbox.head(10), []);
+  t.is(outbox.unreceipted.sequence, next.sequence, 'what the next hello says goes by what is stored');
+  pair.cut();
+  const again = await DurableSide.open(await testIdentity(ACME), await acme.store.kill());
+  t.is(again.to(GLOBEX).waiting.batches, 1);
+  t.is((await receiptRows(again)).length, 1);
+  const second = (await connect(again, globex)).automatic();
+  t.teardown(() => second.cut());
+  await again.to(GLOBEX).received(next, forever);
+  await again.to(GLOBEX).received(position, forever);
+  await settle();
+  t.is((await receiptRows(again)).length, 2);
+  t.deepEqual(await globex.texts(), ['1', '2']);
+  t.deepEqual([...acme.alarms, ...again.alarms, ...globex.alarms], []);
+});
+
+const receiptRows = ({ store }: DurableSide) => store.scan('receipt', { limit: 10 });
+
+test('durable lane: a receipt that cannot be stored ends the lane, and the batch waits again', async t => {
+  const { acme, globex } = await sides();
+  const outbox = acme.to(GLOBEX);
+  const pair = (await connect(acme, globex)).automatic();
+  const position = await outbox.append(outgoing('1'));
+  acme.store.manual = true;
+  await outbox.received(position, forever);
+  const late = outbox.received(position, forever);
+  t.is(outbox.waiting.batches, 0);
+  acme.store.flush('failed');
+  acme.store.manual = false;
+  await settle();
+  t.is(outbox.waiting.batches, 1);
+  pair.cut();
+  const second = (await connect(acme, globex)).automatic();
+  t.teardown(() => second.cut());
+  await late;
+  await settle();
+  t.deepEqual(outbox.receipted, { epoch: position.epoch, sequence: position.sequence });
+  t.deepEqual(await globex.texts(), ['1']);
+});
+
+test('durable lane: a refusal is answered when its dead letter is stored', async t => {
+  const { acme, globex } = await sides();
+  globex.refuse = () => new FedgateError('NOT_GRANTED', 'not here');
+  const outbox = acme.to(GLOBEX);
+  const pair = (await connect(acme, globex)).automatic();
+  t.teardown(() => pair.cut());
+  const position = await outbox.append(outgoing('no'));
+  acme.store.manual = true;
+  let answered = false;
+  const refused = outbox.received(position, forever).catch((error: FedgateError) => {
+    answered = true;
+    return error.reason;
+  });
+  await settle();
+  t.is(acme.store.waiting, 1);
+  t.false(answered);
+  acme.store.manual = false;
+  t.is(await refused, 'NOT_GRANTED');
+});
+
 const receipts = (frames: readonly Buffer[]): number =>
   frames.filter(bytes => otherFrame(bytes)?.$case === 'receipt').length;
 

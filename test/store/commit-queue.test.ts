@@ -42,6 +42,37 @@ test('commit queue: one group at a time; what comes meanwhile is the next', asyn
   await queue.idle();
 });
 
+test('commit queue: a patient change goes along with the next, in order, or alone when none comes', async t => {
+  const { queue, group, groups } = heldQueue();
+  const turns = () => new Promise(resolve => setTimeout(resolve, 1));
+  const first = [queue.commit(named('a'), true)];
+  await turns();
+  t.is(groups.length, 0);
+  first.push(queue.commit(named('b')));
+  t.deepEqual(names((await group(0)).changes), ['a', 'b']);
+  const second = queue.commit(named('c'), true);
+  (await group(0)).done();
+  await Promise.all(first);
+  await turns();
+  t.is(groups.length, 1, 'it also waits after what was under way');
+  t.deepEqual(names((await group(1)).changes), ['c']);
+  (await group(1)).done();
+  await second;
+});
+
+test('commit queue: to be idle, and a failure, end all patience', async t => {
+  const { queue, group } = heldQueue();
+  const heard: string[] = [];
+  const last = queue.commit(named('a'), true);
+  const idle = queue.idle();
+  t.deepEqual(names((await group(0)).changes), ['a']);
+  queue.commit(named('b'), true).catch(() => heard.push('b'));
+  (await group(0)).fail();
+  await last.catch(() => heard.push('a'));
+  await idle;
+  t.deepEqual(heard.sort(), ['a', 'b']);
+});
+
 test('commit queue: a change that removes ranges begins a group', async t => {
   const { queue, group } = heldQueue();
   const all = [queue.commit(named('a')), queue.commit(named('b').removeRange('rows', {})), queue.commit(named('c'))];

@@ -6,13 +6,15 @@ import { bodyOf, sha256 } from './support.js';
 /** What `committer.ts` writes, and how to judge what is left of it. */
 
 export const BODY_BYTES = 5000;
+/** A third are small enough to be rows. */
+export const bytesOf = (number: number): number => (number % 3 === 1 ? 300 : BODY_BYTES) + (number % 7);
 /** Newest rows that are kept. */
 export const KEPT = 40;
 /** Small, so that segments come and go. */
 export const SEGMENT_BYTES = 60_000;
 
 export function rowOf(number: number, reserve: (length: number) => StoreRef) {
-  const body = bodyOf(number, BODY_BYTES + (number % 7));
+  const body = bodyOf(number, bytesOf(number));
   const ref = reserve(body.length);
   return { body, ref, row: Buffer.concat([sha256(body), BodyRef.encode(ref).finish()]) };
 }
@@ -41,7 +43,7 @@ export async function complaint(store: Store): Promise<string | undefined> {
   const expected = Array.from({ length: Math.min(count, KEPT) }, (_, i) => Math.max(0, count - KEPT) + i);
   if (numbers.join() !== expected.join()) return `rows ${numbers.join()} for count ${count}`;
   for (const [number, ref] of refs) {
-    const body = bodyOf(number, BODY_BYTES + (number % 7));
+    const body = bodyOf(number, bytesOf(number));
     if (!(await store.read(ref, sha256(body))).equals(body)) return `body ${number} is another`;
   }
   return undefined;

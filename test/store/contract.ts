@@ -1,5 +1,5 @@
 import type { TestFn } from 'ava';
-import { Change, type Store } from '../../src/store/store.js';
+import { type BodyRef, Change, type Store } from '../../src/store/store.js';
 import { refused } from '../support/reasons.js';
 import type { TestScope } from '../support/registry.js';
 import { bodyOf, sha256, storeBody, writeBody } from './support.js';
@@ -14,6 +14,10 @@ export function storeContract(test: TestFn, open: (t: TestScope) => Promise<Stor
     await store.commit(new Change().put('rows', text('a'), text('1')).put('rows', text('empty'), Buffer.alloc(0)));
     t.deepEqual(await store.get('rows', text('a')), text('1'));
     t.deepEqual(await store.get('rows', text('empty')), Buffer.alloc(0));
+    // How ts-proto encodes a message of nothing but defaults.
+    const nowhere = Buffer.from(new Uint8Array(new ArrayBuffer(0)).buffer);
+    await store.commit(new Change().put('rows', text('nowhere'), nowhere));
+    t.deepEqual(await store.get('rows', text('nowhere')), Buffer.alloc(0));
     t.is(await store.get('row', text('a')), undefined, 'tables are apart');
     await store.commit(new Change().remove('rows', text('a')).remove('rows', text('never there')));
     t.is(await store.get('rows', text('a')), undefined);
@@ -60,6 +64,24 @@ export function storeContract(test: TestFn, open: (t: TestScope) => Promise<Stor
       (await store.scan('rows', { limit: 10 })).map(({ key }) => key.toString()),
       ['b', 'c'],
     );
+  });
+
+  test('bodies: those before one are released together, and it stays', async t => {
+    const store = await open(t);
+    const refs: BodyRef[] = [];
+    for (let i = 0; i < 6; i++) refs.push(await storeBody(store, 'inbox', bodyOf(i, 60_000)));
+    const other = await storeBody(store, 'other', bodyOf(7, 10));
+    await store.commit(new Change().releaseBefore(refs[4] as BodyRef));
+    for (const i of [4, 5])
+      t.deepEqual(await store.read(refs[i] as BodyRef, sha256(bodyOf(i, 60_000))), bodyOf(i, 60_000));
+    // Space is given back by segments: a few may be held for those that stay.
+    const held = (await store.stats()).bodyBytes.get('inbox') ?? 0;
+    t.true(held >= 120_000 && held < 360_000, `${held}`);
+    const behind = store.reserve('inbox', 0);
+    await storeBody(store, 'inbox', bodyOf(8, 10_000));
+    await store.commit(new Change().releaseBefore(store.reserve('inbox', 0)).releaseBefore(behind));
+    t.is((await store.stats()).bodyBytes.get('inbox') ?? 0, 0);
+    t.deepEqual(await store.read(other, sha256(bodyOf(7, 10))), bodyOf(7, 10));
   });
 
   test('bodies: are read as they were written, in parts or not, empty or larger than a segment', async t => {
@@ -129,6 +151,20 @@ export function storeContract(test: TestFn, open: (t: TestScope) => Promise<Stor
     const { commits, changes } = await store.stats();
     t.is(changes, 100);
     t.true(commits < 50, `${commits} commits for changes of one turn`);
+  });
+
+  test('commit: what is patient is stored by itself, and before what comes after it', async t => {
+    const store = await open(t);
+    await store.commit(new Change().put('rows', text('a'), text('1')), { patient: true });
+    t.deepEqual(await store.get('rows', text('a')), text('1'));
+    const order: string[] = [];
+    const patient = store
+      .commit(new Change().put('rows', text('a'), text('2')), { patient: true })
+      .then(() => order.push('patient'));
+    await store.commit(new Change()).then(() => order.push('empty'));
+    await patient;
+    t.deepEqual(order, ['patient', 'empty']);
+    t.deepEqual(await store.get('rows', text('a')), text('2'));
   });
 
   test('commit: refuses what can never be stored, and goes on', async t => {

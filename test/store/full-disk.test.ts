@@ -1,4 +1,4 @@
-import { statfs, unlink, writeFile } from 'node:fs/promises';
+import { statfs, symlink, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { FedgateError, type Reason } from '../../src/errors.js';
@@ -87,6 +87,51 @@ test.serial('full disk: to the last byte, rows are refused too; nothing of them 
     (await again.scan('rows', { limit: 10 })).map(({ key }) => key.toString()),
     ['after', 'before'],
   );
+});
+
+test.serial(
+  'full disk: a store that is there opens with no byte free, is read, says that it is full, and recovers',
+  async t => {
+    const disk = await smallDisk(t, 4 * 1024 * 1024);
+    if (!disk) return;
+    const folder = join(disk, 'store');
+    const options = { reserveBytes: 1024 * 1024 };
+    const first = await openStore(folder, options);
+    const body = bodyOf(1, 100_000);
+    const ref = await storeBody(first, 'inbox', body);
+    await first.commit(row('before'));
+    await first.close();
+    // As a process that was killed leaves it.
+    await symlink(`${2 ** 22 + 1} 1`, join(folder, 'owner'));
+    const filler = await fill(disk);
+    const { bavail } = await statfs(disk);
+    t.is(bavail, 0);
+
+    const store = await opened(t, folder, options);
+    t.is(store.health.state, 'full');
+    t.deepEqual(await store.get('rows', Buffer.from('before')), Buffer.alloc(10, 1));
+    t.true((await store.read(ref, sha256(body))).equals(body));
+    await refused(t, 'STORE_FULL', () => storeBody(store, 'inbox', body));
+    await refused(t, 'STORE_LOCKED', () => openStore(folder, options));
+    const well = becomes(store, 'ok');
+    await unlink(filler);
+    await well;
+    await storeBody(store, 'inbox', body);
+  },
+);
+
+test.serial('full disk: what a new store needs is refused in words, also when it is LMDB that needs it', async t => {
+  const disk = await smallDisk(t, 4 * 1024 * 1024);
+  if (!disk) return;
+  const folder = join(disk, 'store');
+  await (await openStore(folder, { reserveBytes: 0 })).close();
+  await unlink(join(folder, 'rows', 'lock.mdb'));
+  const filler = await fill(disk);
+  await refused(t, 'STORE_FULL', () => openStore(folder, { reserveBytes: 0 }));
+  await refused(t, 'STORE_FULL', () => openStore(join(disk, 'new'), { reserveBytes: 0 }));
+  await unlink(filler);
+  await opened(t, folder);
+  t.pass();
 });
 
 test.serial('read-only disk: the store is refused, and opens once it can be written again', async t => {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readlink, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
@@ -43,12 +43,24 @@ test('lock: a second open in the same process is refused, until the first is clo
 test('lock: a process with the number of the dead owner does not keep the store', async t => {
   const folder = await storeFolder(t);
   const first = await openStore(folder, { reserveBytes: 0 });
-  const mine = await readFile(join(folder, 'owner'), 'utf8');
+  const mine = await readlink(join(folder, 'owner'));
   await first.close();
   // This process lives, but it did not start then.
-  await writeFile(join(folder, 'owner'), mine.replace(/ \d+/, ' 1'));
+  await symlink(mine.replace(/ \d+/, ' 1'), join(folder, 'owner'));
   const second = await openStore(folder, { reserveBytes: 0 });
   await second.close();
+  await symlink('nobody', join(folder, 'owner'));
+  await opened(t, folder);
+  t.pass();
+});
+
+test('lock: a file as earlier versions made it counts as well', async t => {
+  const folder = await storeFolder(t);
+  const first = await openStore(folder, { reserveBytes: 0 });
+  const mine = await readlink(join(folder, 'owner'));
+  await first.close();
+  await writeFile(join(folder, 'owner'), `${mine.split(' ', 2).join(' ')}\n`);
+  await refused(t, 'STORE_LOCKED', () => openStore(folder, { reserveBytes: 0 }));
   await writeFile(join(folder, 'owner'), '');
   await opened(t, folder);
   t.pass();

@@ -159,6 +159,12 @@ export class MemoryStore implements Store {
     for (const { table, key } of change.removals) this.#set(table, key, undefined);
     for (const { table, key, value } of change.puts) this.#set(table, key, value);
     for (const ref of change.released) this.disk.bodies.delete(nameOf(ref));
+    for (const ref of change.releasedBefore) {
+      for (const name of [...this.disk.bodies.keys()]) {
+        const [log, , offset] = name.split('/');
+        if (log === ref.log && Number(offset) < ref.offset) this.disk.bodies.delete(name);
+      }
+    }
   }
 
   #set(table: Table, key: Buffer, value: Buffer | undefined): void {

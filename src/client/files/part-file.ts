@@ -172,7 +172,7 @@ export async function checkFree(path: string): Promise<void> {
 export const newDownloadId = (): Buffer => randomBytes(16);
 
 const taken = (path: string): FedgateError =>
-  new FedgateError('FILE_UNUSABLE', `${path}: is there already, and is not replaced unless that is asked for`);
+  new FedgateError('FILE_UNUSABLE', `${path}: is there already, and is not replaced (overwrite is not set)`);
 
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r');

@@ -1,9 +1,8 @@
-import { LogChannelRow } from '../../../gen/ts/fedgate/store/v1/log.js';
 import type { Pattern } from '../../messaging/address.js';
 import { matches } from '../../messaging/pattern.js';
-import { key, numberAt } from '../../store/keys.js';
-import type { Row, Store } from '../../store/store.js';
+import type { Store } from '../../store/store.js';
 import { concerns, endOf, type HeldEntry } from './entry.js';
+import { channelOf, type Damaged, edgeOf, type IndexRow } from './index-row.js';
 import { LOG_CHANNEL } from './tables.js';
 
 /** How long, and how much of, a channel is kept for replay. */
@@ -23,7 +22,14 @@ export interface FirstEntry {
   readonly offset: number;
   readonly end: number;
   readonly storedMs: number;
+  /** The running total of the channel before it. */
+  readonly before: number;
 }
+
+export const firstEntry = (row: IndexRow, before: number): FirstEntry => {
+  const { offset, storedMs } = row;
+  return { offset, end: endOf(row), storedMs, before };
+};
 
 /** What the log knows of a channel without looking at the disk: ~300 bytes while the channel has entries. */
 export interface Channel {
@@ -48,28 +54,28 @@ export interface Channel {
   readonly heldOf: Map<string, number>;
 }
 
-export const channelKey = (name: string, offset: number): Buffer => key(name, offset);
-
 /** The channels that have entries, with what is needed to bound them. Read from two rows per channel when the log is opened. */
 export class Channels {
   readonly #rules: readonly RetentionRule[];
   readonly #channels = new Map<string, Channel>();
+  /** The newest entry of them all by what their indexes said when they were opened. */
+  readonly opened = { newest: 0, channel: '', end: 0, storedMs: 0 };
 
   private constructor(rules: readonly RetentionRule[]) {
     this.#rules = rules;
   }
 
-  static async open(store: Store, rules: readonly RetentionRule[]): Promise<Channels> {
+  /** `damaged` hears of rows that had to be rebuilt. */
+  static async open(store: Store, rules: readonly RetentionRule[], damaged: Damaged): Promise<Channels> {
     const channels = new Channels(rules);
     let from: Buffer | undefined;
     for (;;) {
       const [row] = await store.scan(LOG_CHANNEL, from ? { from, limit: 1 } : { limit: 1 });
       if (!row) return channels;
-      const name = row.key.subarray(0, row.key.length - 9).toString();
+      const name = channelOf(row.key);
+      await channels.#load(store, channels.of(name), damaged);
       // The name ends with a zero byte: this is behind all its offsets and before any other name.
       from = Buffer.from(`${name}\x01`);
-      const [last = row] = await store.scan(LOG_CHANNEL, { from: row.key, to: from, limit: 1, reverse: true });
-      channels.#load(channels.of(name), row, last);
     }
   }
 
@@ -125,11 +131,12 @@ export class Channels {
     channel.bytes += entry.bytes;
     channel.committedTotal += entry.bytes;
     channel.newest = entry.offset;
-    channel.first ??= { offset: entry.offset, end: endOf(entry), storedMs: entry.storedMs };
+    const before = channel.committedTotal - entry.bytes;
+    channel.first ??= { offset: entry.offset, end: endOf(entry), storedMs: entry.storedMs, before };
   }
 
-  trimmed(channel: Channel, bytes: number, first: FirstEntry | undefined): void {
-    channel.bytes -= bytes;
+  trimmed(channel: Channel, first: FirstEntry | undefined): void {
+    channel.bytes = first ? channel.committedTotal - first.before : 0;
     channel.first = first;
     this.forget(channel);
   }
@@ -139,13 +146,17 @@ export class Channels {
     if (!channel.first && channel.underWay === 0) this.#channels.delete(channel.name);
   }
 
-  #load(channel: Channel, row: Row, last: Row): void {
-    const first = LogChannelRow.decode(row.value);
-    channel.newest = numberAt(last.key, last.key.length - 8);
-    channel.total = Number(LogChannelRow.decode(last.value).totalBytes);
-    channel.committedTotal = channel.total;
-    channel.bytes = channel.total - Number(first.totalBytes) + first.bytes;
-    const offset = numberAt(row.key, row.key.length - 8);
-    channel.first = { offset, end: offset + first.count, storedMs: Number(first.storedMs) };
+  async #load(store: Store, channel: Channel, damaged: Damaged): Promise<void> {
+    const first = await edgeOf(store, channel.name, 'first', damaged);
+    const last = await edgeOf(store, channel.name, 'last', damaged);
+    if (!first || !last) return;
+    channel.newest = last.row.offset;
+    channel.total = last.total;
+    channel.committedTotal = last.total;
+    channel.bytes = last.total - first.total;
+    channel.first = firstEntry(first.row, first.total);
+    const { offset: newest, storedMs } = last.row;
+    if (newest > this.opened.newest)
+      Object.assign(this.opened, { newest, channel: channel.name, end: endOf(last.row), storedMs });
   }
 }

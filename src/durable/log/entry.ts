@@ -83,16 +83,14 @@ export function decodeEntry({ key, value }: Pick<Row, 'key' | 'value'>): HeldEnt
   };
 }
 
-/** What stands in the log where a row is damaged: of its channel and its origin nothing is known. */
-export const damagedEntry = (offset: number, end: number): HeldEntry => ({
-  offset,
-  count: end - offset,
-  channel: '',
-  senderOrg: '' as OrgName,
+/** What can be known of an entry whose row is damaged: what the index of its channel says. */
+export type DamagedFacts = Pick<HeldEntry, 'offset' | 'count' | 'channel' | 'senderOrg' | 'storedMs' | 'bytes'>;
+
+/** What stands in the log where a row is damaged. */
+export const damagedEntry = (facts: DamagedFacts): HeldEntry => ({
+  ...facts,
   senderNode: '',
-  storedMs: 0,
   expireMs: 0,
-  bytes: 0,
   gap: { kind: 'gap', reason: 'their row in the store is not what was written' },
   stream: undefined,
   notifyConsumed: false,

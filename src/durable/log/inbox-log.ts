@@ -17,7 +17,9 @@ import type {
 import { type Channel, Channels, type RetentionRule } from './channels.js';
 import type { HeldEntry } from './entry.js';
 import { type HoldLimits, Holds } from './holds.js';
+import type { Damaged } from './index-row.js';
 import { LocalPublishes } from './local-publishes.js';
+import { MissingRows } from './missing-rows.js';
 import { type AskOrigin, Quarantine, type QuarantineEvent } from './quarantine.js';
 import { LogReader } from './reader.js';
 import { Receiver } from './receiver.js';
@@ -35,6 +37,8 @@ export type InboxLogEvent =
       readonly after: StreamPosition | undefined;
       readonly to: StreamPosition;
     }
+  /** A row is not what was written. One of the index of a channel is rebuilt; one of the log is a gap. Told once per start. */
+  | { readonly kind: 'damaged'; readonly row: 'log' | 'log-channel'; readonly channel: string; readonly offset: number }
   /** Work in the background failed. It is tried again. */
   | { readonly kind: 'failed'; readonly what: 'trim' | 'count' | 'forget'; readonly error: unknown };
 
@@ -53,6 +57,8 @@ export interface InboxLogOptions {
 /** Retention looks at the clock so often; ids are forgotten at every sixtieth look. */
 const TICK_MS = 1_000;
 const TICKS_PER_PRUNE = 60;
+/** Damaged rows that are told once; more are told again when they are met again. */
+const MAX_TOLD = 4_096;
 
 /**
  * The log of an organisation: what arrived from others and what its own nodes published durably, in one order. Whatever it tells is on
@@ -85,6 +91,7 @@ export class InboxLog implements Inbox, Log {
     streams: Streams,
     idempotency: IdempotencyTable,
     end: { readonly first: number; readonly end: number; readonly storedMs: number },
+    damaged: Damaged,
   ) {
     const { store, limits, now, refetch, onEvent } = options;
     this.#store = store;
@@ -95,7 +102,8 @@ export class InboxLog implements Inbox, Log {
     this.#recent = new Recent(end.end);
     const bounds = this.#bounds;
     const recent = this.#recent;
-    this.#reader = new LogReader(store, channels, recent, bounds);
+    const missing = new MissingRows(store, damaged);
+    this.#reader = new LogReader({ store, channels, recent, bounds, damaged, missing });
     this.#holds = new Holds({
       limits,
       channels,
@@ -119,17 +127,30 @@ export class InboxLog implements Inbox, Log {
     this.#receiver = new Receiver(writer, streams);
     const quarantine = new Quarantine({ store, channels, recent, refetch, onEvent });
     this.#quarantine = quarantine;
-    this.#retention = new Retention({ store, channels, holds, writer, quarantine, recent, bounds, now });
+    this.#retention = new Retention({
+      store,
+      channels,
+      holds,
+      writer,
+      quarantine,
+      recent,
+      bounds,
+      now,
+      damaged,
+      missing,
+    });
     this.#publishes = new LocalPublishes({ ownOrg: options.ownOrg, writer, holds, channels, idempotency, now });
     this.#offHealth = store.onHealth(() => this.#roomChanged());
   }
 
   static async open(options: InboxLogOptions): Promise<InboxLog> {
     const { store, now } = options;
-    const channels = await Channels.open(store, options.retention);
+    const damaged = toldOnce(options.onEvent);
+    const channels = await Channels.open(store, options.retention, damaged);
     const streams = await Streams.open(store);
     const idempotency = await IdempotencyTable.open({ store, scope: 'log', now });
-    return new InboxLog(options, channels, streams, idempotency, await findEnd(store));
+    const end = await findEnd(store, channels, damaged);
+    return new InboxLog(options, channels, streams, idempotency, end, damaged);
   }
 
   /**
@@ -256,7 +277,7 @@ export class InboxLog implements Inbox, Log {
 
   async #find(entry: LogEntry): Promise<Pick<HeldEntry, 'body' | 'contentSha256'>> {
     const found = await this.#reader.get(entry.offset);
-    return found?.entry ?? { body: undefined, contentSha256: Buffer.alloc(0) };
+    return found ?? { body: undefined, contentSha256: Buffer.alloc(0) };
   }
 
   #appended(entry: LogEntry, channel: Channel): void {
@@ -281,6 +302,18 @@ export class InboxLog implements Inbox, Log {
   #failed(what: 'trim' | 'forget', error: unknown): void {
     this.#options.onEvent({ kind: 'failed', what, error });
   }
+}
+
+/** A damaged row is met again and again while it is there. */
+function toldOnce(onEvent: (event: InboxLogEvent) => void): Damaged {
+  const told = new Set<string>();
+  return (row, channel, offset) => {
+    const name = `${row} ${channel} ${offset}`;
+    if (told.has(name)) return;
+    if (told.size === MAX_TOLD) told.clear();
+    told.add(name);
+    onEvent({ kind: 'damaged', row, channel, offset });
+  };
 }
 
 const isHeld = (entry: LogEntry): entry is HeldEntry => 'contentSha256' in entry;

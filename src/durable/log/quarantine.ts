@@ -6,8 +6,9 @@ import { key } from '../../store/keys.js';
 import { Change, type Store } from '../../store/store.js';
 import type { RecordBlock } from '../../wire/records.js';
 import type { LogEntry, StreamId, StreamPosition } from '../types.js';
-import { type Channels, channelKey } from './channels.js';
+import type { Channels } from './channels.js';
 import { decodeEntry, decodeProof, encodeEntry, type HeldEntry } from './entry.js';
+import { channelKey } from './index-row.js';
 import type { Recent } from './recent.js';
 import { LOG, LOG_CHANNEL } from './tables.js';
 
@@ -92,9 +93,11 @@ export class Quarantine {
 
   async #attempt(offset: number, error: unknown): Promise<Finding> {
     // The row says how it is now: another reader may have seen to it, or retention removed it.
-    const row = await this.#store.get(LOG, key(offset));
-    if (!row) return { records: undefined };
-    const entry = decodeEntry({ key: key(offset), value: row });
+    const [stored] = await this.#store.scan(LOG, { from: key(offset), to: key(offset + 1), limit: 1 });
+    // Of one that is damaged nobody knows any more what its records are.
+    if (!stored || stored.damaged) return { records: undefined };
+    const row = stored.value;
+    const entry = decodeEntry(stored);
     if (!entry.body) return { records: undefined };
     try {
       return { records: { bytes: await this.#store.read(entry.body, entry.contentSha256), count: entry.count } };
@@ -172,12 +175,16 @@ export class Quarantine {
 
   async #rewrite(change: Change, entry: HeldEntry, row: Buffer, old: HeldEntry): Promise<void> {
     const at = channelKey(entry.channel, entry.offset);
-    const index = await this.#store.get(LOG_CHANNEL, at);
+    const range = { from: at, to: channelKey(entry.channel, entry.offset + 1) };
+    const [index] = await this.#store.scan(LOG_CHANNEL, { ...range, limit: 1 });
     // Retention may have removed the entry meanwhile; then there is nothing to be put right.
     if (!index || entry.offset <= this.#channels.of(entry.channel).trimmedTo) return;
-    const indexed = { ...LogChannelRow.decode(index), body: entry.body };
     change.put(LOG, key(entry.offset), encodeEntry(entry, decodeProof(row)));
-    change.put(LOG_CHANNEL, at, Buffer.from(LogChannelRow.encode(indexed).finish()));
+    // One that is damaged stays so: whoever reads it reads the entry instead.
+    if (!index.damaged) {
+      const indexed = { ...LogChannelRow.decode(index.value), body: entry.body };
+      change.put(LOG_CHANNEL, at, Buffer.from(LogChannelRow.encode(indexed).finish()));
+    }
     if (old.body) change.release(old.body);
     await this.#store.commit(change);
     this.rewrites++;

@@ -1,8 +1,11 @@
+import type { OrgName } from '../../identity/names.js';
 import type { Pattern } from '../../messaging/address.js';
 import { key, numberAt } from '../../store/keys.js';
 import type { Row, Store } from '../../store/store.js';
-import { type Channels, channelKey } from './channels.js';
+import type { Channels } from './channels.js';
 import { concerns, damagedEntry, decodeEntry, endOf, type HeldEntry } from './entry.js';
+import { channelKey, type Damaged, decodeIndexRow, type IndexRow, offsetOf, readIndexRow } from './index-row.js';
+import type { Joint, MissingRows } from './missing-rows.js';
 import type { Recent } from './recent.js';
 import { LOG, LOG_CHANNEL } from './tables.js';
 
@@ -10,6 +13,13 @@ import { LOG, LOG_CHANNEL } from './tables.js';
 const SCAN_ROWS = 1_024;
 /** Up to so many channels are read each by its own index; more, and the whole log is gone through. */
 const MERGED_CHANNELS = 8;
+/** Channels that are asked for a damaged row between two turns of the event loop, and damaged rows whose channel is remembered. */
+const ASKED_A_TURN = 256;
+const MAX_REMEMBERED = 4_096;
+
+/** What of a row says whether it joins its neighbours: nothing, when it is damaged. */
+const jointOf = (row: Row): Joint =>
+  row.damaged ? { offset: offsetOf(row.key), count: 1, bytes: 0, before: undefined } : decodeIndexRow(row);
 
 export interface Bounds {
   /** The oldest offset that is held, and the one behind the newest entry on stable storage. */
@@ -23,12 +33,25 @@ export class LogReader {
   readonly #channels: Channels;
   readonly #recent: Recent;
   readonly #bounds: Bounds;
+  readonly #damaged: Damaged;
+  readonly #missing: MissingRows;
+  /** The channels of damaged rows, for as long as they are read again and again. */
+  readonly #channelOf = new Map<number, string>();
 
-  constructor(store: Store, channels: Channels, recent: Recent, bounds: Bounds) {
-    this.#store = store;
-    this.#channels = channels;
-    this.#recent = recent;
-    this.#bounds = bounds;
+  constructor(options: {
+    readonly store: Store;
+    readonly channels: Channels;
+    readonly recent: Recent;
+    readonly bounds: Bounds;
+    readonly damaged: Damaged;
+    readonly missing: MissingRows;
+  }) {
+    this.#store = options.store;
+    this.#channels = options.channels;
+    this.#recent = options.recent;
+    this.#bounds = options.bounds;
+    this.#damaged = options.damaged;
+    this.#missing = options.missing;
   }
 
   async read(from: number, pattern: Pattern, limit: number): Promise<{ entries: HeldEntry[]; next: number }> {
@@ -45,10 +68,13 @@ export class LogReader {
     return this.#scan(start, pattern, limit, end);
   }
 
-  /** The entry at an offset; undefined when it was trimmed. */
-  async get(offset: number): Promise<{ entry: HeldEntry; row: Buffer } | undefined> {
+  /** The entry at an offset; undefined when it was trimmed. `channel`: the one whose index has it. */
+  async get(offset: number, channel?: string): Promise<HeldEntry | undefined> {
     const [row] = await this.#store.scan(LOG, { from: key(offset), to: key(offset + 1), limit: 1 });
-    return row && { entry: await this.#open(row), row: row.damaged ? Buffer.alloc(0) : row.value };
+    if (row) return row.damaged ? this.#openDamaged(offset, channel) : decodeEntry(row);
+    // What was trimmed is in no index either.
+    const indexed = channel === undefined ? undefined : await this.#indexed(channel, offset);
+    return indexed && channel !== undefined ? this.#gap(channel, indexed) : undefined;
   }
 
   async offsetAt(timeMs: number): Promise<number> {
@@ -87,7 +113,7 @@ export class LogReader {
     const entries: HeldEntry[] = [];
     let next = rows.length < SCAN_ROWS ? end : from;
     for (const row of rows) {
-      const entry = row.damaged ? await this.#open(row) : decodeEntry(row);
+      const entry = row.damaged ? await this.#openDamaged(numberAt(row.key, 0)) : decodeEntry(row);
       if (rows.length === SCAN_ROWS) next = Math.max(next, endOf(entry));
       if (endOf(entry) <= from || !concerns(pattern, entry.channel)) continue;
       entries.push(entry);
@@ -104,6 +130,8 @@ export class LogReader {
     end: number,
   ): Promise<{ entries: HeldEntry[]; next: number }> {
     const offsets: number[] = [];
+    const channelOf = new Map<number, string>();
+    const missing: number[] = [];
     // Up to here the index of every channel was read.
     let complete = end;
     for (const name of names) {
@@ -111,24 +139,63 @@ export class LogReader {
       const range = { from: channelKey(name, start), to: channelKey(name, end) };
       // One more than asked for: the first may end before the offset.
       const rows = await this.#store.scan(LOG_CHANNEL, { ...range, limit: limit + 1 });
-      for (const row of rows) offsets.push(numberAt(row.key, row.key.length - 8));
-      if (rows.length > limit) complete = Math.min(complete, (offsets.at(-1) ?? 0) + 1);
+      const joints = rows.map(jointOf);
+      for (const { offset } of joints) {
+        offsets.push(offset);
+        channelOf.set(offset, name);
+      }
+      missing.push(...(await this.#missing.between(name, joints)));
+      if (rows.length > limit) complete = Math.min(complete, (joints.at(-1)?.offset ?? 0) + 1);
     }
-    offsets.sort((a, b) => a - b);
-    const wanted = offsets.filter(offset => offset < complete).slice(0, limit + names.length);
-    const found = await Promise.all(wanted.map(offset => this.get(offset)));
-    const entries = found.flatMap(each => (each && endOf(each.entry) > from ? [each.entry] : [])).slice(0, limit);
+    const all = [...new Set([...offsets, ...missing])].sort((a, b) => a - b);
+    const wanted = all.filter(offset => offset < complete).slice(0, limit + names.length + missing.length);
+    const found = await Promise.all(wanted.map(offset => this.get(offset, channelOf.get(offset))));
+    const concerned = ({ channel }: HeldEntry): boolean => channel === '' || names.includes(channel);
+    const entries = found.flatMap(entry => (entry && endOf(entry) > from && concerned(entry) ? [entry] : []));
+    entries.splice(limit);
     const last = entries.at(-1);
     if (entries.length === limit && last) return { entries, next: endOf(last) };
     return { entries, next: Math.max(from, complete, last ? endOf(last) : 0) };
   }
 
-  /** A damaged row is a gap up to the next entry. */
-  async #open(row: Row): Promise<HeldEntry> {
-    if (!row.damaged) return decodeEntry(row);
-    const offset = numberAt(row.key, 0);
+  /** A damaged row is a gap of its channel, as the index of that says; when none knows it, of every channel and up to the next entry. */
+  async #openDamaged(offset: number, channel?: string): Promise<HeldEntry> {
+    const name = channel ?? (await this.#channelAt(offset));
+    const indexed = name === undefined ? undefined : await this.#indexed(name, offset);
+    if (name !== undefined && indexed) return this.#gap(name, indexed);
+    this.#damaged('log', '', offset);
     const [next] = await this.#store.scan(LOG, { from: key(offset + 1), limit: 1 });
-    return damagedEntry(offset, next ? numberAt(next.key, 0) : this.#bounds.end);
+    const end = next ? numberAt(next.key, 0) : this.#bounds.end;
+    const unknown = { channel: '', senderOrg: '' as OrgName, storedMs: 0, bytes: 0 };
+    return damagedEntry({ offset, count: end - offset, ...unknown });
+  }
+
+  #gap(channel: string, { offset, count, bytes, storedMs, senderOrg }: IndexRow): HeldEntry {
+    this.#damaged('log', channel, offset);
+    return damagedEntry({ offset, count, bytes, storedMs, senderOrg, channel });
+  }
+
+  async #indexed(channel: string, offset: number): Promise<IndexRow | undefined> {
+    const range = { from: channelKey(channel, offset), to: channelKey(channel, offset + 1) };
+    const [row] = await this.#store.scan(LOG_CHANNEL, { ...range, limit: 1 });
+    return row && readIndexRow(this.#store, row, this.#damaged);
+  }
+
+  /** Asks every channel that may have it. */
+  async #channelAt(offset: number): Promise<string | undefined> {
+    const known = this.#channelOf.get(offset);
+    if (known !== undefined) return known;
+    let asked = 0;
+    for (const { name, first, newest } of [...this.#channels.all()]) {
+      if (!first || first.offset > offset || newest < offset) continue;
+      if (++asked % ASKED_A_TURN === 0) await new Promise(resolve => setImmediate(resolve));
+      const range = { from: channelKey(name, offset), to: channelKey(name, offset + 1) };
+      if ((await this.#store.scan(LOG_CHANNEL, { ...range, limit: 1 })).length === 0) continue;
+      if (this.#channelOf.size === MAX_REMEMBERED) this.#channelOf.clear();
+      this.#channelOf.set(offset, name);
+      return name;
+    }
+    return undefined;
   }
 
   /** The offset of the entry that an offset falls into, or the offset itself. */

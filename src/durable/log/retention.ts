@@ -1,8 +1,10 @@
-import { LogChannelRow } from '../../../gen/ts/fedgate/store/v1/log.js';
 import { key, numberAt, prefixed } from '../../store/keys.js';
-import { Change, type Store } from '../../store/store.js';
-import { type Channel, type Channels, channelKey, type FirstEntry } from './channels.js';
+import { Change, type KeyRange, type Store } from '../../store/store.js';
+import { type Channel, type Channels, type FirstEntry, firstEntry } from './channels.js';
+import { endOf } from './entry.js';
 import type { Holds } from './holds.js';
+import { channelKey, type Damaged, edgeOf, type IndexRow, readIndexRow } from './index-row.js';
+import type { MissingRows } from './missing-rows.js';
 import type { Quarantine } from './quarantine.js';
 import type { Recent } from './recent.js';
 import { LOG, LOG_CHANNEL } from './tables.js';
@@ -21,6 +23,8 @@ export class Retention {
   readonly #recent: Recent;
   readonly #bounds: { first: number; readonly end: number };
   readonly #now: () => number;
+  readonly #damaged: Damaged;
+  readonly #missing: MissingRows;
   readonly #due = new Set<Channel>();
   #running: Promise<void> | undefined;
   #closed = false;
@@ -34,6 +38,8 @@ export class Retention {
     readonly recent: Recent;
     readonly bounds: { first: number; readonly end: number };
     readonly now: () => number;
+    readonly damaged: Damaged;
+    readonly missing: MissingRows;
   }) {
     this.#store = options.store;
     this.#channels = options.channels;
@@ -43,6 +49,8 @@ export class Retention {
     this.#recent = options.recent;
     this.#bounds = options.bounds;
     this.#now = options.now;
+    this.#damaged = options.damaged;
+    this.#missing = options.missing;
   }
 
   /** Whether the oldest entry of a channel may go. */
@@ -84,26 +92,27 @@ export class Retention {
   async #step(channel: Channel): Promise<boolean> {
     const range = prefixed(key(channel.name));
     const { rewrites } = this.#quarantine;
-    const rows = await this.#store.scan(LOG_CHANNEL, { ...range, limit: STEP + 1 });
+    let rows = await this.#read(range);
+    // Entries that the index lost are in it now, and go in their turn.
+    if ((await this.#missing.between(channel.name, rows)).length > 0) rows = await this.#read(range);
     // A row that was written anew since refers to another body.
     if (rewrites !== this.#quarantine.rewrites) return true;
     const floor = this.#holds.floor(channel);
     const change = new Change();
-    let bytes = 0;
     const removed: number[] = [];
     let left: FirstEntry | undefined;
-    for (const { key: at, value } of rows) {
-      const row = LogChannelRow.decode(value);
-      const offset = numberAt(at, at.length - 8);
-      const storedMs = Number(row.storedMs);
-      const kept = channel.bytes - bytes <= channel.keepBytes && this.#now() - storedMs < channel.keepMs;
-      if (kept || offset + row.count > floor || removed.length === STEP || this.#quarantine.busy(offset)) {
-        left = { offset, end: offset + row.count, storedMs };
+    let before = channel.first?.before ?? 0;
+    for (const row of rows) {
+      const { offset, storedMs } = row;
+      before = row.before ?? before;
+      const kept = channel.committedTotal - before <= channel.keepBytes && this.#now() - storedMs < channel.keepMs;
+      if (kept || endOf(row) > floor || removed.length === STEP || this.#quarantine.busy(offset)) {
+        left = firstEntry(row, before);
         break;
       }
-      change.remove(LOG, key(offset)).remove(LOG_CHANNEL, at);
+      change.remove(LOG, key(offset)).remove(LOG_CHANNEL, channelKey(channel.name, offset));
       if (row.body) change.release(row.body);
-      bytes += row.bytes;
+      before += row.bytes;
       removed.push(offset);
     }
     const last = removed.at(-1);
@@ -114,18 +123,21 @@ export class Retention {
     for (const offset of removed) this.#recent.trim(offset);
     // What came while this one was committed is its first now.
     if (!left && channel.newest > last) left = await this.#firstOf(channel);
-    this.#channels.trimmed(channel, bytes, left);
+    this.#channels.trimmed(channel, left);
     await this.#findFirst();
     return true;
   }
 
+  async #read(range: KeyRange): Promise<IndexRow[]> {
+    const rows: IndexRow[] = [];
+    for (const row of await this.#store.scan(LOG_CHANNEL, { ...range, limit: STEP + 1 }))
+      rows.push(await readIndexRow(this.#store, row, this.#damaged));
+    return rows;
+  }
+
   async #firstOf(channel: Channel): Promise<FirstEntry | undefined> {
-    const from = channelKey(channel.name, 0);
-    const [row] = await this.#store.scan(LOG_CHANNEL, { from, to: prefixed(key(channel.name)).to, limit: 1 });
-    if (!row) return undefined;
-    const { count, storedMs } = LogChannelRow.decode(row.value);
-    const offset = numberAt(row.key, row.key.length - 8);
-    return { offset, end: offset + count, storedMs: Number(storedMs) };
+    const first = await edgeOf(this.#store, channel.name, 'first', this.#damaged);
+    return first && firstEntry(first.row, first.total);
   }
 
   async #findFirst(): Promise<void> {

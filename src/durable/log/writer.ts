@@ -3,9 +3,10 @@ import { key, numberAt } from '../../store/keys.js';
 import type { Change, Store } from '../../store/store.js';
 import type { RecordBlock } from '../../wire/records.js';
 import type { LogEntry } from '../types.js';
-import { type Channel, type Channels, channelKey } from './channels.js';
+import type { Channel, Channels } from './channels.js';
 import { decodeEntry, type EntryProof, encodeChannelRow, encodeEntry, endOf, type HeldEntry } from './entry.js';
 import type { Holds } from './holds.js';
+import { channelKey, type Damaged, endBehind } from './index-row.js';
 import type { Recent } from './recent.js';
 import { LOG, LOG_CHANNEL, LOG_STATE } from './tables.js';
 
@@ -30,18 +31,26 @@ export interface LogEnd {
 const FIRST_OFFSET = 1;
 const END_KEY = key('end');
 
-/** Finds the ends of the log: of its entries, and of those that were trimmed. */
-export async function findEnd(store: Store): Promise<LogEnd> {
+/** Finds the ends of the log: of its entries, and of those that were trimmed. The index of a channel knows a newest row that is damaged. */
+export async function findEnd(store: Store, { opened }: Channels, damaged: Damaged): Promise<LogEnd> {
   const state = await store.get(LOG_STATE, END_KEY);
   const trimmed = state ? LogEndRow.decode(state) : undefined;
   const [first] = await store.scan(LOG, { limit: 1 });
   const [last] = await store.scan(LOG, { limit: 1, reverse: true });
-  const newest = last && decodeEntry(last);
-  const end = Math.max(newest ? endOf(newest) : FIRST_OFFSET, Number(trimmed?.end ?? 0n));
+  let newest = { end: FIRST_OFFSET, storedMs: 0 };
+  if (last?.damaged) {
+    const offset = numberAt(last.key, 0);
+    damaged('log', opened.newest === offset ? opened.channel : '', offset);
+    newest = { end: endBehind(offset, opened.end), storedMs: opened.storedMs };
+  } else if (last) {
+    const entry = decodeEntry(last);
+    newest = { end: endOf(entry), storedMs: entry.storedMs };
+  }
+  const end = Math.max(newest.end, Number(trimmed?.end ?? 0n));
   return {
     first: first ? numberAt(first.key, 0) : end,
     end,
-    storedMs: Math.max(newest?.storedMs ?? 0, Number(trimmed?.storedMs ?? 0n)),
+    storedMs: Math.max(newest.storedMs, Number(trimmed?.storedMs ?? 0n)),
   };
 }
 

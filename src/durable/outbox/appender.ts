@@ -7,7 +7,7 @@ import type { OutgoingRecords, Stored, StreamPosition } from '../types.js';
 import type { CachedBatch } from './cache.js';
 import type { OutboxCore } from './core.js';
 import { type Draft, Drafts, type Pending } from './draft.js';
-import { encodeOutboxRow, positionKey, TABLE } from './rows.js';
+import { bodiesOf, encodeOutboxRow, positionKey, TABLE } from './rows.js';
 import { appended, newest, type StreamState } from './state.js';
 
 /** Bytes of publishes that may wait to be stored, per organisation: some hundred milliseconds of a slow disk. */
@@ -155,7 +155,7 @@ export class Appender {
     const batches: CachedBatch[] = [];
     try {
       const { change, state } = this.#seal(drafts, positions, batches);
-      await this.#core.commit(change, state, () => this.#keep(batches));
+      await this.#core.commit(change, state, { committed: () => this.#keep(batches) });
     } catch (error) {
       // Whoever published after them must not be stored before them: all that waits is told.
       this.#refuse([...parts, ...this.#queue.drain()], error);
@@ -195,7 +195,7 @@ export class Appender {
       const expireMs = ttlMs === 0 ? 0 : nowMs + ttlMs;
       const records = draft.block();
       const signed = shared.seal.seal(org, position, { ...termsOf(draft), expireMs }, records, nowMs);
-      const body = shared.store.reserve(`outbox-${org}`, records.bytes.length);
+      const body = shared.store.reserve(bodiesOf(org), records.bytes.length);
       change.write(body, [records.bytes]);
       const row = {
         ...signed,

@@ -9,7 +9,7 @@ import type { DeadLetterSink, OutboxEvent, StreamPosition } from '../types.js';
 import type { BatchCache } from './cache.js';
 import { batchRow, encodeStreamRow, TABLE } from './rows.js';
 import type { Seal } from './seal.js';
-import { type StreamState, unreceipted } from './state.js';
+import { type Gone, receipted, type StreamState, unreceipted } from './state.js';
 import { Waiters } from './waiters.js';
 
 export interface OutboxLimits {
@@ -51,6 +51,8 @@ export class OutboxCore {
   reading = false;
   /** When the first batch that waits was stored; 0: none waits, or it is not known yet. */
   oldestMs = 0;
+  /** Receipts that were found right and are on their way to the disk. */
+  settling: { readonly acked: StreamPosition; readonly gone: Gone } | undefined;
   /** Counts what made batches that were read from the disk differ from what is there now. */
   rewritten = 0;
   #state: StreamState;
@@ -74,6 +76,12 @@ export class OutboxCore {
     return this.#committed;
   }
 
+  /** What is committed, with the receipts that are on their way to the disk: what those who publish are told. */
+  get heard(): StreamState {
+    const { settling } = this;
+    return settling ? receipted(this.#committed, settling.acked, settling.gone) : this.#committed;
+  }
+
   /** Whether a batch was given to a lane, or the peer said that it has it. Its receipt may still be on the way, or to the disk. */
   wasSent(position: StreamPosition): boolean {
     return [this.handed, this.peerHas].some(sent => sent !== undefined && compare(position, sent) <= 0);
@@ -81,13 +89,18 @@ export class OutboxCore {
 
   /**
    * Hands a change to the store that makes the stream what `state` says. `committed` runs as soon as it does, before any reader hears of it.
+   * `patient`: as of the store.
    */
-  async commit(change: Change, state: StreamState, committed?: () => void): Promise<void> {
+  async commit(
+    change: Change,
+    state: StreamState,
+    { committed, patient = false }: { readonly committed?: () => void; readonly patient?: boolean } = {},
+  ): Promise<void> {
     change.put(TABLE.stream, key(this.org), encodeStreamRow(state));
     this.#state = state;
     const failures = this.#failures;
     try {
-      await this.shared.store.commit(change);
+      await this.shared.store.commit(change, { patient });
     } catch (error) {
       // The first that fails speaks for all that were under way.
       if (failures === this.#failures) {

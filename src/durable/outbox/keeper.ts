@@ -6,11 +6,23 @@ import { Change, type Row } from '../../store/store.js';
 import { compare } from '../position.js';
 import type { StreamPosition, Withheld } from '../types.js';
 import type { OutboxCore } from './core.js';
-import { batchRow, encodeOutboxRow, lostRow, positionKey, positionOf, sizeOf, TABLE, withheldNumber } from './rows.js';
+import {
+  batchRow,
+  bodiesOf,
+  encodeOutboxRow,
+  lostRow,
+  positionKey,
+  positionOf,
+  sizeOf,
+  TABLE,
+  withheldNumber,
+} from './rows.js';
 import { after, beginEpoch, newest, type StreamState } from './state.js';
 
 /** Rows that one change touches at most: ~1 ms of a commit. */
 const STEP_ROWS = 512;
+/** Rows among which a body is looked for that is left. Most have one. */
+const LOOKED_AT = 16;
 
 /** Holds back what must not be sent any more, and forgets what was kept long enough. */
 export class Keeper {
@@ -60,12 +72,15 @@ export class Keeper {
       const range = { from: key(org), to: positionKey(org, after(acked)) };
       const rows = await shared.store.scan(TABLE.batch, { ...range, limit: STEP_ROWS });
       const change = new Change();
-      const { last, keptBytes } = this.#forget(rows, state.keptBytes, change);
+      const forgotten = this.#forget(rows, state.keptBytes, change);
+      const { last, recount } = forgotten;
       if (!last) return false;
+      await this.#releaseBefore(last, change);
+      const keptBytes = recount ? await this.#bytesBetween(last, acked) : forgotten.keptBytes;
       const gone = { from: key(org), to: positionKey(org, after(last)) };
       change.removeRange(TABLE.receipt, gone).removeRange(TABLE.outcome, gone);
       await this.#core.commit(change, { ...this.#core.state, keptBytes });
-      return rows.length === STEP_ROWS;
+      return recount || rows.length === STEP_ROWS;
     });
   }
 
@@ -165,20 +180,24 @@ export class Keeper {
     rows: readonly Row[],
     kept: number,
     change: Change,
-  ): { readonly last: StreamPosition | undefined; readonly keptBytes: number } {
+  ): { readonly last: StreamPosition | undefined; readonly keptBytes: number; readonly recount: boolean } {
     const { keepSentMs, keepSentBytes } = this.#core.shared.limits;
     const oldMs = this.#core.shared.now() - keepSentMs;
     let keptBytes = kept;
     let last: StreamPosition | undefined;
+    let recount = false;
     for (const stored of rows) {
       const rowKey = stored.key;
       if (stored.damaged) {
-        // Nothing of it is of use, and its body is not known: that stays until its segment goes.
+        // Nothing of it is of use. How much it held is not known.
         last = positionOf(rowKey);
+        recount = true;
         change.remove(TABLE.batch, rowKey);
         this.#core.shared.onEvent({ kind: 'damaged', org: this.#core.org, ...last });
         continue;
       }
+      // What is kept must be known before anything else goes for it.
+      if (recount) break;
       const row = OutboxRow.decode(stored.value);
       if (Number(row.storedMs) > oldMs && keptBytes <= keepSentBytes) break;
       if (row.body) change.release(row.body);
@@ -186,7 +205,34 @@ export class Keeper {
       change.remove(TABLE.batch, rowKey);
       last = positionOf(rowKey);
     }
-    return { last, keptBytes };
+    return { last, keptBytes, recount };
+  }
+
+  /** Releases bodies whose rows were damaged: those that lie before the first that is left, or all when no batch is. */
+  async #releaseBefore(last: StreamPosition, change: Change): Promise<void> {
+    const { org, shared, state } = this.#core;
+    // Taken before the look: what is published meanwhile lies behind it.
+    const end = state.batches === 0 ? shared.store.reserve(bodiesOf(org), 0) : undefined;
+    const range = { from: positionKey(org, after(last)), to: prefixed(key(org)).to };
+    const rows = await shared.store.scan(TABLE.batch, { ...range, limit: LOOKED_AT });
+    const bodies = rows.flatMap(row => (row.damaged ? [] : (OutboxRow.decode(row.value).body ?? [])));
+    const [first = rows.length === 0 ? end : undefined] = bodies;
+    if (first) change.releaseBefore(first);
+  }
+
+  /** Bytes of batches behind one position, up to another. */
+  async #bytesBetween(last: StreamPosition, to: StreamPosition): Promise<number> {
+    const { org, shared } = this.#core;
+    const range = { to: positionKey(org, after(to)) };
+    let bytes = 0;
+    for (let from = positionKey(org, after(last)); ; ) {
+      const rows = await shared.store.scan(TABLE.batch, { ...range, from, limit: STEP_ROWS });
+      for (const row of rows) if (!row.damaged) bytes += sizeOf(OutboxRow.decode(row.value)).bytes;
+      const end = rows.at(-1);
+      if (!end || rows.length < STEP_ROWS) return bytes;
+      from = positionKey(org, after(positionOf(end.key)));
+      await new Promise(resolve => setImmediate(resolve));
+    }
   }
 }
 

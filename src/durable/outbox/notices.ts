@@ -1,6 +1,6 @@
 import { StreamNotice } from '../../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { key, prefixed } from '../../store/keys.js';
-import { Change } from '../../store/store.js';
+import { Change, type Row } from '../../store/store.js';
 import { RecordEncoder } from '../../wire/record-codec.js';
 import type { Appender } from './appender.js';
 import type { OutboxCore } from './core.js';
@@ -76,24 +76,38 @@ export class Notices {
     const { org, shared } = this.#core;
     const rows = await shared.store.scan(TABLE.notice, { ...prefixed(key(org)), limit: NOTICES_PER_BATCH });
     if (rows.length === 0) return false;
+    const remove = (change: Change): void => {
+      for (const row of rows) change.remove(TABLE.notice, row.key);
+    };
+    const whole = rows.filter(({ damaged }) => !damaged);
+    if (whole.length > 0) await this.#append(whole, remove);
+    else await this.#drop(remove);
+    // What such a row said is lost; it must not hold up the others.
+    if (whole.length < rows.length) shared.onEvent({ kind: 'damaged-notice', org, rows: rows.length - whole.length });
+    return rows.length === NOTICES_PER_BATCH;
+  }
+
+  async #append(rows: readonly Row[], remove: (change: Change) => void): Promise<void> {
+    const { shared } = this.#core;
     const encoder = new RecordEncoder(
       rows.reduce((sum, { value }) => sum + value.length + 32, 0),
       0,
     );
     for (const { value } of rows) encoder.add({ payload: value, timeMs: shared.now() }, shared.now());
     const { bytes, start, end } = encoder.finish();
-    await this.#appender.appendOwn(
-      {
-        channel: NOTICES_CHANNEL,
-        senderNode: shared.seal.gateway,
-        records: { bytes: bytes.subarray(start, end), count: rows.length },
-        ttlMs: 0,
-        notifyConsumed: false,
-      },
-      change => {
-        for (const row of rows) change.remove(TABLE.notice, row.key);
-      },
-    );
-    return rows.length === NOTICES_PER_BATCH;
+    const outgoing = {
+      channel: NOTICES_CHANNEL,
+      senderNode: shared.seal.gateway,
+      records: { bytes: bytes.subarray(start, end), count: rows.length },
+      ttlMs: 0,
+      notifyConsumed: false,
+    };
+    await this.#appender.appendOwn(outgoing, remove);
+  }
+
+  async #drop(remove: (change: Change) => void): Promise<void> {
+    const change = new Change();
+    remove(change);
+    await this.#core.commit(change, this.#core.state);
   }
 }

@@ -84,8 +84,8 @@ export class DurableOutbox implements ManagedOutbox {
   }
 
   get waiting(): ManagedOutbox['waiting'] {
-    const { batches, records, bytes } = this.#core.committed;
-    return { batches, records, bytes, oldestMs: this.#core.oldestMs };
+    const { batches, records, bytes } = this.#core.heard;
+    return { batches, records, bytes, oldestMs: batches === 0 ? 0 : this.#core.oldestMs };
   }
 
   append(records: OutgoingRecords): Promise<Stored> {
@@ -158,8 +158,8 @@ export class DurableOutbox implements ManagedOutbox {
   }
 
   async head(limit: number): Promise<readonly SentBatch[]> {
-    const { committed, shared } = this.#core;
-    const from = positionKey(this.org, unreceipted(committed));
+    const { heard, shared } = this.#core;
+    const from = positionKey(this.org, unreceipted(heard));
     const to = positionKey(this.org, this.next);
     const rows = await shared.store.scan(TABLE.batch, { from, to, limit });
     return rows.map(row => sentBatchOf(this.org, row));

@@ -28,6 +28,9 @@ export const TABLE = {
 
 export const positionKey = (org: OrgName, { epoch, sequence }: StreamPosition): Buffer => key(org, epoch, sequence);
 
+/** The log of bodies of an organisation's batches: they are reserved in the order of the positions. */
+export const bodiesOf = (org: OrgName): string => `outbox-${org}`;
+
 /** The position at the end of such a key. */
 export const positionOf = (bytes: Buffer): StreamPosition => ({
   epoch: bytes.readBigUInt64BE(bytes.length - 16),

@@ -31,7 +31,13 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-/** Takes receipts, in order. Those that come while one change is under way share the next. */
+/**
+ * Takes receipts, in order. Those that come while one change is under way share the next.
+ *
+ * Whoever waits for a receipt hears of it before it is stored: it says what the other side has stored, and that stays true if this side
+ * dies before the receipt is on its own disk. The batch then counts as one that waits, the peer says in its hello that it has it, and
+ * sends the receipt again. Who was refused hears after the commit, which is what makes the dead letter.
+ */
 export class Settler {
   readonly #core: OutboxCore;
   readonly #reader: Reader;
@@ -47,6 +53,8 @@ export class Settler {
   settle(receipt: VerifiedReceipt): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ receipt, resolve, reject });
+      // Those who wait for this one must not wait out the patience of the one before: what comes to the store takes that along.
+      if (this.#core.settling) this.#core.shared.store.commit(new Change()).catch(() => undefined);
       if (this.#running) return;
       this.#running = true;
       void this.#core.serially(() => this.#settleAll());
@@ -185,21 +193,41 @@ export class Settler {
       gone.bytes += bytes;
     }
     // Publishes went on while rows were read: this begins with what is there now.
-    await this.#core.commit(change, receipted(this.#core.state, last.acked, gone));
+    const settled = (): void => {
+      this.#core.settling = undefined;
+    };
+    // Nobody waits for it, unless there was a refusal.
+    const patient = right.every(({ receipt }) => receipt.refusals.length === 0);
+    const next = receipted(this.#core.state, last.acked, gone);
+    const committed = this.#core.commit(change, next, { committed: settled, patient });
+    this.#core.settling = { acked: last.acked, gone };
+    for (const checked of right) this.#tellReceived(checked);
+    await committed.catch(error => {
+      settled();
+      throw error;
+    });
     this.#findOldest();
     for (const checked of right) this.#tell(checked);
   }
 
-  #tell({ receipt, covered }: Checked): void {
+  #tellReceived({ receipt, covered }: Checked): void {
+    const { received } = this.#core;
+    if (!received.any) return;
+    const refused = new Set(receipt.refusals.map(({ sequence }) => sequence));
+    for (const batch of covered) if (!refused.has(batch.sequence)) received.resolve(batch);
+  }
+
+  /** Also those who began to wait during the commit. */
+  #tell(checked: Checked): void {
     const { org, shared, received, consumed } = this.#core;
-    const refusals = new Map(receipt.refusals.map(({ sequence, error }) => [sequence, error]));
-    for (const batch of covered) {
+    this.#tellReceived(checked);
+    const refusals = new Map(checked.receipt.refusals.map(({ sequence, error }) => [sequence, error]));
+    for (const batch of checked.covered) {
       shared.cache.drop(org, batch);
       const refusal = refusals.get(batch.sequence);
-      if (refusal) {
-        received.reject(batch, refusal);
-        consumed.reject(batch, refusal);
-      } else received.resolve(batch);
+      if (!refusal) continue;
+      received.reject(batch, refusal);
+      consumed.reject(batch, refusal);
     }
   }
 

@@ -83,12 +83,15 @@ export function appended(state: StreamState, batches: number, records: number, b
   };
 }
 
-/** Moves the receipts up to `acked`; `gone` is what no longer waits. Epochs that are through are forgotten. */
-export function receipted(
-  state: StreamState,
-  acked: StreamPosition,
-  gone: { readonly batches: number; readonly records: number; readonly bytes: number },
-): StreamState {
+/** What no longer waits. */
+export interface Gone {
+  readonly batches: number;
+  readonly records: number;
+  readonly bytes: number;
+}
+
+/** Moves the receipts up to `acked`. Epochs that are through are forgotten. */
+export function receipted(state: StreamState, acked: StreamPosition, gone: Gone): StreamState {
   const last = newest(state);
   return {
     ...state,

@@ -6,8 +6,11 @@ import { InboxLog, type InboxLogOptions } from '../../../src/durable/log/inbox-l
 import type { LogEntry } from '../../../src/durable/types.js';
 import type { OrgName } from '../../../src/identity/names.js';
 import { parsePattern } from '../../../src/messaging/address.js';
+import { key } from '../../../src/store/keys.js';
 import { bodiesFolder, openStore } from '../../../src/store/open.js';
 import type { Store } from '../../../src/store/store.js';
+import type { RecordBlock } from '../../../src/wire/records.js';
+import { damageRows } from '../../support/damage.js';
 import { ACME, block, EVERYTHING, LIMITS, outgoing, received } from '../../support/inbox.js';
 import { heldBytes } from '../../support/memory.js';
 
@@ -72,23 +75,39 @@ test('disk: entries, watermark, offsets and repeated calls are there after a res
   await again.close();
 });
 
-test('disk: a bit flipped in a segment is mended from the origin, and stays so', async t => {
+/** Small ones are rows. */
+const small = (sequence: number) => block(`record ${sequence}`);
+const large = (sequence: number) => block(`record ${sequence}`, 'x'.repeat(2_000));
+
+test('disk: a bit flipped in a segment is mended from the origin, and stays so', async t =>
+  mends(t, large, folder => flip(folder, Buffer.from('record 2'))));
+
+test('disk: a bit flipped in a body that is a row is mended from the origin, and stays so', async t =>
+  mends(t, small, folder => damageRows(folder, '$body', key(1))));
+
+async function mends(
+  t: ExecutionContext,
+  recordsOf: (sequence: number) => RecordBlock,
+  damage: (folder: string) => Promise<void>,
+): Promise<void> {
   const folder = await folderOf(t);
   const first = await openDisk(folder);
-  for (const sequence of [1, 2, 3]) await first.log.receive(received(sequence));
+  for (const sequence of [1, 2, 3]) await first.log.receive(received(sequence, { records: recordsOf(sequence) }));
   await first.close();
-  await flip(folder, Buffer.from('record 2'));
-  const refetch = async () => block('record 2');
+  await damage(folder);
+  const refetch = async () => recordsOf(2);
   const damaged = await openDisk(folder, { refetch });
-  for (const entry of await readAll(damaged.log))
-    t.deepEqual(await damaged.log.records(entry), block(`record ${entry.offset}`));
+  for (const sequence of [1, 2, 3]) {
+    const entry = (await readAll(damaged.log))[sequence - 1] as LogEntry;
+    t.deepEqual(await damaged.log.records(entry), recordsOf(sequence));
+  }
   t.deepEqual(damaged.log.counters, { quarantined: 1, mended: 1, lost: 0 });
   await damaged.close();
   const again = await openDisk(folder);
-  for (const entry of await readAll(again.log)) t.is((await again.log.records(entry))?.count, 1);
+  for (const entry of await readAll(again.log)) t.is((await again.log.records(entry))?.count, entry.count);
   t.is(again.log.counters.quarantined, 0);
   await again.close();
-});
+}
 
 /** Flips a bit of the first place in a segment file where these bytes are. */
 async function flip(folder: string, bytes: Buffer): Promise<void> {

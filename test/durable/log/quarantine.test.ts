@@ -1,6 +1,7 @@
 import test from 'ava';
 import { InboxLog } from '../../../src/durable/log/inbox-log.js';
 import type { LogEntry, StreamPosition } from '../../../src/durable/types.js';
+import { key } from '../../../src/store/keys.js';
 import type { BodyRef } from '../../../src/store/store.js';
 import type { RecordBlock } from '../../../src/wire/records.js';
 import { block, outgoing, received, TestLog } from '../../support/inbox.js';
@@ -104,4 +105,21 @@ test('quarantine: an entry that was trimmed meanwhile is neither bad nor lost', 
   t.is(entry && (await cold.log.records(entry)), undefined);
   t.deepEqual(cold.events, []);
   t.true(cold.log instanceof InboxLog);
+});
+
+test('quarantine: records are mended although the row of their channel is damaged too, and are trimmed with it', async t => {
+  const test = await damaged(origin);
+  test.store.damageRow('log-channel', key('orders', 2));
+  t.deepEqual(await test.lines(), ['1 orders: 1 x 12', '2 orders: 1 x 12', '3 orders: 1 x 12']);
+  t.deepEqual(kinds(test), ['quarantined', 'mended']);
+  test.clock.now += 30 * 86_400_000;
+  await test.log.trim();
+  t.is(test.store.disk.bodies.size, 0);
+});
+
+test('quarantine: records whose own row was damaged since it was read are lost, and nobody waits for them', async t => {
+  const test = await damaged(origin);
+  const [, entry] = await test.all();
+  test.store.damageRow('log', key(2));
+  t.is(entry && (await test.log.records(entry)), undefined);
 });

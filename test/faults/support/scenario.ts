@@ -69,6 +69,8 @@ export function usualLoad(
           perSecond: 60,
           window,
           idempotency: 'producer',
+          // Large enough for segment files.
+          paddingBytes: 2_000,
         },
         { ...to, name: 'received', channel: 'orders/received', level: 'received', perSecond: 40, keys: 5 },
         { ...to, name: 'consumed', channel: 'orders/consumed', level: 'consumed', perSecond: 20 },

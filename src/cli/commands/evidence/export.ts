@@ -1,19 +1,27 @@
+import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import {
   DeadLetter_Direction,
   type ExportEvidenceRequest,
 } from '../../../../gen/ts/fedgate/gateway/v1/durable_service.js';
-import { fieldError } from '../../../errors.js';
+import { FedgateError, fieldError } from '../../../errors.js';
+import { describeUnreadable, noticingUnreadable, type Unreadable } from '../../../evidence/unreadable.js';
 import { parseOrgName } from '../../../identity/names.js';
+import { formatCount } from '../../counts.js';
 import { type CliEnv, printJson, say } from '../../env.js';
+import { EXIT } from '../../exit-codes.js';
 import { examples } from '../../help.js';
 import { type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
 import { writeWhole } from '../../output-file.js';
 import { formatBytes, showBytes } from '../../progress.js';
 import { parseTime } from '../../times.js';
 
+/** What is named one by one. */
+const MAX_TOLD = 20;
+
 interface ExportOptions extends GatewayOptions {
   readonly to: string;
+  readonly force?: boolean;
   readonly org?: string;
   readonly channel?: string;
   readonly fromTime?: string;
@@ -29,6 +37,7 @@ export function registerExport(evidence: Command, env: CliEnv): void {
     .command('export')
     .description('write what proves that batches were sent or received into a file that anybody can verify offline')
     .requiredOption('--to <file>', 'where to; there is no such file until it is complete')
+    .option('--force', 'replace the file that is there')
     .option('--org <org>', 'only what was sent to or came from an organisation')
     .option('--channel <pattern>', 'only channels that match')
     .option('--from-time <time>', 'from when: 2026-03-01T12:00:00Z, or a duration before now such as 24h')
@@ -40,28 +49,52 @@ export function registerExport(evidence: Command, env: CliEnv): void {
   withGatewayOptions(command)
     .addHelpText(
       'after',
-      examples(
+      `${examples(
         'fedgate evidence export --to all.evidence',
         'fedgate evidence export --to march.evidence --org GLOBEX --channel "orders/**" --sent --from-time 2026-03-01 --to-time 2026-04-01',
-      ),
+      )}\n\nExits with ${EXIT.checkFailed} when rows of the store are damaged: the file is written without them, and names them.`,
     )
     .action((options: ExportOptions) => exportEvidence(env, options));
 }
 
 async function exportEvidence(env: CliEnv, options: ExportOptions): Promise<void> {
   const request = parseRequest(options, Date.now());
+  if (existsSync(options.to) && !options.force)
+    throw new FedgateError('FILE_UNUSABLE', `${options.to} is there already; --force replaces it`);
   const progress = showBytes(env);
   try {
-    const bytes = await withClient(env, options, client =>
-      writeWhole(options.to, client.durable.exportEvidence(request, env.signal), progress.update),
-    );
+    const damage = new Damage();
+    const bytes = await withClient(env, options, client => {
+      const file = noticingUnreadable(client.durable.exportEvidence(request, env.signal), damage.add);
+      return writeWhole(options.to, file, progress.update);
+    });
     progress.stop();
-    if (options.json) return await printJson(env, { file: options.to, bytes });
+    damage.tell(env);
+    if (options.json) return await printJson(env, { file: options.to, bytes, unreadable: damage.count });
     say(env, `${options.to}: ${formatBytes(bytes)}; to check it: fedgate evidence verify ${options.to} --ca CA.pem`);
   } catch (error) {
     progress.stop();
     if (env.signal.aborted) say(env, `fedgate: interrupted; ${options.to} was not written`);
     throw error;
+  }
+}
+
+/** What could not be read. The file holds all the same, and says by itself what is missing. */
+class Damage {
+  readonly #first: Unreadable[] = [];
+  count = 0;
+
+  readonly add = (found: Unreadable): void => {
+    if (++this.count <= MAX_TOLD) this.#first.push(found);
+  };
+
+  tell(env: CliEnv): void {
+    if (this.count === 0) return;
+    env.exitCode = EXIT.checkFailed;
+    for (const found of this.#first)
+      say(env, `fedgate: could not be read: ${describeUnreadable(found)}; its row in the store is damaged`);
+    const more = this.count - this.#first.length;
+    if (more > 0) say(env, `fedgate: ${formatCount(more)} more could not be read; the file names them`);
   }
 }
 

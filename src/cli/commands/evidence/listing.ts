@@ -1,3 +1,4 @@
+import { describeUnreadable, type Unreadable } from '../../../evidence/unreadable.js';
 import type { ProvenBatch, ProvenReceipt, VerifyOptions } from '../../../evidence/verify.js';
 import { escapeControls } from '../../../text.js';
 import { plural } from '../../counts.js';
@@ -37,6 +38,12 @@ export class Listing implements VerifyOptions {
       `${facts.receipt} by ${recipientOrg}: batch ${batch.header.sequence} of stream ${batch.header.streamEpoch}`,
       ...(refusal === undefined ? [] : [refusal]),
     ]);
+  };
+
+  readonly onUnreadable = (found: Unreadable & { readonly line: number }): void => {
+    const { line, what, direction, org, epoch, number } = found;
+    const place = epoch === '' ? { offset: number } : { org, streamEpoch: epoch, sequence: number };
+    this.#add({ line, unreadable: what, direction, ...place }, [`not readable: ${describeUnreadable(found)}`]);
   };
 
   /** Passes pieces of a file on, and writes out what they proved before the next: so that no more than a piece's worth waits. */

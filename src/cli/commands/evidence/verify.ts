@@ -78,7 +78,7 @@ async function* readPieces(env: CliEnv, file: string): AsyncGenerator<Uint8Array
 }
 
 function describeReport(file: string, { federation, org, madeMs, authorities, ...counts }: EvidenceReport): string {
-  const { sent, stored, refused, received, records, withRecords } = counts;
+  const { sent, stored, refused, received, records, withRecords, unreadable } = counts;
   const silent = sent - stored - refused;
   const left = sent + received - withRecords;
   return [
@@ -93,6 +93,14 @@ function describeReport(file: string, { federation, org, madeMs, authorities, ..
         'records',
         `${formatCount(records)}${left > 0 ? `; those of ${plural(left, 'batch', 'batches')} are left out, and stand there by their digest` : ''}`,
       ],
+      ...(unreadable > 0
+        ? [
+            [
+              'not readable',
+              `${plural(unreadable, 'batch or receipt', 'batches and receipts')}: ${org} says that its store was damaged there; nothing is proven of them, and --list names them`,
+            ],
+          ]
+        : []),
       ...[...authorities].flatMap(([member, prints]) => prints.map(print => [`CA of ${member}`, print])),
     ]),
     'compare the fingerprints with those that the members publish: the proof is as good as they are',

@@ -8,7 +8,10 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 export interface BodyRef {
   /** The log that it was appended to. */
   readonly log: string;
-  /** The segment file of that log. At 16 MiB a segment, 32 bits number 64 PiB. */
+  /**
+   * The segment file of that log. At 16 MiB a segment, 31 bits number 32 PiB. From 2^31 on: the body is a row of its own, of the
+   * number (segment - 2^31) * 2^32 + offset.
+   */
   readonly segment: number;
   /** Its first byte in the segment. */
   readonly offset: number;
