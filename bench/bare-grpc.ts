@@ -4,7 +4,7 @@ import type { KeyAndCertificate } from '../src/identity/issue.js';
 import { parseHostPort } from '../src/identity/names.js';
 import { openChannel } from '../src/transport/channel.js';
 import { Listener, MAX_MESSAGE_BYTES } from '../src/transport/server.js';
-import { WINDOWS } from './windows.js';
+import { type OpenWindows, WINDOWS } from './windows.js';
 
 /** The stack of fedgate without fedgate: its transport settings, and methods whose messages are buffers that nobody looks into. */
 
@@ -33,15 +33,15 @@ export const bareMethod = (
   responseDeserialize: untouched,
 });
 
-export const openBareChannel = (target: Target): Client =>
-  openChannel({ ...target, window: WINDOWS.stream, maxReceiveBytes: MAX_MESSAGE_BYTES });
+export const openBareChannel = (target: Target, windows: OpenWindows = WINDOWS): Client =>
+  openChannel({ ...target, window: windows.stream, maxReceiveBytes: MAX_MESSAGE_BYTES });
 
-export const bareListener = (name: string, tls: Tls): Listener =>
+export const bareListener = (name: string, tls: Tls, windows: OpenWindows = WINDOWS): Listener =>
   new Listener({
     name,
     listen: parseHostPort('127.0.0.1:0', 'listen', { allowPortZero: true }),
     ...tls,
-    windows: WINDOWS,
+    windows,
     maxConcurrentStreams: 100,
   });
 

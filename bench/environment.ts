@@ -18,5 +18,8 @@ export const environment = (): Environment => ({
   load: loadavg()[0] ?? 0,
 });
 
-export const environmentLine = ({ cpu, cores, kernel, node, load }: Environment, seconds: number): string =>
-  `${cpu}, ${cores} cores, Linux ${kernel}, Node ${node}; loopback, one process per part, ${seconds} s each; load before ${load.toFixed(2)}`;
+/** `seconds`: how long each rate was measured; undefined: until it was done. */
+export const environmentLine = ({ cpu, cores, kernel, node, load }: Environment, seconds?: number): string => {
+  const each = seconds === undefined ? '' : `, ${seconds} s each`;
+  return `${cpu}, ${cores} cores, Linux ${kernel}, Node ${node}; loopback, one process per part${each}; load before ${load.toFixed(2)}`;
+};

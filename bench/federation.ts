@@ -34,8 +34,19 @@ export interface BenchFederation extends AsyncDisposable {
   readonly globex: BenchOrg;
 }
 
-/** A registry in this process and two members in a temporary folder, joined by invitation as members are. Gateways are not started. */
-export async function createFederation(): Promise<BenchFederation> {
+/** The addresses a member tells others of, given where its peer listener is going to be. None: it only dials. */
+export type Reach = (peers: string) => Promise<readonly string[]>;
+
+const direct: Reach = async peers => [peers];
+
+/**
+ * A registry in this process and two members in a temporary folder, joined by invitation as members are. Gateways are not started.
+ *
+ * Unless `reach` says otherwise the two reach each other directly.
+ */
+export async function createFederation(
+  reach: { readonly acme?: Reach; readonly globex?: Reach } = {},
+): Promise<BenchFederation> {
   const folder = await mkdtemp(join(tmpdir(), 'fedgate-bench-'));
   const registryFolder = join(folder, 'registry');
   await initRegistry({
@@ -47,13 +58,13 @@ export async function createFederation(): Promise<BenchFederation> {
   const log = { info: () => undefined, warn: console.error, error: console.error };
   const registry = await startRegistry({ folder: registryFolder, log });
   const admin = await openAdminClient(registryFolder);
-  const join_ = async (name: string): Promise<BenchOrg> => {
+  const join_ = async (name: string, reached = direct): Promise<BenchOrg> => {
     const { code } = await admin.createInvitation(name, 0);
-    return await joinOrg(name as OrgName, code, join(folder, name));
+    return await joinOrg(name as OrgName, code, join(folder, name), reached);
   };
   return {
-    acme: await join_('ACME'),
-    globex: await join_('GLOBEX'),
+    acme: await join_('ACME', reach.acme),
+    globex: await join_('GLOBEX', reach.globex),
     async [Symbol.asyncDispose]() {
       admin.close();
       await registry.stop();
@@ -62,10 +73,10 @@ export async function createFederation(): Promise<BenchFederation> {
   };
 }
 
-async function joinOrg(org: OrgName, code: string, folder: string): Promise<BenchOrg> {
+async function joinOrg(org: OrgName, code: string, folder: string, reached: Reach): Promise<BenchOrg> {
   const nodes = `127.0.0.1:${await freePort()}`;
   const peers = `127.0.0.1:${await freePort()}`;
-  await joinFederation({ code, folder, addresses: [peers] });
+  await joinFederation({ code, folder, addresses: await reached(peers) });
   const paths = orgFolder(folder);
   await writeFile(paths.gatewayConfig, gatewayConfig(nodes, peers));
   const authority = await readPairIn(paths.authority);
@@ -85,6 +96,6 @@ async function joinOrg(org: OrgName, code: string, folder: string): Promise<Benc
 const gatewayConfig = (nodes: string, peers: string): string => `listen: { nodes: "${nodes}", peers: "${peers}" }
 log: { level: error }
 access:
-  nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], status: true, admin: true }]
+  nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], share: ["*"], fetch: ["*"], status: true, admin: true }]
   peers: [{ org: "*", publish: ["**"] }]
 `;

@@ -1,5 +1,8 @@
 import { runDurable } from './durable/index.js';
 import { DURABLE_USAGE, parseDurableOptions } from './durable/options.js';
+import { runFiles } from './files/index.js';
+import { runLatency } from './files/latency.js';
+import { FILES_USAGE, LATENCY_USAGE, parseFilesOptions, parseLatencyOptions } from './files/options.js';
 import { runLive } from './live/index.js';
 import { LIVE_USAGE, parseLiveOptions } from './live/options.js';
 
@@ -9,7 +12,9 @@ const [subject, ...args] = process.argv.slice(2);
 try {
   if (subject === 'live') await runLive(parseLiveOptions(args));
   else if (subject === 'durable') await runDurable(parseDurableOptions(args));
-  else throw new Error(`usage: ${LIVE_USAGE}\n       ${DURABLE_USAGE}`);
+  else if (subject === 'files') await runFiles(parseFilesOptions(args));
+  else if (subject === 'files-latency') await runLatency(parseLatencyOptions(args));
+  else throw new Error(`usage: ${[LIVE_USAGE, DURABLE_USAGE, FILES_USAGE, LATENCY_USAGE].join('\n       ')}`);
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exitCode = 1;

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KeyAndCertificate } from '../src/identity/issue.js';
+import { statusBytes } from './process-memory.js';
 import { serveWorker } from './worker.js';
 
 /** A nats-server with TLS towards clients and leaf nodes; its CPU time and memory are the worker's. */
@@ -40,12 +41,14 @@ const methods = {
 
   cpuSeconds(): number {
     const { user, system } = process.cpuUsage();
-    const fields = procFile('stat').split(') ')[1]?.split(' ') ?? [];
+    const fields = procStat().split(') ')[1]?.split(' ') ?? [];
     // utime and stime, in ticks of 1/100 s.
     return (user + system) / 1e6 + (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) / 100;
   },
 
-  rss: (): number => Number(/VmRSS:\s+(\d+) kB/.exec(procFile('status'))?.[1] ?? 0) * 1024,
+  rss: (): number => statusBytes(server?.pid, 'VmRSS') ?? 0,
+
+  peakRss: (): number => statusBytes(server?.pid, 'VmHWM') ?? 0,
 };
 
 export type NatsServerMethods = typeof methods;
@@ -75,10 +78,10 @@ async function untilListening(port: number): Promise<void> {
   throw new Error(`nats-server does not listen on port ${port}`);
 }
 
-/** A file of Linux's /proc about the server; empty elsewhere. */
-function procFile(name: string): string {
+/** Linux's /proc/PID/stat of the server; empty elsewhere. */
+function procStat(): string {
   try {
-    return readFileSync(`/proc/${server?.pid}/${name}`, 'utf8');
+    return readFileSync(`/proc/${server?.pid}/stat`, 'utf8');
   } catch {
     return '';
   }

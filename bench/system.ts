@@ -2,11 +2,15 @@ import { cpus as systemCpus } from 'node:os';
 import type { Rate } from './meter.js';
 import type { CommonMethods, Worker } from './worker.js';
 
-/** Something that carries messages from a publisher in one organisation to a subscriber in another. */
-export interface System<Name extends string> {
+/** Something to be compared with others. */
+export interface Candidate<Name extends string> {
   readonly name: Name;
   /** Why it cannot be measured here; undefined: it can. */
   unavailable(): Promise<string | undefined>;
+}
+
+/** Something that carries messages from a publisher in one organisation to a subscriber in another. */
+export interface System<Name extends string> extends Candidate<Name> {
   /** Starts everything, measures one payload size, ends everything. */
   measure(payloadBytes: number, seconds: number): Promise<Measurement<Name>>;
 }
@@ -35,7 +39,7 @@ interface Subscriber {
   measure(params: { warmupMs: number; ms: number }): Promise<Rate>;
 }
 
-type AnyWorker = Worker<CommonMethods>;
+export type AnyWorker = Worker<CommonMethods>;
 
 /** Lets the subscriber count for `seconds`. `workers`: publisher, first hop, second hop, subscriber. */
 export async function measureRate<Name extends string>(
@@ -63,17 +67,17 @@ export async function measureRate<Name extends string>(
 export const rssMb = async (worker: AnyWorker): Promise<number> =>
   Math.round((await worker.call('rss', undefined)) / 1024 ** 2);
 
-const cpuSeconds = (workers: readonly AnyWorker[]): Promise<number[]> =>
+export const cpuSeconds = (workers: readonly AnyWorker[]): Promise<number[]> =>
   Promise.all(workers.map(worker => worker.call('cpuSeconds', undefined)));
 
 /** CPU time the machine has used, seconds. */
-const busySeconds = (): number =>
+export const busySeconds = (): number =>
   systemCpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0) / 1000;
 
 /** Those that can be measured here, and why the others cannot. */
-export async function divide<Name extends string>(
-  systems: readonly System<Name>[],
-): Promise<{ present: System<Name>[]; skipped: Skipped<Name>[] }> {
+export async function divide<Name extends string, C extends Candidate<Name>>(
+  systems: readonly (C & Candidate<Name>)[],
+): Promise<{ present: C[]; skipped: Skipped<Name>[] }> {
   const asked = await Promise.all(systems.map(async system => ({ system, why: await system.unavailable() })));
   return {
     present: asked.filter(({ why }) => why === undefined).map(({ system }) => system),

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { statusBytes } from './process-memory.js';
 
 /**
  * Real processes for a measurement: the orchestrator forks compiled modules and calls functions in them.
@@ -17,6 +18,8 @@ export interface CommonMethods {
   cpuSeconds(params: undefined): number;
   /** Resident set, bytes. */
   rss(params: undefined): number;
+  /** The highest it ever was, bytes. */
+  peakRss(params: undefined): number;
 }
 
 interface Request {
@@ -44,6 +47,8 @@ const common = {
     return (user + system) / 1e6;
   },
   rss: () => process.memoryUsage.rss(),
+  // What getrusage says counts the parent of a fork too.
+  peakRss: () => statusBytes('self', 'VmHWM') ?? process.resourceUsage().maxRSS * 1024,
 } satisfies CommonMethods;
 
 async function answer(methods: Methods, { id, method, params }: Request): Promise<void> {

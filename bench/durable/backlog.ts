@@ -2,10 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createFederation } from '../federation.js';
 import { RestartableGateway } from '../gateway.js';
 import type { Spread } from '../meter.js';
+import type { ProbeMethods, ProbeParams } from '../probe-worker.js';
 import { progress } from '../system.js';
 import { type CommonMethods, Worker } from '../worker.js';
 import { ADDRESS, CHANNEL, startProgram } from './fedgate.js';
-import type { ProbeMethods, ProbeParams } from './probe-worker.js';
 import { ResidentWatch } from './resident.js';
 
 /** What became of records that waited for a peer that was away. */
@@ -43,7 +43,7 @@ export async function measureBacklog(records: number): Promise<Backlog> {
   using resident = new ResidentWatch([gatewayA, gatewayB]);
   await using consumer = startProgram('consumer');
   await using publisher = startProgram('publisher');
-  await using probe = new Worker<ProbeMethods & CommonMethods>('probe', new URL('./probe-worker.js', import.meta.url));
+  await using probe = new Worker<ProbeMethods & CommonMethods>('probe', new URL('../probe-worker.js', import.meta.url));
   const live: ProbeParams = {
     from: acme.node,
     to: globex.node,

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Metadata, type ServerDuplexStream } from '@grpc/grpc-js';
 import { type Database, open } from 'lmdb';
-import { takeBallast } from '../../src/gateway/ballast.js';
+import { letHeapGrow } from '../../src/gateway/heap-growth.js';
 import type { KeyAndCertificate } from '../../src/identity/issue.js';
 import { bareListener, bareMethod, openBareChannel, pass, type Target, type Tls, untouched } from '../bare-grpc.js';
 import { FRAME_BYTES, makeFrame } from '../frames.js';
@@ -33,7 +33,7 @@ const meter = new Meter();
 const methods = {
   /** Starts the first relay, in front of another. */
   async first({ next, ...tls }: Tls & { next: Target }): Promise<string> {
-    takeBallast();
+    letHeapGrow();
     const store = openStore();
     const key = createPrivateKey(tls.identity.key);
     return await listen('first durable relay', tls, {
@@ -52,7 +52,7 @@ const methods = {
 
   /** Starts the second relay. */
   async second({ from, ...tls }: Tls & { from: KeyAndCertificate['certificate'] }): Promise<string> {
-    takeBallast();
+    letHeapGrow();
     const store = openStore();
     const key = createPublicKey(from);
     let consumer: ServerDuplexStream<Buffer, Buffer> | undefined;

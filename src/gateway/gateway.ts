@@ -29,11 +29,11 @@ import type { Log } from '../telemetry/log.js';
 import { RateCounter } from '../telemetry/rates.js';
 import type { Listener } from '../transport/server.js';
 import { SOFTWARE } from '../version.js';
-import { takeBallast } from './ballast.js';
 import { type GatewayConfig, gatewayFiles } from './config.js';
 import { Durability } from './durable.js';
 import { durableAdmin } from './durable-admin.js';
 import { Files, type FilesParts } from './files.js';
+import { letHeapGrow } from './heap-growth.js';
 import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities } from './listeners.js';
 import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
@@ -57,7 +57,7 @@ const RECHECK_MS = 30_000;
  * Throws FILE_UNUSABLE, KEY_EXPOSED, ADDRESS_UNUSABLE, CONFIG_INVALID. A registry that does not answer is no reason not to start.
  */
 export async function startGateway(config: GatewayConfig, log: Log): Promise<Gateway> {
-  takeBallast();
+  letHeapGrow();
   const files = gatewayFiles(config);
   const membership = await readMembership(config.folder);
   const identity = await readKeyAndCertificate(files.key, files.certificate);

@@ -1,7 +1,7 @@
-import { connect, type FedgateClient, FedgateError } from '../../src/client/index.js';
-import type { Node } from '../federation.js';
-import { type Spread, spread } from '../meter.js';
-import { serveWorker } from '../worker.js';
+import { connect, type FedgateClient, FedgateError } from '../src/client/index.js';
+import type { Node } from './federation.js';
+import { type Spread, spread } from './meter.js';
+import { serveWorker } from './worker.js';
 
 /** Live messages at a steady pace from one organisation to the other, publisher and subscriber in one process for one clock. */
 
@@ -27,17 +27,22 @@ const methods = {
     running = await Probe.begin(params);
   },
 
-  /** Times from each publish to its message in the other organisation. */
-  async end(): Promise<Spread> {
-    if (!running) throw new Error('no probe is running');
-    const times = await running.end();
-    running = undefined;
-    return spread(times);
-  },
+  /** How the times lie from each publish to its message in the other organisation. */
+  end: async (): Promise<Spread> => spread(await endRunning()),
+
+  /** The same times one by one, milliseconds. */
+  endWithTimes: (): Promise<number[]> => endRunning(),
 };
 
 export type ProbeMethods = typeof methods;
 serveWorker(methods);
+
+async function endRunning(): Promise<number[]> {
+  if (!running) throw new Error('no probe is running');
+  const times = await running.end();
+  running = undefined;
+  return times;
+}
 
 class Probe {
   readonly #publisher: FedgateClient;

@@ -1,0 +1,55 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect, type FedgateClient, FedgateError } from '../../src/client/index.js';
+import type { Node } from '../federation.js';
+import { serveWorker } from '../worker.js';
+import { fetchedFile } from './transfer.js';
+
+/** A program that uses the SDK: shares files, or fetches them. */
+
+let client: FedgateClient | undefined;
+
+const methods = {
+  async connect(node: Node): Promise<void> {
+    client = await connect(node);
+  },
+
+  /** Answers with the share's id when its gateway has all of it on stable storage. */
+  async share({ path, org }: { path: string; org: string }): Promise<string> {
+    const { id } = await connected().share(path, { audience: { orgs: [org] } });
+    return id;
+  },
+
+  /** Answers when all are whole, verified and on stable storage, in files of `folder` named by number. */
+  async fetch({ ids, folder }: { ids: readonly string[]; folder: string }): Promise<void> {
+    await Promise.all(ids.map((id, i) => connected().fetch(id, { to: fetchedFile(folder, i), overwrite: true })));
+  },
+
+  /** Reads a share and throws it away. Answers with how many bytes came. */
+  async drain(id: string): Promise<number> {
+    let bytes = 0;
+    for await (const chunk of await connected().fetchStream(id)) bytes += chunk.length;
+    return bytes;
+  },
+
+  /** Answers when the gateway has a link to an organisation: a live message is answered, whether or not anybody hears it. */
+  async reach(address: string): Promise<void> {
+    for (let attempt = 0; attempt < 100; attempt++) {
+      try {
+        await connected().publish(address, 'hello', { delivery: 'live' });
+        return;
+      } catch (error) {
+        if (!(error instanceof FedgateError && error.retryable)) throw error;
+      }
+      await sleep(100);
+    }
+    throw new Error(`no link for ${address}`);
+  },
+};
+
+export type FileProgramMethods = typeof methods;
+serveWorker(methods);
+
+function connected(): FedgateClient {
+  if (!client) throw new Error('not connected');
+  return client;
+}
