@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Metadata, type ServerDuplexStream } from '@grpc/grpc-js';
 import { type Database, open } from 'lmdb';
-import { letHeapGrow } from '../../src/gateway/heap-growth.js';
+import { letHeapGrow } from '../../src/heap-growth.js';
 import type { KeyAndCertificate } from '../../src/identity/issue.js';
 import { bareListener, bareMethod, openBareChannel, pass, type Target, type Tls, untouched } from '../bare-grpc.js';
 import { FRAME_BYTES, makeFrame } from '../frames.js';

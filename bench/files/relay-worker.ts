@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { Metadata, type ServerReadableStream, type ServerWritableStream, type sendUnaryData } from '@grpc/grpc-js';
-import { letHeapGrow } from '../../src/gateway/heap-growth.js';
+import { letHeapGrow } from '../../src/heap-growth.js';
 import {
   bareListener,
   bareMethod,

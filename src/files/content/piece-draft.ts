@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, rename, unlink } from 'node:fs/promises';
 import { storeFailure } from '../../store/failures.js';
+import type { FileState } from './fresh-pieces.js';
 
 /** A temporary file that is to become a piece. Hashed while it is written: no piece is ever in memory. */
 export class PieceDraft {
@@ -48,7 +49,14 @@ export class PieceDraft {
 
   /** Resolves when all of it is on stable storage. */
   async sync(): Promise<void> {
+    // Dated back, so that whoever writes to it later, be it at once, changes its time.
+    const aSecondAgo = Date.now() / 1_000 - 1;
+    await this.#file.utimes(aSecondAgo, aSecondAgo);
     await this.#file.datasync();
+  }
+
+  state(): Promise<FileState> {
+    return this.#file.stat({ bigint: true });
   }
 
   /** It stays as it is. */

@@ -4,6 +4,7 @@ import { type FileHandle, lstat, mkdir, open, readdir, unlink } from 'node:fs/pr
 import { join } from 'node:path';
 import { FedgateError } from '../../errors.js';
 import { storeFailure } from '../../store/failures.js';
+import type { FileState } from './fresh-pieces.js';
 import { PieceDraft } from './piece-draft.js';
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
@@ -61,11 +62,11 @@ export class PieceFiles {
   }
 
   /**
-   * Puts a draft in its place, instead of whatever is there. On stable storage, with its name, when it resolves.
+   * Puts a draft in its place, instead of whatever is there. On stable storage, with its name, when it resolves, with what the file is then.
    *
    * Named first and synced then: file systems with a journal write all of it at once. Nobody trusts a file that has no row yet.
    */
-  async place(draft: PieceDraft): Promise<void> {
+  async place(draft: PieceDraft): Promise<FileState> {
     const path = this.pathOf(draft.sha256);
     const folder = join(path, '..');
     const above = join(folder, '..');
@@ -84,7 +85,9 @@ export class PieceFiles {
       if (!this.#entered.has(folder)) await syncFolder(above);
       if (!this.#entered.has(above)) await syncFolder(this.#pieces);
       this.#entered.add(folder).add(above);
+      const state = await draft.state();
       await draft.close();
+      return state;
     } catch (error) {
       throw storeFailure(error, 'a piece was not put in its place');
     }

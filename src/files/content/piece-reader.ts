@@ -14,43 +14,49 @@ const LOST = new Set(['ENOENT', 'ELOOP', 'EIO', 'EISDIR', 'ENOTDIR', 'ENXIO']);
 export interface PieceToRead {
   readonly sha256: Buffer;
   readonly length: number;
-  /** The first byte wanted. What comes before is read too, since it is part of what is verified. */
+  /** The first byte wanted. What comes before is read too when it is verified. */
   readonly offset: number;
+  /** Whether it is verified although that was done a moment ago. @default false */
+  readonly again?: boolean;
 }
 
 /**
- * The bytes of a piece in chunks of their own, verified when the last one has been given. One chunk is read ahead.
+ * The bytes of a piece in chunks of their own, verified when the last one has been given, unless that was done a moment ago (see FreshPieces).
+ * One chunk is read ahead.
  *
  * Throws FILE_DAMAGED, after taking it out, when it is not what was written; STORE_FAILED when it cannot be read just now; the reason of the
  * signal. Leaving early closes it.
  */
 export async function* readPiece(pieces: Pieces, piece: PieceToRead, signal: AbortSignal): AsyncGenerator<Buffer> {
-  const { sha256, length, offset } = piece;
+  const { sha256, length, offset, again = false } = piece;
   signal.throwIfAborted();
   const file = await openPiece(pieces, sha256);
   try {
-    const { ino, size } = await file.stat({ bigint: true });
-    const damaged = (): Promise<never> => lost(pieces, sha256, ino);
-    if (size !== BigInt(length)) await damaged();
-    const hash = createHash('sha256');
+    const state = await file.stat({ bigint: true });
+    const damaged = (): Promise<never> => lost(pieces, sha256, state.ino);
+    if (state.size !== BigInt(length)) await damaged();
+    const hash = !again && pieces.fresh.has(sha256, state) ? undefined : createHash('sha256');
     const read = (at: number): Promise<Buffer> => {
       const reading = readAt(file, at, Math.min(CHUNK_BYTES, length - at));
       // Who leaves early does not wait for it.
       reading.catch(() => undefined);
       return reading;
     };
-    let reading = read(0);
-    for (let at = 0; at < length; ) {
+    const start = hash ? 0 : offset;
+    let reading = read(start);
+    for (let at = start; at < length; ) {
       const chunk: Buffer = await reading.catch(error => (isLost(error) ? damaged() : failed(error)));
       if (chunk.length === 0) await damaged();
       const end = at + chunk.length;
       if (end < length) reading = read(end);
-      hash.update(chunk);
+      hash?.update(chunk);
       if (end > offset) yield at >= offset ? chunk : chunk.subarray(offset - at);
       signal.throwIfAborted();
       at = end;
     }
+    if (!hash) return;
     if (!hash.digest().equals(sha256)) await damaged();
+    pieces.fresh.add(sha256, state);
   } finally {
     // Waits for what is being read.
     await file.close();

@@ -1,5 +1,6 @@
 import type { Store } from '../../store/store.js';
 import type { OnContentEvent } from './events.js';
+import { FreshPieces } from './fresh-pieces.js';
 import { IndexQueue } from './index-queue.js';
 import { type IndexView, storedRow } from './index-view.js';
 import type { PieceDraft } from './piece-draft.js';
@@ -24,6 +25,7 @@ export interface Order {
  */
 export class Pieces {
   readonly files: PieceFiles;
+  readonly fresh = new FreshPieces();
   readonly index: IndexQueue;
   readonly #store: Store;
   readonly #onEvent: OnContentEvent;
@@ -61,7 +63,7 @@ export class Pieces {
     await this.#turns.run(nameOf(sha256), async () => {
       try {
         // A file without a row is not known to be on stable storage: it is then replaced.
-        if (!(await this.isThere(sha256, length))) await this.files.place(draft);
+        if (!(await this.isThere(sha256, length))) this.fresh.add(sha256, await this.files.place(draft));
         await order?.behind;
         const done = this.#refer(sha256, length, refer);
         order?.entered();

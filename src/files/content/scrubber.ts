@@ -45,7 +45,7 @@ export async function scrub(
   };
   const isDamaged = async (sha256: Buffer, length: number): Promise<boolean> => {
     try {
-      for await (const _ of readPiece(pieces, { sha256, length, offset: length }, signal));
+      for await (const _ of readPiece(pieces, { sha256, length, offset: length, again: true }, signal));
       return false;
     } catch (error) {
       if (error instanceof FedgateError && error.reason === 'FILE_DAMAGED') return true;

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { FedgateClient } from '../../../client/index.js';
 import { FedgateError, fieldError } from '../../../errors.js';
+import { letHeapGrow } from '../../../heap-growth.js';
 import { DIRECTORY_TYPE } from '../../directory-listing.js';
 import { type CliEnv, say } from '../../env.js';
 import { examples } from '../../help.js';
@@ -50,6 +51,7 @@ that somebody else chose is used only when it is a plain one and nothing is ther
 piece that turns out to be another ends the command before its last bytes. A folder is written beneath -o only.`;
 
 async function fetch(env: CliEnv, id: string, options: FetchCommandOptions): Promise<void> {
+  letHeapGrow();
   const { output, overwrite = false, json = false } = options;
   const offset = options.offset === undefined ? undefined : parseCount(options.offset, '--offset');
   const length = options.length === undefined ? undefined : parseCount(options.length, '--length', 1);

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { SharedFile } from '../../../client/index.js';
 import { FedgateError, fieldError } from '../../../errors.js';
+import { letHeapGrow } from '../../../heap-growth.js';
 import { escapeControls } from '../../../text.js';
 import { plural } from '../../counts.js';
 import { type CliEnv, print, printJson, say } from '../../env.js';
@@ -50,6 +51,7 @@ A folder is shared as a share for each of its regular files, and a listing of th
 links or special files. Archives are files like others.`;
 
 async function share(env: CliEnv, paths: readonly string[], options: ShareCommandOptions): Promise<void> {
+  letHeapGrow();
   const { name, type: mediaType, requiresApproval = false, json = false } = options;
   const terms = parseTerms(options);
   if (name !== undefined && paths.length > 1) throw fieldError('--name', 'is for one file');
