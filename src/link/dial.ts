@@ -10,7 +10,7 @@ import { fromGrpcError } from '../transport/status.js';
 import { BATCH_OVERHEAD_BYTES } from '../wire/lane-frames.js';
 import { MAX_FRAME_BYTES } from '../wire/records.js';
 import { newStreamEpoch } from './batch.js';
-import { checkHello, LANE, type LaneHello, type LaneKind, makeHello, type Self } from './hello.js';
+import { checkHello, LANE, type LaneHello, type LaneKind, mailLanes, makeHello, type Self } from './hello.js';
 import { Lane } from './lane.js';
 import type { LinkParts, OpenLane } from './link.js';
 
@@ -36,17 +36,27 @@ export const LANE_WINDOW_BYTES = 16 * 1024 * 1024;
 /** That of a files lane: measured 70 to 80 MB/s at 100 ms with 16 MiB, 140 with 32. What we keep is bounded by the credit. */
 export const FILES_WINDOW_BYTES = 32 * 1024 * 1024;
 
-/** Opens the first two lanes of a link. Throws what the way there said: PEER_UNREACHABLE, CERTIFICATE_UNTRUSTED, or the peer's refusal. */
+/** Opens the control and mail lanes of a link. Throws what the way there said: PEER_UNREACHABLE, CERTIFICATE_UNTRUSTED, or the peer's refusal. */
 export async function dialLink(target: DialTarget, settings: DialSettings, signal: AbortSignal): Promise<LinkParts> {
   const linkId = randomBytes(16);
   const control = await dialLane(target, LANE.control, linkId, settings, signal);
+  const dialled: Promise<OpenLane>[] = [];
   try {
-    const mail = await dialLane(target, LANE.mail, linkId, settings, signal);
+    for (const kind of mailLanes(settings.self, control.hello))
+      dialled.push(dialLane(target, kind, linkId, settings, signal));
+    const [mail, mailBack] = await Promise.all(dialled);
+    if (!mail) throw new FedgateError('INTERNAL', 'a link without a mail lane');
     const openLane: LinkParts['openLane'] = (kind, hello, ended) =>
       dialLane(target, kind, linkId, settings, ended, hello);
-    return { peer: control.peer, dialled: true, address: target.address, control, mail, openLane };
+    return { peer: control.peer, dialled: true, address: target.address, control, mail, mailBack, openLane };
   } catch (error) {
-    control.lane.close(new FedgateError('PEER_UNREACHABLE', 'the mail lane did not open', { cause: error }));
+    const reason = new FedgateError('PEER_UNREACHABLE', 'a mail lane did not open', { cause: error });
+    control.lane.close(reason);
+    for (const each of dialled)
+      each.then(
+        ({ lane }) => lane.close(reason),
+        () => undefined,
+      );
     throw error;
   }
 }
