@@ -1,6 +1,7 @@
 import { FedgateError } from '../errors.js';
 import type { Identity } from '../identity/verify.js';
 import { newStreamEpoch } from './batch.js';
+import { ANSWERS_WINDOW_BYTES, BULK_BACK } from './dial.js';
 import type { ExtraLanes } from './extra-lanes.js';
 import { checkHello, LANE, type LaneKind, mailLanes, makeHello, type Self } from './hello.js';
 import type { Lane } from './lane.js';
@@ -40,6 +41,7 @@ export class Acceptor {
   /** Runs one lane until it is over. Throws what the peer is to be told. */
   async serve(lane: Lane, peer: Identity, address: string): Promise<void> {
     const hello = checkHello(await lane.first(HELLO_TIMEOUT_MS), this.#host.self, peer);
+    if (BULK_BACK.has(hello.lane)) lane.narrow(ANSWERS_WINDOW_BYTES);
     if (this.#host.extra.has(hello.lane)) {
       await this.#host.extra.accept(lane, hello, peer);
       return over(lane);

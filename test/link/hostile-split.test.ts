@@ -1,10 +1,16 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { connect } from 'node:http2';
 import test, { type ExecutionContext } from 'ava';
-import type { LaneFrame } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
+import { FederationServiceService, type LaneFrame } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
+import { PEER_WINDOWS } from '../../src/gateway/listeners.js';
+import { ANSWERS_WINDOW_BYTES } from '../../src/link/dial.js';
 import { LANE, SPLIT } from '../../src/link/hello.js';
 import { frameBytes, HostileGateway, HostileLink, hello, type RawStream } from '../support/attack.js';
 import { ACME, GLOBEX } from '../support/durable-side.js';
 import { Members, PeerGateway } from '../support/peer-gateway.js';
+
+const PATH = FederationServiceService.openLane.path;
 
 /** ACME, by hand, to GLOBEX: a link with a mail lane for each direction. */
 async function scene(t: ExecutionContext) {
@@ -80,4 +86,31 @@ test('hostile split: without the second mail lane there is no link, and the firs
   await hello(mail);
   for (const lane of [control, mail]) t.is((await lane.ended)?.reason, 'FRAME_UNEXPECTED');
   t.is(gateway.peers.get(ACME)?.link, undefined);
+});
+
+test('hostile split: a lane on which only answers come has a small window, on either side', async t => {
+  const { hostile, gateway } = await scene(t);
+  const { key, certificate: cert } = hostile.identity;
+  const windowOf = async (kind: 'control' | 'mail' | 'mailBack' | 'durableBack' | 'files'): Promise<number> => {
+    const tls = { key, cert, rejectUnauthorized: false };
+    const session = connect(`https://${gateway.address}`, tls).on('error', () => undefined);
+    t.teardown(() => session.destroy());
+    const call = session.request({
+      ':method': 'POST',
+      ':path': PATH,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    call.on('error', () => undefined).resume();
+    const bytes = hostile.hello(LANE[kind], randomBytes(16));
+    const prefix = Buffer.alloc(5);
+    prefix.writeUInt32BE(bytes.length, 1);
+    call.write(Buffer.concat([prefix, bytes]));
+    // Refused or answered: what is to be said of the window was said before.
+    await once(call, 'response');
+    return session.remoteSettings.initialWindowSize ?? 0;
+  };
+  t.is(await windowOf('control'), PEER_WINDOWS.stream);
+  t.is(await windowOf('mail'), PEER_WINDOWS.stream);
+  for (const kind of ['mailBack', 'durableBack', 'files'] as const) t.is(await windowOf(kind), ANSWERS_WINDOW_BYTES);
 });
