@@ -4,10 +4,10 @@ import type { Client } from '@grpc/grpc-js';
 type Direction = 'out' | 'in';
 
 /**
- * The connections of a client to its gateway: one that nothing but outgoing bulk goes on, one that nothing but incoming bulk goes on, and
- * what answers it. Node reads nothing from a connection while a write of its own waits, so two sides that both send in bulk on one
- * connection stand still once more is on its way than their sockets keep. The answers (of the gateway to publishes; acknowledgements and
- * credit of a consumer) are small against what they answer, and bounded with it.
+ * The connections of a client to its gateway: bulk goes out on one and comes in on the other. Node reads nothing from a connection while a
+ * write of its own waits, so two sides that both send in bulk on one connection stand still once more is on its way than their sockets
+ * keep. What goes the other way (results of publishes; acknowledgements and credit of consumers) is small against what it answers, and
+ * bounded with it.
  *
  * The first connection serves the direction that is needed first; the second is made when the other direction is needed.
  */

@@ -181,7 +181,7 @@ export class DurableSession {
     return true;
   }
 
-  /** What comes back to our stream. It is small: some 34 bytes in a receipt for a batch, and the credit bounds how many these are. */
+  /** What comes back to our stream. It is small: a receipt has some 34 bytes for a batch. See ANSWERS_WINDOW_BYTES for why that gets through. */
   #takesAnswer(frame: IncomingFrame): boolean {
     if (frame.$case === 'receipt') this.#sender.take(frame.value);
     else if (frame.$case === 'credit') this.#credit(frame.value);

@@ -227,7 +227,10 @@ export class Link {
     this.#onDrain?.(frame.value.reconnectAfterMs);
   }
 
-  /** Outcomes go back on the lane that carried their batches: `outgoing` if it carries ours, `incoming` if it carries the peer's. */
+  /**
+   * Outcomes go back on the lane that carried their batches: `outgoing` if it carries ours, `incoming` if it carries the peer's. They do not
+   * fill a connection against its bulk: see ANSWERS_WINDOW_BYTES.
+   */
   #onMail(frame: IncomingFrame, outgoing: boolean, incoming: boolean): void {
     if (frame.$case === 'sealed' && incoming) {
       this.live.add(frame.value.records.bytes.length);
