@@ -119,3 +119,10 @@ for (const drainer of ['dialler', 'acceptor'] as const) {
     t.is(link?.lostBatches, 0);
   });
 }
+
+test.serial('both ways: a gateway with a connection that stood still until it was cut can be stopped', async t => {
+  const { acme, globex } = await scene(t, [ACME, GLOBEX]);
+  await Promise.all(publishLive(acme, GLOBEX, 1));
+  await Promise.allSettled([...publishLive(acme, GLOBEX), ...publishLive(globex, ACME)]);
+  await within(t, Promise.all([acme.gateway.stop(), globex.gateway.stop()]));
+});
