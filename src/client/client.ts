@@ -7,6 +7,7 @@ import type { KeyAndCertificate } from '../identity/issue.js';
 import { openChannel } from '../transport/channel.js';
 import { fromGrpcError } from '../transport/status.js';
 import type { RecordInit } from '../wire/record-codec.js';
+import { Connections } from './connections.js';
 import { loadContext } from './context.js';
 import { DurableAdmin } from './durable-admin.js';
 import type { DurableSubscribeOptions } from './durable-options.js';
@@ -100,9 +101,9 @@ function requireAll({ address, serverName, identity, authorities }: ConnectOptio
   return { address, serverName, identity, authorities };
 }
 
-/** A connection to the own gateway. Reconnects by itself; `close` and `await using` end it. */
+/** Connected to the own gateway. Reconnects by itself; `close` and `await using` end it. */
 export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDisposable {
-  readonly #channel: Client;
+  readonly #connections: Connections;
   readonly #options: ConnectOptions;
   readonly #publisher: StreamPublisher;
   readonly #subscriptions = new Set<LiveClientSubscription>();
@@ -116,13 +117,13 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   /** Use `connect`. */
   constructor(open: (window: number) => Client, options: ConnectOptions, producer: ChosenProducer) {
     super();
-    const channel = open(WINDOW_BYTES);
-    this.#channel = channel;
+    const connections = new Connections(() => open(WINDOW_BYTES));
+    this.#connections = connections;
     this.#options = options;
-    this.#host = { channel: () => channel, reconnected: error => this.#broken(error) };
-    this.#transfers = new TransferChannels(channel, open, error => this.#broken(error));
+    this.#host = { channel: () => connections.incoming, reconnected: error => this.#broken(error) };
+    this.#transfers = new TransferChannels(connections.any, open, error => this.#broken(error));
     this.#publisher = new StreamPublisher({
-      channel: () => channel,
+      channel: () => connections.outgoing,
       ...producer,
       timeoutMs: options.publishTimeoutMs ?? PUBLISH_TIMEOUT_MS,
       onBroken: error => {
@@ -131,9 +132,9 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     });
   }
 
-  /** The gRPC channel, for calls to services that have no method here. */
+  /** A gRPC channel to the gateway, for calls to services that have no method here. Not for bulk: the SDK's own may go on it, either way. */
   get channel(): Client {
-    return this.#channel;
+    return this.#connections.any;
   }
 
   /**
@@ -165,7 +166,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
 
   /** What the gateway has stored: durable subscriptions, outboxes, dead letters, evidence. */
   get durable(): DurableAdmin {
-    this.#durableAdmin ??= new DurableAdmin(this.#channel);
+    this.#durableAdmin ??= new DurableAdmin(this.#connections);
     return this.#durableAdmin;
   }
 
@@ -265,7 +266,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     for (const subscription of [...this.#subscriptions]) subscription.close();
     for (const subscription of [...this.#durables]) subscription.cut();
     this.#publisher.close();
-    this.#channel.close();
+    this.#connections.close();
     this.#transfers.close();
     this.emit('closed');
   }
@@ -329,21 +330,10 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     this.emit('connected');
   }
 
-  /** Asks the gateway whether it is there and serves; the answer to a failed TLS handshake comes this way too. */
-  #ping(): Promise<FedgateError | undefined> {
-    const { path } = HealthService.check;
-    const serialize = (request: HealthCheckRequest): Buffer => Buffer.from(HealthCheckRequest.encode(request).finish());
-    const deserialize = (bytes: Buffer): HealthCheckResponse => HealthCheckResponse.decode(bytes);
-    return new Promise(resolve => {
-      this.#channel.makeUnaryRequest(
-        path,
-        serialize,
-        deserialize,
-        { service: '' },
-        { deadline: Date.now() + 2_000 },
-        error => resolve(error ? handshakeRefusal(fromGrpcError(error)) : undefined),
-      );
-    });
+  /** Asks the gateway on every connection whether it is there and serves; the answer to a failed TLS handshake comes this way too. */
+  async #ping(): Promise<FedgateError | undefined> {
+    const answers = await Promise.all(this.#connections.all.map(ping));
+    return answers.find(answer => answer !== undefined);
   }
 
   #pause(ms: number): Promise<void> {
@@ -358,6 +348,17 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
       signal.addEventListener('abort', done, { once: true });
     });
   }
+}
+
+function ping(channel: Client): Promise<FedgateError | undefined> {
+  const { path } = HealthService.check;
+  const serialize = (request: HealthCheckRequest): Buffer => Buffer.from(HealthCheckRequest.encode(request).finish());
+  const deserialize = (bytes: Buffer): HealthCheckResponse => HealthCheckResponse.decode(bytes);
+  return new Promise(resolve => {
+    channel.makeUnaryRequest(path, serialize, deserialize, { service: '' }, { deadline: Date.now() + 2_000 }, error =>
+      resolve(error ? handshakeRefusal(fromGrpcError(error)) : undefined),
+    );
+  });
 }
 
 /** grpc-js reports a refused handshake as UNAVAILABLE, which trying again does not mend. */

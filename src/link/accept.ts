@@ -1,8 +1,9 @@
 import { FedgateError } from '../errors.js';
 import type { Identity } from '../identity/verify.js';
 import { newStreamEpoch } from './batch.js';
+import { ANSWERS_WINDOW_BYTES, BULK_BACK } from './dial.js';
 import type { ExtraLanes } from './extra-lanes.js';
-import { checkHello, LANE, makeHello, type Self } from './hello.js';
+import { checkHello, LANE, type LaneKind, mailLanes, makeHello, type Self } from './hello.js';
 import type { Lane } from './lane.js';
 import type { LinkParts, OpenLane } from './link.js';
 
@@ -10,7 +11,7 @@ export interface AcceptHost {
   readonly self: Self;
   /** Throws LINK_SUPERSEDED when a better link to this gateway exists. */
   mayLink(peer: Identity, peerInstance: string): void;
-  /** Takes a link whose first two lanes are open. */
+  /** Takes a link whose control and mail lanes are open. */
   linked(parts: LinkParts): void;
   /** The lanes that links have beyond these. */
   readonly extra: ExtraLanes;
@@ -19,11 +20,13 @@ export interface AcceptHost {
 interface HalfLink {
   readonly peer: Identity;
   readonly control: OpenLane;
+  /** The mail lanes that it waits for, each with what came. */
+  readonly mail: Map<LaneKind, OpenLane | undefined>;
   readonly timer: NodeJS.Timeout;
 }
 
 const HELLO_TIMEOUT_MS = 5_000;
-/** Links that wait for their second lane; more than this from one gateway is not an accident. */
+/** Links that wait for their mail lanes; more than this from one gateway is not an accident. */
 const MAX_HALF_LINKS_PER_PEER = 4;
 
 /** Answers the hellos of gateways that dial, and puts the lanes of a link together. */
@@ -38,6 +41,7 @@ export class Acceptor {
   /** Runs one lane until it is over. Throws what the peer is to be told. */
   async serve(lane: Lane, peer: Identity, address: string): Promise<void> {
     const hello = checkHello(await lane.first(HELLO_TIMEOUT_MS), this.#host.self, peer);
+    if (BULK_BACK.has(hello.lane)) lane.narrow(ANSWERS_WINDOW_BYTES);
     if (this.#host.extra.has(hello.lane)) {
       await this.#host.extra.accept(lane, hello, peer);
       return over(lane);
@@ -45,12 +49,12 @@ export class Acceptor {
     const key = `${peer.org}/${peer.name}/${Buffer.from(hello.linkId).toString('hex')}`;
     const open: OpenLane = { lane, hello, ownEpoch: newStreamEpoch() };
     if (hello.lane === LANE.control) this.#openControl(key, peer, open);
-    else if (hello.lane !== LANE.mail && hello.lane !== LANE.probe)
+    else if (hello.lane === LANE.mail || hello.lane === LANE.mailBack) this.#openMail(key, open);
+    else if (hello.lane !== LANE.probe)
       throw new FedgateError('FRAME_UNEXPECTED', `lane ${hello.lane} is not opened here`);
-    const half = hello.lane === LANE.mail ? this.#takeHalf(key) : undefined;
     lane.put({ $case: 'hello', value: makeHello(this.#host.self, hello.lane, hello.linkId, open.ownEpoch) });
     if (hello.lane === LANE.probe) return;
-    if (half) this.#host.linked({ peer, dialled: false, address, control: half.control, mail: open });
+    this.#completed(key, peer, address);
     await over(lane);
   }
 
@@ -65,27 +69,40 @@ export class Acceptor {
       });
     }
     const giveUp = (): void => {
-      this.#forget(key, control);
-      control.lane.close(new FedgateError('FRAME_UNEXPECTED', 'no mail lane followed the control lane'));
+      control.lane.close(new FedgateError('FRAME_UNEXPECTED', 'a mail lane did not follow the control lane'));
     };
     const timer = setTimeout(giveUp, HELLO_TIMEOUT_MS);
-    this.#half.set(key, { peer, control, timer });
+    const mail = new Map(mailLanes(this.#host.self, control.hello).map(kind => [kind, undefined]));
+    this.#half.set(key, { peer, control, mail, timer });
     control.lane.closed.addEventListener('abort', () => this.#forget(key, control), { once: true });
   }
 
-  #takeHalf(key: string): HalfLink {
+  #openMail(key: string, open: OpenLane): void {
     const half = this.#half.get(key);
-    if (!half) throw new FedgateError('FRAME_UNEXPECTED', 'a mail lane of a link that has no control lane');
-    this.#forget(key, half.control);
-    return half;
+    const { lane: kind } = open.hello;
+    if (!half?.mail.has(kind) || half.mail.get(kind))
+      throw new FedgateError('FRAME_UNEXPECTED', `a mail lane (${kind}) of a link that does not wait for it`);
+    half.mail.set(kind, open);
   }
 
-  /** Only what this control lane waits for: its link id may be in use again. */
+  /** Hands on a link all of whose mail lanes are open. */
+  #completed(key: string, peer: Identity, address: string): void {
+    const half = this.#half.get(key);
+    if (!half || [...half.mail.values()].includes(undefined)) return;
+    const { control } = half;
+    const [mail, mailBack] = [half.mail.get(LANE.mail), half.mail.get(LANE.mailBack)];
+    half.mail.clear();
+    this.#forget(key, control);
+    if (mail) this.#host.linked({ peer, dialled: false, address, control, mail, mailBack });
+  }
+
+  /** Only what this control lane waits for: its link id may be in use again. Mail lanes that came go with it. */
   #forget(key: string, control: OpenLane): void {
     const half = this.#half.get(key);
     if (half?.control !== control) return;
     clearTimeout(half.timer);
     this.#half.delete(key);
+    for (const open of half.mail.values()) open?.lane.close(control.lane.reason);
   }
 }
 

@@ -10,7 +10,7 @@ import { fromGrpcError } from '../transport/status.js';
 import { BATCH_OVERHEAD_BYTES } from '../wire/lane-frames.js';
 import { MAX_FRAME_BYTES } from '../wire/records.js';
 import { newStreamEpoch } from './batch.js';
-import { checkHello, LANE, type LaneHello, type LaneKind, makeHello, type Self } from './hello.js';
+import { checkHello, LANE, type LaneHello, type LaneKind, mailLanes, makeHello, type Self } from './hello.js';
 import { Lane } from './lane.js';
 import type { LinkParts, OpenLane } from './link.js';
 
@@ -36,29 +36,63 @@ export const LANE_WINDOW_BYTES = 16 * 1024 * 1024;
 /** That of a files lane: measured 70 to 80 MB/s at 100 ms with 16 MiB, 140 with 32. What we keep is bounded by the credit. */
 export const FILES_WINDOW_BYTES = 32 * 1024 * 1024;
 
-/** Opens the first two lanes of a link. Throws what the way there said: PEER_UNREACHABLE, CERTIFICATE_UNTRUSTED, or the peer's refusal. */
+/**
+ * That of a lane on which only answers come towards us: sockets keep as much as that, so the writes of the side that answers never wait,
+ * it always reads, and what it answers to gets through. Enough for some ten thousand answers a second at 100 ms.
+ */
+export const ANSWERS_WINDOW_BYTES = 64 * 1024;
+
+/** What comes towards the dialler in bulk comes on these. */
+export const BULK_BACK: ReadonlySet<LaneKind> = new Set([LANE.mailBack, LANE.durableBack, LANE.files]);
+
+function windowOf(kind: LaneKind, split: boolean): number {
+  if (kind === LANE.files) return FILES_WINDOW_BYTES;
+  const answers = kind === LANE.filesBack || (split && !BULK_BACK.has(kind));
+  return answers ? ANSWERS_WINDOW_BYTES : LANE_WINDOW_BYTES;
+}
+
+/** Opens the control and mail lanes of a link. Throws what the way there said: PEER_UNREACHABLE, CERTIFICATE_UNTRUSTED, or the peer's refusal. */
 export async function dialLink(target: DialTarget, settings: DialSettings, signal: AbortSignal): Promise<LinkParts> {
   const linkId = randomBytes(16);
   const control = await dialLane(target, LANE.control, linkId, settings, signal);
+  const dialled: Promise<OpenLane>[] = [];
   try {
-    const mail = await dialLane(target, LANE.mail, linkId, settings, signal);
+    const kinds = mailLanes(settings.self, control.hello);
+    const split = kinds.length > 1;
+    for (const kind of kinds) dialled.push(dialLane(target, kind, linkId, settings, signal, { split }));
+    const [mail, mailBack] = await Promise.all(dialled);
+    if (!mail) throw new FedgateError('INTERNAL', 'a link without a mail lane');
     const openLane: LinkParts['openLane'] = (kind, hello, ended) =>
-      dialLane(target, kind, linkId, settings, ended, hello);
-    return { peer: control.peer, dialled: true, address: target.address, control, mail, openLane };
+      dialLane(target, kind, linkId, settings, ended, { hello, split });
+    return { peer: control.peer, dialled: true, address: target.address, control, mail, mailBack, openLane };
   } catch (error) {
-    control.lane.close(new FedgateError('PEER_UNREACHABLE', 'the mail lane did not open', { cause: error }));
+    const reason = new FedgateError('PEER_UNREACHABLE', 'a mail lane did not open', { cause: error });
+    control.lane.close(reason);
+    for (const each of dialled)
+      each.then(
+        ({ lane }) => lane.close(reason),
+        () => undefined,
+      );
     throw error;
   }
 }
 
-/** Opens one lane on a connection of its own and exchanges hellos. `more`: what the hello of an additional lane says more. */
+/** What is particular to one lane. */
+interface LaneTerms {
+  /** What the hello of an additional lane says more. */
+  readonly hello?: LaneHello;
+  /** Whether it is of a link with lanes for each direction. @default false */
+  readonly split?: boolean;
+}
+
+/** Opens one lane on a connection of its own and exchanges hellos. */
 export async function dialLane(
   target: DialTarget,
   kind: LaneKind,
   linkId: Buffer,
   settings: DialSettings,
   signal: AbortSignal,
-  more?: LaneHello,
+  { hello: more, split = false }: LaneTerms = {},
 ): Promise<OpenLane & { peer: Identity }> {
   let peer: Identity | undefined;
   let refusal: unknown;
@@ -67,7 +101,7 @@ export async function dialLane(
     serverName: gatewayDnsName(settings.self.federation, target.org, target.gateway),
     identity: settings.identity,
     authorities: target.authorities,
-    window: kind === LANE.files || kind === LANE.filesBack ? FILES_WINDOW_BYTES : LANE_WINDOW_BYTES,
+    window: windowOf(kind, split),
     maxReceiveBytes: MAX_FRAME_BYTES + BATCH_OVERHEAD_BYTES * 2,
     maxBackoffMs: 60_000,
     checkServer: leaf => {

@@ -30,7 +30,10 @@ export interface DurableSessionOptions {
   readonly self: Self;
   readonly signingKey: KeyObject;
   readonly peer: Identity;
-  readonly lane: Lane;
+  /** Carries our batches, and what answers them. */
+  readonly outgoing: Lane;
+  /** Carries the peer's batches, and what answers them. The same lane when there is one for both directions. */
+  readonly incoming: Lane;
   /** What the peer said. */
   readonly hello: Hello;
   readonly live: LiveMeter;
@@ -52,9 +55,8 @@ export function durableHello({ store, inbox, outbox }: DurableHost, peer: Stream
   };
 }
 
-/** A durable lane at work: one stream each way. */
+/** The durable lanes of a link at work: one stream each way. */
 export class DurableSession {
-  readonly lane: Lane;
   readonly #options: DurableSessionOptions;
   readonly #sender: DurableSender;
   readonly #receiver: DurableReceiver;
@@ -63,9 +65,8 @@ export class DurableSession {
   #halted = false;
 
   constructor(options: DurableSessionOptions) {
-    const { host, self, signingKey, peer, lane, live } = options;
+    const { host, self, signingKey, peer, outgoing, incoming, live } = options;
     this.#options = options;
-    this.lane = lane;
     const from = peerOf(peer);
     const outbox = host.outbox(from.org);
     const { federation } = self;
@@ -73,7 +74,7 @@ export class DurableSession {
     const them = { org: peer.org, gateway: peer.name };
     const fail = (error: unknown): void => this.#fail(error);
     this.#sender = new DurableSender({
-      lane,
+      lane: outgoing,
       outbox,
       peer,
       terms: termsOf(federation, us, them),
@@ -81,7 +82,7 @@ export class DurableSession {
       fail,
     });
     this.#receiver = new DurableReceiver({
-      lane,
+      lane: incoming,
       outbox,
       peer,
       from,
@@ -91,13 +92,21 @@ export class DurableSession {
       judge: (channel, senderNode) => host.judge(peer, channel, senderNode),
       fail,
     });
-    this.#refetches = new Refetches(lane, outbox);
-    lane.out.onDrain(() => {
-      this.#sender.wake();
-      this.#receiver.flush();
-    });
-    lane.closed.addEventListener('abort', () => void this.halt(), { once: true });
+    this.#refetches = new Refetches({ incoming, outgoing, outbox });
+    for (const lane of this.lanes) {
+      lane.out.onDrain(() => {
+        if (lane === outgoing) this.#sender.wake();
+        if (lane === incoming) this.#receiver.flush();
+      });
+      lane.closed.addEventListener('abort', () => void this.halt(), { once: true });
+    }
     this.#started = this.#start(from, outbox).catch(fail);
+  }
+
+  /** One, or two. */
+  get lanes(): ReadonlySet<Lane> {
+    const { outgoing, incoming } = this.#options;
+    return new Set([outgoing, incoming]);
   }
 
   get recordsSent(): number {
@@ -125,7 +134,7 @@ export class DurableSession {
   }
 
   /**
-   * Ends its work, not the lane: frames that still come are not looked at. Resolves when nothing is being stored on its behalf any more: the
+   * Ends its work, not the lanes: frames that still come are not looked at. Resolves when nothing is being stored on its behalf any more: the
    * next session then tells the truth in its hello.
    */
   async halt(): Promise<void> {
@@ -135,7 +144,7 @@ export class DurableSession {
   }
 
   async #start(from: StreamId, outbox: Outbox): Promise<void> {
-    const { host, hello, lane } = this.#options;
+    const { host, hello } = this.#options;
     const { inbox, store } = host;
     const start = { epoch: hello.streamEpoch, sequence: Number(hello.nextSequence) };
     const decision = judgeStart(inbox.watermark(from), start, store.restoredMs > 0);
@@ -147,28 +156,38 @@ export class DurableSession {
     const received = receivedEpoch === 0n ? undefined : { epoch: receivedEpoch, sequence: Number(receivedSequence) };
     const next = await outbox.resume(received, Buffer.from(hello.storeId));
     if (this.#halted) return;
-    lane.listen(frame => this.#take(frame));
+    for (const lane of this.lanes) lane.listen(frame => this.#take(frame, lane));
     this.#sender.start(next);
     await this.#receiver.start(decision);
   }
 
-  #take(frame: IncomingFrame): void {
+  #take(frame: IncomingFrame, lane: Lane): void {
     if (this.#halted) return;
     try {
-      this.#dispatch(frame);
+      if (lane === this.#options.incoming && this.#takesIncoming(frame)) return;
+      if (lane === this.#options.outgoing && this.#takesAnswer(frame)) return;
+      throw new FedgateError('FRAME_UNEXPECTED', `a ${frame.$case} on the durable lane`);
     } catch (error) {
       this.#alarm(error);
       throw error;
     }
   }
 
-  #dispatch(frame: IncomingFrame): void {
+  /** What goes with the stream of the peer: its batches, and its records once more. */
+  #takesIncoming(frame: IncomingFrame): boolean {
     if (frame.$case === 'sealed') this.#receiver.take(frame.value);
-    else if (frame.$case === 'receipt') this.#sender.take(frame.value);
+    else if (frame.$case === 'refetched') this.#refetches.take(frame.value);
+    else return false;
+    return true;
+  }
+
+  /** What comes back to our stream. It is small: a receipt has some 34 bytes for a batch. See ANSWERS_WINDOW_BYTES for why that gets through. */
+  #takesAnswer(frame: IncomingFrame): boolean {
+    if (frame.$case === 'receipt') this.#sender.take(frame.value);
     else if (frame.$case === 'credit') this.#credit(frame.value);
     else if (frame.$case === 'refetch') this.#refetches.answer(frame.value, error => this.#fail(error));
-    else if (frame.$case === 'refetched') this.#refetches.take(frame.value);
-    else throw new FedgateError('FRAME_UNEXPECTED', `a ${frame.$case} on the durable lane`);
+    else return false;
+    return true;
   }
 
   #credit(credit: Extract<IncomingFrame, { $case: 'credit' }>['value']): void {
@@ -179,9 +198,11 @@ export class DurableSession {
   }
 
   #fail(error: unknown): void {
-    if (this.#options.lane.closed.aborted) return;
+    const { outgoing, incoming } = this.#options;
+    if (outgoing.closed.aborted || incoming.closed.aborted) return;
     this.#alarm(error);
-    this.lane.close(
+    // The link goes with it, and so does the other lane.
+    outgoing.close(
       error instanceof FedgateError ? error : new FedgateError('INTERNAL', 'internal error', { cause: error }),
     );
   }

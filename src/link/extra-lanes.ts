@@ -21,10 +21,11 @@ export interface LaneOffer {
   start(link: Link, open: OpenLane): LaneWork;
 }
 
-/** A kind of lane that a link has beyond control and mail when both sides have its capability. */
+/** A kind of lane that a link has beyond control and mail when both sides have its capabilities. */
 export interface LaneDoor {
   readonly kind: LaneKind;
-  readonly capability: string;
+  /** The first one names what the lane is for. */
+  readonly capabilities: readonly [string, ...string[]];
   offer(peer: Identity): Promise<LaneOffer>;
 }
 
@@ -63,7 +64,8 @@ export class ExtraLanes {
 
   /** Opens what the peer of a link that we dialled can do. A link of which one lane does not open is of no use, and is closed. */
   open(link: Link): void {
-    for (const door of this.#doors.values()) if (link.openLane && link.peerCan(door.capability)) void dial(link, door);
+    for (const door of this.#doors.values())
+      if (link.openLane && link.peerCan(...door.capabilities)) void dial(link, door);
   }
 
   #door(kind: LaneKind): LaneDoor {
@@ -72,10 +74,10 @@ export class ExtraLanes {
     return door;
   }
 
-  #linkOf({ kind, capability }: LaneDoor, { org }: Identity, linkId: string): Link {
+  #linkOf({ kind, capabilities }: LaneDoor, { org }: Identity, linkId: string): Link {
     const link = this.#host.linkTo(org);
     if (link?.id === linkId && link.usable && !link.dialled && !link.has(kind)) return link;
-    throw new FedgateError('LINK_SUPERSEDED', `a ${capability} lane of a link that is not there`);
+    throw new FedgateError('LINK_SUPERSEDED', `a ${capabilities[0]} lane of a link that is not there`);
   }
 }
 
@@ -88,7 +90,8 @@ async function dial(link: Link, door: LaneDoor): Promise<void> {
     const open = await link.openLane?.(door.kind, offer.hello, ended.signal);
     if (open) start(link, door, offer, open);
   } catch (error) {
-    link.close(asError(error));
+    // One that is being drained takes no lane any more, and has answers to wait for.
+    if (!link.draining) link.close(asError(error));
   }
 }
 

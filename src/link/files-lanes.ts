@@ -62,7 +62,7 @@ export class FilesLanes {
 
   #door(kind: LaneKind): LaneDoor {
     const start: LaneOffer['start'] = (link, { lane }) => this.#start(kind, link, lane);
-    return { kind, capability: FILES, offer: async () => ({ hello: {}, start }) };
+    return { kind, capabilities: [FILES], offer: async () => ({ hello: {}, start }) };
   }
 
   #start(kind: LaneKind, link: Link, lane: Lane): FilesSession {

@@ -12,12 +12,21 @@ export const CAPABILITIES: readonly string[] = ['live'];
 export const DURABLE = 'durable';
 /** The capability to ask for pieces of files and to send them. */
 export const FILES = 'files';
+/** The capability to have mail and durable lanes for each direction. */
+export const SPLIT = 'split';
 
 export type LaneKind = Hello['lane'];
-export const LANE = { control: 1, mail: 2, probe: 3, durable: 4, files: 5, filesBack: 6 } as const satisfies Record<
-  string,
-  LaneKind
->;
+/** What goes in bulk on a `…Back` lane comes from the side that was dialled. */
+export const LANE = {
+  control: 1,
+  mail: 2,
+  probe: 3,
+  durable: 4,
+  files: 5,
+  filesBack: 6,
+  mailBack: 7,
+  durableBack: 8,
+} as const satisfies Record<string, LaneKind>;
 
 /** What this gateway says of itself in every hello. */
 export interface Self {
@@ -30,15 +39,22 @@ export interface Self {
   readonly snapshotVersion: () => bigint;
   /** Whether it opens durable lanes. @default false */
   readonly durable?: boolean;
+  /** Whether it has a lane for each direction. Not for gateways as they were before 0.3.0. @default true */
+  readonly split?: boolean;
   /** Whether it opens files lanes. @default false */
   readonly files?: boolean;
 }
 
-const capabilitiesOf = ({ durable, files }: Self): readonly string[] => [
+const capabilitiesOf = ({ durable, files, split = true }: Self): readonly string[] => [
   ...CAPABILITIES,
+  ...(split ? [SPLIT] : []),
   ...(durable ? [DURABLE] : []),
   ...(files ? [FILES] : []),
 ];
+
+/** The lanes on which batches go that are not durable, of a link between us and a peer. */
+export const mailLanes = ({ split = true }: Self, { capabilities }: Hello): readonly LaneKind[] =>
+  split && capabilities.includes(SPLIT) ? [LANE.mail, LANE.mailBack] : [LANE.mail];
 
 /** What a hello says more on a durable lane: where both streams go on. */
 export type DurableHello = Pick<

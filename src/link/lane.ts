@@ -48,14 +48,18 @@ export class Lane {
   readonly out: FrameWriter<Buffer>;
   /** When the last frame came in, by the monotonic clock, milliseconds. */
   lastHeardMs = performance.now();
+  /** Lets no more than so many bytes be on the way towards us, on the side that was dialled: the dialler chooses when it dials. */
+  readonly narrow: (bytes: number) => void;
   readonly #call: LaneCall;
   readonly #ended = new AbortController();
   #listener: ((frame: IncomingFrame) => void) | undefined;
   #first: { resolve(frame: IncomingFrame): void; reject(error: unknown): void } | undefined;
   #early: IncomingFrame | undefined;
 
-  constructor(call: LaneCall) {
+  /** `narrow`: lets no more than so many bytes be on the way towards us. */
+  constructor(call: LaneCall, narrow: (bytes: number) => void = () => undefined) {
     this.#call = call;
+    this.narrow = narrow;
     this.out = new FrameWriter(call, this.#ended.signal);
     call.on('data', bytes => this.#receive(bytes));
     call.on('end', () => this.close(new FedgateError('PEER_UNREACHABLE', 'the other side ended the lane')));

@@ -28,7 +28,10 @@ export interface LinkParts {
   /** `host:port` of the other end. */
   readonly address: string;
   readonly control: OpenLane;
+  /** Batches of the side that dialled go on it, and those of the other too when there is no `mailBack`. */
   readonly mail: OpenLane;
+  /** Batches of the side that was dialled go on it. Undefined: one of the two does not know it. */
+  readonly mailBack?: OpenLane | undefined;
   /** Opens an additional lane of the link: only the side that dialled can. */
   readonly openLane?: (kind: LaneKind, hello: LaneHello, signal: AbortSignal) => Promise<OpenLane>;
 }
@@ -40,7 +43,7 @@ export interface LinkSettings {
   readonly receive: (peer: Identity) => ReceiveBatch;
 }
 
-/** A link that is up: its first two lanes are open, others are added. It ends as a whole when one of them ends. */
+/** A link that is up: its control and mail lanes are open, others are added. It ends as a whole when one of them ends. */
 export class Link {
   readonly peer: Identity;
   readonly dialled: boolean;
@@ -57,7 +60,7 @@ export class Link {
   readonly #capabilities: ReadonlySet<string>;
   readonly #lanes: Lane[];
   readonly #control: Lane;
-  readonly #mail: Lane;
+  readonly #mail: readonly Lane[];
   readonly #sender: BatchSender;
   readonly #receiver: BatchReceiver;
   readonly #heartbeat: Heartbeat;
@@ -69,7 +72,7 @@ export class Link {
   #onDrain: ((reconnectAfterMs: number) => void) | undefined;
 
   constructor(
-    { peer, dialled, address, control, mail, openLane }: LinkParts,
+    { peer, dialled, address, control, mail, mailBack = mail, openLane }: LinkParts,
     { self, signingKey, heartbeat, receive }: LinkSettings,
   ) {
     this.peer = peer;
@@ -80,31 +83,33 @@ export class Link {
     this.id = Buffer.from(control.hello.linkId).toString('hex');
     this.#capabilities = new Set(control.hello.capabilities);
     this.openLane = openLane;
-    this.#lanes = [control.lane, mail.lane];
+    const [outgoing, incoming] = dialled ? [mail, mailBack] : [mailBack, mail];
+    this.#mail = [...new Set([mail.lane, mailBack.lane])];
+    this.#lanes = [control.lane, ...this.#mail];
     this.#control = control.lane;
-    this.#mail = mail.lane;
-    const limits = mail.hello.limits;
+    const limits = outgoing.hello.limits;
     if (!limits) throw new FedgateError('FRAME_UNEXPECTED', 'a hello without limits');
     const us = {
       federation: self.federation,
       originOrg: self.org,
       originGateway: self.gateway,
       recipientOrg: peer.org,
-      streamEpoch: mail.ownEpoch,
+      streamEpoch: outgoing.ownEpoch,
     };
     const them = {
       federation: self.federation,
       originOrg: peer.org,
       originGateway: peer.name,
       recipientOrg: self.org,
-      streamEpoch: mail.hello.streamEpoch,
+      streamEpoch: incoming.hello.streamEpoch,
     };
-    this.#sender = new BatchSender(mail.lane, us, limits, signingKey);
-    this.#receiver = new BatchReceiver(mail.lane, them, peer.publicKey, receive(peer));
+    this.#sender = new BatchSender(outgoing.lane, us, limits, signingKey);
+    this.#receiver = new BatchReceiver(incoming.lane, them, peer.publicKey, receive(peer));
     this.#heartbeat = new Heartbeat(control.lane, this.#lanes, heartbeat);
     this.#closed = this.#tieTogether();
     control.lane.listen(frame => this.#onControl(frame));
-    mail.lane.listen(frame => this.#onMail(frame));
+    for (const lane of this.#mail)
+      lane.listen(frame => this.#onMail(frame, lane === outgoing.lane, lane === incoming.lane));
   }
 
   /** Resolves with the reason once the link is over. */
@@ -114,7 +119,7 @@ export class Link {
 
   /** Whether it takes new batches. */
   get usable(): boolean {
-    return !this.#draining && !this.#control.closed.aborted && !this.#mail.closed.aborted;
+    return !this.#draining && ![this.#control, ...this.#mail].some(({ closed }) => closed.aborted);
   }
 
   get draining(): boolean {
@@ -138,9 +143,9 @@ export class Link {
     return this.#lostBatches;
   }
 
-  /** Whether the peer said that it has a capability. */
-  peerCan(capability: string): boolean {
-    return this.#capabilities.has(capability);
+  /** Whether the peer said that it has all of these capabilities. */
+  peerCan(...capabilities: readonly string[]): boolean {
+    return capabilities.every(capability => this.#capabilities.has(capability));
   }
 
   /** Whether an additional lane of that kind is open. */
@@ -222,11 +227,15 @@ export class Link {
     this.#onDrain?.(frame.value.reconnectAfterMs);
   }
 
-  #onMail(frame: IncomingFrame): void {
-    if (frame.$case === 'sealed') {
+  /**
+   * Outcomes go back on the lane that carried their batches: `outgoing` if it carries ours, `incoming` if it carries the peer's. They do not
+   * fill a connection against its bulk: see ANSWERS_WINDOW_BYTES.
+   */
+  #onMail(frame: IncomingFrame, outgoing: boolean, incoming: boolean): void {
+    if (frame.$case === 'sealed' && incoming) {
       this.live.add(frame.value.records.bytes.length);
       this.#receiver.take(frame.value);
-    } else if (frame.$case === 'batchOutcome') this.#sender.settle(frame.value);
+    } else if (frame.$case === 'batchOutcome' && outgoing) this.#sender.settle(frame.value);
     else throw misplaced(frame, LANE.mail);
   }
 }

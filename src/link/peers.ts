@@ -48,7 +48,7 @@ export class Peers {
     this.#options = settings;
     this.#durable = options.durable && new DurableLanes(options.durable, self, options.signingKey);
     this.#files = options.files && new FilesLanes(options.files);
-    const doors = [...(this.#durable ? [this.#durable] : []), ...(this.#files?.doors ?? [])];
+    const doors = [...(this.#durable?.doors ?? []), ...(this.#files?.doors ?? [])];
     const extra = new ExtraLanes(doors, { self, linkTo: org => this.#peers.get(org)?.link });
     this.#host = {
       selfId: `${self.org}/${self.gateway}`,

@@ -15,29 +15,39 @@ interface Asked {
 export const cannotAsk = (): FedgateError =>
   new FedgateError('PEER_UNREACHABLE', 'the origin of a batch cannot be asked for it at the moment');
 
+export interface RefetchesOptions {
+  /** The lane of the peer's batches: asked for again on it, and come again on it. */
+  readonly incoming: Lane;
+  /** The lane of ours: records that the peer asks for go in bulk, and the same way as our batches. */
+  readonly outgoing: Lane;
+  readonly outbox: Outbox;
+}
+
 /** Asks the origin for batches that went bad on the disk here, and answers the same question of the other side. */
 export class Refetches {
-  readonly #lane: Lane;
+  readonly #incoming: Lane;
+  readonly #outgoing: Lane;
   readonly #outbox: Outbox;
   readonly #asked = new Map<string, Asked>();
   #answering: Promise<void> = Promise.resolve();
   #toAnswer = 0;
 
-  constructor(lane: Lane, outbox: Outbox) {
-    this.#lane = lane;
+  constructor({ incoming, outgoing, outbox }: RefetchesOptions) {
+    this.#incoming = incoming;
+    this.#outgoing = outgoing;
     this.#outbox = outbox;
-    lane.closed.addEventListener('abort', () => this.#end(), { once: true });
+    incoming.closed.addEventListener('abort', () => this.#end(), { once: true });
   }
 
   /** The records as encoded. Undefined: the origin has them no longer. Rejects with PEER_UNREACHABLE while it cannot be asked. */
   ask(position: StreamPosition): Promise<Buffer | undefined> {
     const name = formatPosition(position);
-    if (this.#lane.closed.aborted || this.#asked.size >= MAX_REFETCHES || this.#asked.has(name))
+    if (this.#incoming.closed.aborted || this.#asked.size >= MAX_REFETCHES || this.#asked.has(name))
       return Promise.reject(cannotAsk());
     return new Promise((resolve, reject) => {
       this.#asked.set(name, { resolve, reject });
       const { epoch: streamEpoch, sequence } = position;
-      this.#lane.put({ $case: 'refetch', value: { streamEpoch, sequence: BigInt(sequence) } });
+      this.#incoming.put({ $case: 'refetch', value: { streamEpoch, sequence: BigInt(sequence) } });
     });
   }
 
@@ -61,7 +71,7 @@ export class Refetches {
     this.#answering = this.#answering
       .then(() => this.#answer({ epoch: streamEpoch, sequence: Number(sequence) }))
       .catch(error => {
-        if (!this.#lane.closed.aborted) fail(error);
+        if (!this.#outgoing.closed.aborted) fail(error);
       })
       .finally(() => {
         this.#toAnswer--;
@@ -72,7 +82,7 @@ export class Refetches {
     const block = await this.#outbox.refetch({ epoch: streamEpoch, sequence });
     const records = block?.bytes ?? Buffer.alloc(0);
     const value = { streamEpoch, sequence: BigInt(sequence), records };
-    await this.#lane.out.send(encodeFrame({ $case: 'refetched', value }));
+    await this.#outgoing.out.send(encodeFrame({ $case: 'refetched', value }));
   }
 
   #end(): void {

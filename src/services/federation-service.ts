@@ -5,6 +5,7 @@ import type { Identity } from '../identity/verify.js';
 import type { Acceptor } from '../link/accept.js';
 import { Lane } from '../link/lane.js';
 import type { CallContext, CallWrapper, Handlers } from '../transport/calls.js';
+import { narrowWindow } from '../transport/narrow.js';
 
 const untouched = (bytes: Buffer): Buffer => bytes;
 
@@ -20,7 +21,7 @@ export function federationService(
   return {
     openLane: wrapper.bidi(
       async (call: ServerDuplexStream<Buffer, Buffer>, _out, { caller, remoteAddress, signal }: CallContext) => {
-        const lane = new Lane(call);
+        const lane = new Lane(call, bytes => narrowWindow(call, bytes));
         signal.addEventListener(
           'abort',
           () => lane.close(new FedgateError('PEER_UNREACHABLE', 'the other gateway went away')),

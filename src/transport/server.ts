@@ -107,17 +107,23 @@ export class Listener {
 
   /** Stops listening, lets open calls end for `graceMs`, then cuts them. */
   async stop(graceMs: number): Promise<void> {
-    let cutting: NodeJS.Timeout | undefined;
-    const timer = setTimeout(() => {
-      this.#server.forceShutdown();
-      // A session whose other side is silent ends only when its keep-alive does; its socket goes without asking.
-      cutting = setTimeout(() => {
+    const timers: NodeJS.Timeout[] = [];
+    await new Promise<void>(resolve => {
+      const giveUp = (): void => resolve();
+      const cut = (): void => {
         for (const socket of this.#sockets) socket.destroy();
-      }, LAST_FRAMES_MS);
-    }, graceMs);
-    await new Promise<void>(resolve => this.#server.tryShutdown(() => resolve()));
-    clearTimeout(timer);
-    clearTimeout(cutting);
+        // A session that stood still when its keep-alive ended it never says that it is over, and grpc-js waits for it.
+        timers.push(setTimeout(giveUp, LAST_FRAMES_MS));
+      };
+      const force = (): void => {
+        this.#server.forceShutdown();
+        // A session whose other side is silent ends only when its keep-alive does; its socket goes without asking.
+        timers.push(setTimeout(cut, LAST_FRAMES_MS));
+      };
+      timers.push(setTimeout(force, graceMs));
+      this.#server.tryShutdown(() => resolve());
+    });
+    for (const timer of timers) clearTimeout(timer);
     this.#server.forceShutdown();
   }
 }

@@ -167,7 +167,8 @@ export class DurableSide<S extends Store = Store> {
       self: this.self,
       signingKey: this.me.key,
       peer: peer.identity,
-      lane,
+      outgoing: lane,
+      incoming: lane,
       hello,
       live: new LiveMeter(),
     });

@@ -263,7 +263,8 @@ export class DurableWorld {
 
   #problems(): string {
     const { acme, globex } = this.#sides;
-    const reasons = [acme, globex].map(side => side.session?.lane.closed.aborted && side.session.lane.reason.message);
+    const lanes = [acme, globex].flatMap(side => [...(side.session?.lanes ?? [])]);
+    const reasons = lanes.map(lane => lane.closed.aborted && lane.reason.message);
     return JSON.stringify([reasons, this.violations]);
   }
 }

@@ -4,6 +4,7 @@ import { PEER_WINDOWS } from '../../src/gateway/listeners.js';
 import { createAuthority, issueLeaf, type KeyAndCertificate } from '../../src/identity/issue.js';
 import { type OrgName, parseHostPort } from '../../src/identity/names.js';
 import { CertificateVerifier, type Identity, type MemberTrust } from '../../src/identity/verify.js';
+import type { DurableHost } from '../../src/link/durable-session.js';
 import type { FilesHost } from '../../src/link/files-terms.js';
 import { Peers } from '../../src/link/peers.js';
 import type { Directory } from '../../src/registry/directory.js';
@@ -59,6 +60,12 @@ export class Members {
   }
 }
 
+export interface PeerGatewayOptions {
+  readonly durable?: DurableHost;
+  /** Whether it has a lane for each direction. @default true */
+  readonly split?: boolean;
+}
+
 /** The half of a gateway that other gateways see: links over TLS, and nothing behind them. */
 export class PeerGateway {
   readonly org: OrgName;
@@ -80,6 +87,7 @@ export class PeerGateway {
     org: OrgName,
     { identity }: Member,
     files: FilesHost | undefined,
+    { durable, split = true }: PeerGatewayOptions = {},
   ): Promise<PeerGateway> {
     const verifier = new CertificateVerifier(FEDERATION, members.directory);
     const peers = new Peers({
@@ -90,6 +98,7 @@ export class PeerGateway {
         software: 'test',
         instanceId: randomBytes(16),
         snapshotVersion: () => 1n,
+        split,
       },
       signingKey: createPrivateKey(identity.key),
       heartbeat: { intervalMs: 5_000, deadAfterMs: 60_000 },
@@ -98,6 +107,7 @@ export class PeerGateway {
       verifier,
       directory: members.directory,
       dialTimeoutMs: 20_000,
+      durable,
       files,
       onState: () => undefined,
     });

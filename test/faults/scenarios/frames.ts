@@ -5,6 +5,9 @@ import { conclude, type Outcome, PROGRESS_MS, type Settings, usualLoad } from '.
 import { ATTACKS, type AttackKind } from '../support/tampering.js';
 import { ORGS, otherOrg, World } from '../support/world.js';
 
+/** Whoever dialled: batches of one side and their receipts are on the one, those of the other on the other. */
+const DURABLE_LANES: ReadonlySet<number> = new Set([LANE.durable, LANE.durableBack]);
+
 interface Case {
   readonly attack: AttackKind;
   readonly kind: 'batch' | 'receipt';
@@ -67,7 +70,7 @@ async function carryOut(
   const victim = kind === 'batch' ? otherOrg(sender) : sender;
   const from = kind === 'batch' ? sender : otherOrg(sender);
   const prey = (frame: PassingFrame): boolean =>
-    frame.lane === LANE.durable && frame.from === from && frame.kind === kind;
+    DURABLE_LANES.has(frame.lane) && frame.from === from && frame.kind === kind;
   const { tamper, done } = ATTACKS[attack](prey, world.random.between(2, 6));
   const { gateway } = world.sides[victim];
   const before = gateway.events.length;

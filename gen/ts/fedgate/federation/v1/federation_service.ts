@@ -132,12 +132,12 @@ export interface Hello {
     | Limits
     | undefined;
   /**
-   * The speaker's stream epoch. Mail lane: drawn at random for every link, as its live sequence numbers begin anew with each. Durable
+   * The speaker's stream epoch. Mail lanes: drawn at random for every link, as its live sequence numbers begin anew with each. Durable
    * lane: the epoch of the first batch without a receipt; epochs of a stream only rise, and a restored backup begins a new one.
    */
   readonly streamEpoch: bigint;
   /**
-   * Mail lane: the next sequence number the speaker will use on this link in that epoch. Durable lane: the sequence of the first batch
+   * Mail lanes: the next sequence number the speaker will use on this link in that epoch. Durable lane: the sequence of the first batch
    * that the speaker has no receipt for.
    */
   readonly nextSequence: bigint;
@@ -165,19 +165,32 @@ export const Hello_Lane = {
   LANE_UNSPECIFIED: 0,
   /** LANE_CONTROL - Heartbeat and going away. Opened first; when it ends, the link ends. */
   LANE_CONTROL: 1,
-  /** LANE_MAIL - Batches and their outcomes. */
+  /** LANE_MAIL - Batches of the dialler and their outcomes; without the capability `split` on both sides, batches of both. */
   LANE_MAIL: 2,
   /** LANE_PROBE - Nothing: answered with a hello and ended. For finding out whether the way is open. */
   LANE_PROBE: 3,
-  /** LANE_DURABLE - Durable batches, their receipts and credit. Opened when both sides have the capability `durable`. */
+  /**
+   * LANE_DURABLE - Durable batches of the dialler, their receipts and credit; without the capability `split` on both sides, those of both. Opened
+   * when both sides have the capability `durable`.
+   */
   LANE_DURABLE: 4,
   /** LANE_FILES - Pieces of files that the dialler of the link asks for. Opened when both sides have the capability `files`. */
   LANE_FILES: 5,
   /**
-   * LANE_FILES_BACK - Pieces of files that the other side asks for. Dialled by the dialler of the link too: bytes of files go one way only on a
+   * LANE_FILES_BACK - Pieces of files that the other side asks for. Dialled by the dialler of the link too: what is sent in bulk goes one way only on a
    * connection.
    */
   LANE_FILES_BACK: 6,
+  /**
+   * LANE_MAIL_BACK - Batches of the acceptor and their outcomes. Opened when both sides have the capability `split`; the link is up when both mail lanes
+   * are open.
+   */
+  LANE_MAIL_BACK: 7,
+  /**
+   * LANE_DURABLE_BACK - Durable batches of the acceptor, their receipts and credit. Opened when both sides have the capabilities `durable` and `split`. Its
+   * hellos say nothing of streams: those of LANE_DURABLE do, for both directions.
+   */
+  LANE_DURABLE_BACK: 8,
 } as const;
 
 export type Hello_Lane = typeof Hello_Lane[keyof typeof Hello_Lane];
@@ -190,6 +203,8 @@ export namespace Hello_Lane {
   export type LANE_DURABLE = typeof Hello_Lane.LANE_DURABLE;
   export type LANE_FILES = typeof Hello_Lane.LANE_FILES;
   export type LANE_FILES_BACK = typeof Hello_Lane.LANE_FILES_BACK;
+  export type LANE_MAIL_BACK = typeof Hello_Lane.LANE_MAIL_BACK;
+  export type LANE_DURABLE_BACK = typeof Hello_Lane.LANE_DURABLE_BACK;
 }
 
 /** What a gateway accepts from its peer. */
@@ -3443,7 +3458,8 @@ export const FileClose: MessageFns<FileClose> = {
  * Gateway to gateway. Served on the peer listener only, to gateways of active members only.
  *
  * A link between two gateways is made of lanes: separate HTTP/2 connections for different kinds of traffic, so that none waits
- * behind another. Whoever dialled, both sides send and receive on every lane.
+ * behind another. Whoever dialled, both sides send and receive on every lane; but what is sent in bulk goes one way on each, and the
+ * other way go answers to it.
  */
 export type FederationServiceService = typeof FederationServiceService;
 export const FederationServiceService = {
