@@ -432,6 +432,13 @@ async function until(check: () => boolean): Promise<void> {
   for (const giveUp = Date.now() + 60_000; !check(); await sleep(5)) if (Date.now() > giveUp) throw new Error('never');
 }
 
+/** Long enough for a process that waits for nothing but the gateway to end by mistake. */
+async function awayFor(org: TestOrg, ms: number): Promise<void> {
+  await org.stop();
+  await sleep(ms);
+  await org.start();
+}
+
 test.serial('share, fetch: Ctrl-C, kill -9, then the same command goes on, on both ends', async t => {
   t.timeout(300_000);
   const place = await Place.make(t);
@@ -488,6 +495,25 @@ test.serial('share, fetch: Ctrl-C, kill -9, then the same command goes on, on bo
   // Three calls were one download.
   const shown = await place.run(['shares', 'show', id, '--json', '--context', acme]);
   t.is(JSON.parse(shown.stdout).downloads, 1);
+});
+
+test.serial('share, fetch: a gateway that is away for a while ends neither command', async t => {
+  t.timeout(300_000);
+  const place = await Place.make(t);
+  const { ACME, GLOBEX, acme, globex } = t.context;
+  const content = randomBytes(LARGE);
+  const file = await place.write('large.bin', content);
+  const before = piecesOf(ACME);
+  const sharing = place.start(t, ['share', file, '--to', 'GLOBEX', '--context', acme]);
+  await until(() => piecesOf(ACME) > before + 2 || sharing.child.exitCode !== null);
+  await awayFor(ACME, 2_000);
+  t.is(await sharing.exited, 0, sharing.stderr);
+  const to = place.path('out.bin');
+  const fetching = place.start(t, ['fetch', sharing.stdout.trim(), '-o', to, '--context', globex]);
+  await until(() => existsSync(`${to}.part`) || fetching.child.exitCode !== null);
+  await awayFor(GLOBEX, 2_000);
+  t.is(await fetching.exited, 0, fetching.stderr);
+  t.true((await readFile(to)).equals(content));
 });
 
 test.serial('share: a file that is another when the command is given again is begun anew', async t => {
