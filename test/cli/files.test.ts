@@ -1,7 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { mkdir, readdir, readFile, symlink, utimes, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, symlink, utimes, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
@@ -547,6 +549,24 @@ test.serial(
     t.is(await waiting.exited, 130, waiting.stderr);
   },
 );
+
+test.serial('fetch: Ctrl-C ends it also when the gateway takes connections and says nothing', async t => {
+  const place = await Place.make(t);
+  const { globex } = t.context;
+  const silent = createServer().listen(0, '127.0.0.1');
+  t.teardown(() => silent.close());
+  await once(silent, 'listening');
+  await cp(join(globex, '..'), place.path('context'), { recursive: true });
+  const context = place.path('context', 'context.yaml');
+  const { port } = silent.address() as AddressInfo;
+  const yaml = (await readFile(context, 'utf8')).replace(/^gateway: .*$/m, `gateway: "127.0.0.1:${port}"`);
+  await writeFile(context, yaml);
+  const fetching = place.start(t, ['fetch', UNKNOWN, '-o', place.path('out'), '--context', context]);
+  await once(silent, 'connection');
+  fetching.child.kill('SIGINT');
+  t.is(await fetching.exited, 130, fetching.stderr);
+  t.notRegex(fetching.stderr, /unexpected/);
+});
 
 test.serial('share: where nothing can be noted it is shared all the same', async t => {
   const place = await Place.make(t);
