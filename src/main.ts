@@ -13,6 +13,9 @@ process.channel?.unref();
 // A pipe whose reader has gone: the write that notices ends the command.
 process.stdout.on('error', () => undefined);
 
+/** What a connection has to end, once the command is over. One to a peer that reads nothing never does. */
+const LINGER_MS = 1_000;
+
 process.exitCode = await run(process.argv.slice(2), {
   stdin: process.stdin,
   stdout: process.stdout,
@@ -22,3 +25,4 @@ process.exitCode = await run(process.argv.slice(2), {
   signal: interrupted.signal,
   exitCode: 0,
 });
+if (interrupted.signal.aborted) setTimeout(() => process.exit(), LINGER_MS).unref();

@@ -281,7 +281,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     const giveUpMs = performance.now() + connectTimeoutMs;
     const backoff = new Backoff(RECONNECT);
     for (;;) {
-      signal?.throwIfAborted();
+      if (signal?.aborted) throw new FedgateError('CANCELLED', 'connecting was given up', { cause: signal.reason });
       const error = await this.#ping();
       if (!error) return;
       if (!error.retryable || performance.now() >= giveUpMs) throw error;

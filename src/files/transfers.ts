@@ -61,11 +61,14 @@ export class Transfer implements TransferView {
   }
 
   done(bytes: number): void {
+    if (this.state !== 'active') return;
     this.doneBytes += bytes;
     this.#changed(this);
   }
 
+  /** What still comes in behind the end does not count. */
   received(bytes: number): void {
+    if (this.state !== 'active') return;
     this.receivedBytes += bytes;
     this.#changed(this);
   }
@@ -105,6 +108,7 @@ export class Transfers {
       for (;;) {
         for (const transfer of watcher.take()) {
           signal.throwIfAborted();
+          watcher.told(transfer);
           yield transfer;
         }
         await watcher.next(signal);
@@ -140,10 +144,15 @@ class Watcher {
     this.#wake?.();
   }
 
-  take(): TransferView[] {
+  take(): Transfer[] {
     const taken = [...this.#unheard];
     this.#unheard = new Set();
     return taken;
+  }
+
+  /** It is told of as it is now: what changed since it was taken is no news any more. */
+  told(transfer: Transfer): void {
+    this.#unheard.delete(transfer);
   }
 
   /** Resolves when there is something to tell and the last telling is long enough ago. Throws the signal's reason. */

@@ -1,7 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { mkdir, readdir, readFile, symlink, utimes, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, symlink, utimes, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
@@ -432,6 +434,13 @@ async function until(check: () => boolean): Promise<void> {
   for (const giveUp = Date.now() + 60_000; !check(); await sleep(5)) if (Date.now() > giveUp) throw new Error('never');
 }
 
+/** Long enough for a process that waits for nothing but the gateway to end by mistake. */
+async function awayFor(org: TestOrg, ms: number): Promise<void> {
+  await org.stop();
+  await sleep(ms);
+  await org.start();
+}
+
 test.serial('share, fetch: Ctrl-C, kill -9, then the same command goes on, on both ends', async t => {
   t.timeout(300_000);
   const place = await Place.make(t);
@@ -490,6 +499,25 @@ test.serial('share, fetch: Ctrl-C, kill -9, then the same command goes on, on bo
   t.is(JSON.parse(shown.stdout).downloads, 1);
 });
 
+test.serial('share, fetch: a gateway that is away for a while ends neither command', async t => {
+  t.timeout(300_000);
+  const place = await Place.make(t);
+  const { ACME, GLOBEX, acme, globex } = t.context;
+  const content = randomBytes(LARGE);
+  const file = await place.write('large.bin', content);
+  const before = piecesOf(ACME);
+  const sharing = place.start(t, ['share', file, '--to', 'GLOBEX', '--context', acme]);
+  await until(() => piecesOf(ACME) > before + 2 || sharing.child.exitCode !== null);
+  await awayFor(ACME, 2_000);
+  t.is(await sharing.exited, 0, sharing.stderr);
+  const to = place.path('out.bin');
+  const fetching = place.start(t, ['fetch', sharing.stdout.trim(), '-o', to, '--context', globex]);
+  await until(() => existsSync(`${to}.part`) || fetching.child.exitCode !== null);
+  await awayFor(GLOBEX, 2_000);
+  t.is(await fetching.exited, 0, fetching.stderr);
+  t.true((await readFile(to)).equals(content));
+});
+
 test.serial('share: a file that is another when the command is given again is begun anew', async t => {
   t.timeout(120_000);
   const place = await Place.make(t);
@@ -521,6 +549,24 @@ test.serial(
     t.is(await waiting.exited, 130, waiting.stderr);
   },
 );
+
+test.serial('fetch: Ctrl-C ends it also when the gateway takes connections and says nothing', async t => {
+  const place = await Place.make(t);
+  const { globex } = t.context;
+  const silent = createServer().listen(0, '127.0.0.1');
+  t.teardown(() => silent.close());
+  await once(silent, 'listening');
+  await cp(join(globex, '..'), place.path('context'), { recursive: true });
+  const context = place.path('context', 'context.yaml');
+  const { port } = silent.address() as AddressInfo;
+  const yaml = (await readFile(context, 'utf8')).replace(/^gateway: .*$/m, `gateway: "127.0.0.1:${port}"`);
+  await writeFile(context, yaml);
+  const fetching = place.start(t, ['fetch', UNKNOWN, '-o', place.path('out'), '--context', context]);
+  await once(silent, 'connection');
+  fetching.child.kill('SIGINT');
+  t.is(await fetching.exited, 130, fetching.stderr);
+  t.notRegex(fetching.stderr, /unexpected/);
+});
 
 test.serial('share: where nothing can be noted it is shared all the same', async t => {
   const place = await Place.make(t);

@@ -149,3 +149,18 @@ test('proxy: a narrow wire takes its time and holds the sender back', async t =>
   t.true(performance.now() - fromMs >= 295);
   t.is(ears.heard.length, 300_003);
 });
+
+test('proxy: counts what it handed on each way, over all connections, and tells when it is enough', async t => {
+  const { wire, dial } = await echo(t);
+  const enough = wire.passes('forth', 8);
+  await (await dial()).say('four').hears('four');
+  t.is(wire.passed('forth'), 4);
+  const other = await dial();
+  await Promise.all([other.say('more').hears('more'), enough]);
+  t.deepEqual([wire.passed('forth'), wire.passed('back')], [8, 8]);
+  await wire.passes('back', 8);
+  wire.swallow();
+  other.say('lost');
+  await settled(t);
+  t.is(wire.passed('forth'), 8);
+});

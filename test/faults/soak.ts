@@ -60,7 +60,7 @@ async function run({ name, run: scenario, rounds }: SoakedScenario): Promise<voi
 
 async function report(outcome: Outcome, row: Row): Promise<void> {
   row.kills += outcome.kills;
-  row.acked += Number(outcome.facts.acked);
+  row.acked += Number(outcome.facts.acked ?? 0);
   row.peakMiB = Math.max(row.peakMiB, Number(outcome.facts.peakMiB));
   row.violations += outcome.violations.length;
   const facts = Object.entries(outcome.facts).map(([fact, value]) => `${fact} ${value}`);

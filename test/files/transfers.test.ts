@@ -36,6 +36,24 @@ test('transfers: one that began and ended between two tellings is heard of once,
   await watch.return(undefined);
 });
 
+test('transfers: an end is told once, also to a watcher who is slow, and whatever comes in behind it', async t => {
+  const transfers = new Transfers(() => 7);
+  const all = ['a', 'b', 'c'].map(node => transfers.begin({ ...START, node }));
+  const ended: string[] = [];
+  let active = 0;
+  for await (const { node, state } of transfers.watch(() => true, new AbortController().signal)) {
+    if (state === 'active') active++;
+    else ended.push(node);
+    // While the first is told of, all end; what ends last is told last.
+    for (const transfer of all) transfer.end();
+    for (const transfer of all) transfer.received(1);
+    if (ended.length === 2) transfers.begin({ ...START, node: 'last' }).end();
+    if (node === 'last') break;
+  }
+  t.is(active, 1);
+  t.deepEqual(ended, ['b', 'c', 'a', 'last']);
+});
+
 test('transfers: who is not to hear of one does not, and the signal ends the watching with its reason', async t => {
   const transfers = new Transfers(() => 7);
   transfers.begin({ ...START, node: 'other' });

@@ -1,6 +1,7 @@
 import type { Client } from '@grpc/grpc-js';
 import { Backoff } from '../../backoff.js';
 import { FedgateError } from '../../errors.js';
+import { Deferred } from '../deferred.js';
 import type { TransferOptions } from './types.js';
 
 /** What transfers need of the client they belong to. */
@@ -54,24 +55,35 @@ export class Patience {
     this.#troubleSinceMs ??= now;
     const leftMs = this.#troubleSinceMs + this.#patienceMs - now;
     if (leftMs <= 0) throw error;
-    await this.#pause(Math.min(leftMs, error.retryAfterMs ?? this.#backoff.next()));
-    if (LOST.has(error.reason)) await Promise.race([this.#host.reconnected(error), this.#pause(leftMs)]);
+    await this.#pause(Math.min(leftMs, error.retryAfterMs ?? this.#backoff.next())).over;
+    if (LOST.has(error.reason)) await this.#reconnected(error, leftMs);
     throwIfGivenUp(this.#signal);
   }
 
-  /** Returns early when the transfer is given up. */
-  #pause(ms: number): Promise<void> {
+  async #reconnected(error: FedgateError, withinMs: number): Promise<void> {
+    const late = this.#pause(withinMs);
+    try {
+      await Promise.race([this.#host.reconnected(error), late.over]);
+    } finally {
+      late.end();
+    }
+  }
+
+  /**
+   * Is over early when the transfer is given up, or when it is ended. Until then it keeps the process: while the gateway is gone, nothing
+   * else may.
+   */
+  #pause(ms: number): { readonly over: Promise<void>; end(): void } {
     const signal = this.#signal;
-    return new Promise(resolve => {
-      const done = (): void => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', done);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      timer.unref();
-      signal?.addEventListener('abort', done, { once: true });
-    });
+    const { promise: over, resolve } = new Deferred<void>();
+    const end = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal?.addEventListener('abort', end, { once: true });
+    return { over, end };
   }
 }
 

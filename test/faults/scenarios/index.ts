@@ -4,6 +4,7 @@ import { clockSteps } from './clock.js';
 import { crashPoints, diesAfterAck } from './crash-points.js';
 import { damagedDatabase, damagedLog, damagedOutbox } from './damage.js';
 import { diskFull, diskReadOnly } from './disk.js';
+import { filesUnderKills } from './files.js';
 import { tamperedFrames } from './frames.js';
 import { killedAnything, killedGateways, killedNodes, killedTogether } from './kills.js';
 import { mixedFaults } from './mixed.js';
@@ -48,5 +49,6 @@ export const SCENARIOS: readonly SoakedScenario[] = [
   { name: 'receiver restored', run: restoredReceiver, rounds: 4 },
   { name: 'consumer too slow', run: slowConsumer, rounds: 10 },
   { name: 'back soon', run: backSoon, rounds: 4 },
+  { name: 'files under kills', run: filesUnderKills(5_000_000_000), rounds: 10 },
   { name: 'all mixed', run: mixedFaults, rounds: 60 },
 ];

@@ -9,9 +9,10 @@ import { findExcess } from './invariants/resources.js';
 /**
  * I1 no acknowledged message is lost · I2 none is delivered twice to a consumer that acknowledged it, and what comes again is marked ·
  * I3 order per publisher and channel · I4 none comes from anyone but its sender, and as it was sent · I5 memory and disk within their
- * caps · I6 progress within a bound after healing.
+ * caps · I6 progress within a bound after healing · I7 a file that came is byte for byte what was shared · I8 no piece that was verified is
+ * sent again.
  */
-export type Invariant = 'I1' | 'I2' | 'I3' | 'I4' | 'I5' | 'I6';
+export type Invariant = 'I1' | 'I2' | 'I3' | 'I4' | 'I5' | 'I6' | 'I7' | 'I8';
 
 export interface Violation {
   readonly invariant: Invariant;

@@ -7,6 +7,13 @@ import { CLEAR, type WireConditions, WireDirection } from './wire.js';
 /** Which way: towards whoever listens behind the proxy, back to whoever dialled, or both. */
 export type Way = 'forth' | 'back' | 'both';
 
+/** Who waits for bytes to have passed one way. */
+interface Awaited {
+  readonly way: 'forth' | 'back';
+  readonly bytes: number;
+  readonly passed: () => void;
+}
+
 interface Connection {
   readonly near: Socket;
   readonly far: Socket;
@@ -29,6 +36,9 @@ export class FaultyWire {
   #way: Way = 'both';
   /** Connections taken since it was made. */
   taken = 0;
+  /** Bytes handed on since it was made, over all connections. */
+  readonly #passed = { forth: 0, back: 0 };
+  readonly #waiting = new Set<Awaited>();
 
   private constructor(target: string, random: Random) {
     this.#target = target;
@@ -61,6 +71,19 @@ export class FaultyWire {
 
   get connections(): number {
     return this.#connections.size;
+  }
+
+  /** Bytes that were handed on in one direction since it was made. */
+  passed(way: Awaited['way']): number {
+    return this.#passed[way];
+  }
+
+  /** Resolves when so many bytes in all have been handed on in one direction. */
+  passes(way: Awaited['way'], bytes: number): Promise<void> {
+    return new Promise(resolve => {
+      if (this.#passed[way] >= bytes) resolve();
+      else this.#waiting.add({ way, bytes, passed: resolve });
+    });
   }
 
   /** All connections are reset, and new ones too. */
@@ -123,8 +146,8 @@ export class FaultyWire {
     const connection: Connection = {
       near,
       far,
-      forth: new WireDirection(near, far, conditions, this.#random),
-      back: new WireDirection(far, near, conditions, this.#random),
+      forth: new WireDirection(near, far, conditions, this.#random, bytes => this.#count('forth', bytes)),
+      back: new WireDirection(far, near, conditions, this.#random, bytes => this.#count('back', bytes)),
     };
     this.#connections.add(connection);
     this.#set(connection);
@@ -133,6 +156,15 @@ export class FaultyWire {
     };
     near.once('close', gone);
     far.once('close', gone);
+  }
+
+  #count(way: Awaited['way'], bytes: number): void {
+    this.#passed[way] += bytes;
+    for (const waiting of this.#waiting) {
+      if (waiting.way !== way || waiting.bytes > this.#passed[way]) continue;
+      this.#waiting.delete(waiting);
+      waiting.passed();
+    }
   }
 
   #reset(connection: Connection): void {

@@ -26,6 +26,7 @@ export class WireDirection {
   readonly #to: Socket;
   readonly #random: Random;
   readonly #conditions: () => WireConditions;
+  readonly #onPassed: (bytes: number) => void;
   readonly #pieces: Piece[] = [];
   #bufferedBytes = 0;
   #lastDueMs = 0;
@@ -36,9 +37,17 @@ export class WireDirection {
   /** What comes waits. */
   #stalled = false;
 
-  constructor(from: Socket, to: Socket, conditions: () => WireConditions, random: Random) {
+  /** `onPassed` hears of the bytes that were handed to the receiver. */
+  constructor(
+    from: Socket,
+    to: Socket,
+    conditions: () => WireConditions,
+    random: Random,
+    onPassed: (bytes: number) => void = () => undefined,
+  ) {
     this.#from = from;
     this.#to = to;
+    this.#onPassed = onPassed;
     this.#conditions = conditions;
     this.#random = random;
     from.on('data', (bytes: Buffer) => this.#take(bytes));
@@ -90,7 +99,9 @@ export class WireDirection {
     if (!bytes) return void this.#to.end();
     this.#bufferedBytes -= bytes.length;
     if (this.#bufferedBytes <= MAX_BUFFERED_BYTES / 2) this.#from.resume();
-    if (!this.#to.destroyed && !this.#to.write(bytes)) this.#blocked = true;
+    if (this.#to.destroyed) return;
+    if (!this.#to.write(bytes)) this.#blocked = true;
+    this.#onPassed(bytes.length);
   }
 
   /** Nobody hears of a connection that ended behind a wire that lets nothing through. */
