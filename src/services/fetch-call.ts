@@ -5,12 +5,10 @@ import type { OpenFetch } from '../files/fetch/remote-fetch.js';
 import { parseShareId } from '../files/share-id.js';
 import type { FrameWriter } from '../transport/frame-writer.js';
 import { CHUNK_HEADROOM, encodeOpening, frameChunk } from '../wire/file-frames.js';
+import type { FetchRoom } from './fetch-room.js';
 import type { FileHost } from './file-host.js';
 import { readId, readOffset, toManifest } from './file-messages.js';
 import { ProgressGuard } from './progress-guard.js';
-
-/** Frames of a Fetch that lie in the stream's buffer at most. */
-const MAX_UNFLUSHED = 4;
 
 /** Carries out one Fetch call. Throws what it ends with. */
 export async function fetchCall(
@@ -18,6 +16,7 @@ export async function fetchCall(
   out: FrameWriter<Buffer>,
   node: string,
   host: FileHost,
+  room: FetchRoom,
   signal: AbortSignal,
 ): Promise<void> {
   const ref = parseShareId(request.shareId, 'share_id');
@@ -27,17 +26,19 @@ export async function fetchCall(
   const downloadId = request.downloadId.length === 0 ? randomBytes(16) : readId(request.downloadId, 'download_id');
   const guard = new ProgressGuard(host.progress);
   const stop = firstOf([signal, host.draining, guard.stalled]);
+  const leave = room.enter();
   try {
     const fetch = await host.fetcher.fetch(node, ref, { offset, length, downloadId }, stop.signal);
     let complete = false;
     try {
       await out.send(opened(fetch, request.withManifest, host));
-      await send(fetch, offset, out, guard, stop.signal);
+      await send(fetch, offset, (frame: Buffer) => out.sendPaced(frame, room.framesEach), guard, stop.signal);
       complete = true;
     } finally {
       fetch.close(complete);
     }
   } finally {
+    leave();
     stop.stop();
     guard.stop();
   }
@@ -55,13 +56,13 @@ function opened(fetch: OpenFetch, withManifest: boolean, { shareFor }: FileHost)
 async function send(
   fetch: OpenFetch,
   offset: number,
-  out: FrameWriter<Buffer>,
+  put: (frame: Buffer) => Promise<void>,
   guard: ProgressGuard,
   signal: AbortSignal,
 ): Promise<void> {
   let at = offset;
   for await (const bytes of fetch.chunks()) {
-    await guard.waiting(unlessAborted(out.sendPaced(framed(bytes, at), MAX_UNFLUSHED), signal));
+    await guard.waiting(unlessAborted(put(framed(bytes, at)), signal));
     guard.moved(bytes.length);
     at += bytes.length;
   }

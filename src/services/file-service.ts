@@ -26,6 +26,7 @@ import type { OrgName } from '../identity/names.js';
 import type { CallContext, CallWrapper, Handlers } from '../transport/calls.js';
 import type { FrameWriter } from '../transport/frame-writer.js';
 import { fetchCall } from './fetch-call.js';
+import { FetchRoom } from './fetch-room.js';
 import type { FileHost } from './file-host.js';
 import {
   checkFuture,
@@ -63,6 +64,7 @@ export function fileService(wrapper: CallWrapper<Caller>, host: FileHost): Handl
 
 function contentMethods(wrapper: CallWrapper<Caller>, host: FileHost) {
   const { contents, shares } = host;
+  const room = new FetchRoom();
   const uploads = new Map<string, number>();
   return {
     share: wrapper.clientStream(
@@ -89,7 +91,7 @@ function contentMethods(wrapper: CallWrapper<Caller>, host: FileHost) {
       return {};
     }),
     fetch: wrapper.serverStream((request: FetchRequest, out: FrameWriter<Buffer>, { caller, signal }: Context) =>
-      fetchCall(request, out, caller.name, host, signal),
+      fetchCall(request, out, caller.name, host, room, signal),
     ),
     watchTransfers: wrapper.serverStream(
       async ({ shareId }: WatchTransfersRequest, out: FrameWriter<WatchTransfersResponse>, context: Context) => {

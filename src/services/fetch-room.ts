@@ -1,0 +1,22 @@
+/** Frames of one Fetch that lie in its stream's buffer at most. */
+export const MAX_UNFLUSHED = 4;
+/** Of all of them together, as long as there are no more calls than that: 8 MiB. */
+export const MAX_UNFLUSHED_TOGETHER = 32;
+
+/** What many Fetch calls keep in memory for their readers: few may keep some frames each, many one each. */
+export class FetchRoom {
+  #calls = 0;
+
+  /** A call begins. Returns its end. */
+  enter(): () => void {
+    this.#calls++;
+    return () => {
+      this.#calls--;
+    };
+  }
+
+  /** How many frames a call may have in its stream's buffer now. */
+  get framesEach(): number {
+    return Math.min(MAX_UNFLUSHED, Math.max(1, Math.floor(MAX_UNFLUSHED_TOGETHER / this.#calls)));
+  }
+}
