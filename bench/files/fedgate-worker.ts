@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type FedgateClient, FedgateError } from '../../src/client/index.js';
+import { letHeapGrow } from '../../src/heap-growth.js';
 import type { Node } from '../federation.js';
 import { serveWorker } from '../worker.js';
 import { fetchedFile } from './transfer.js';
@@ -47,6 +48,8 @@ const methods = {
 };
 
 export type FileProgramMethods = typeof methods;
+// As `fedgate share` and `fedgate fetch` do.
+letHeapGrow();
 serveWorker(methods);
 
 function connected(): FedgateClient {

@@ -35,7 +35,6 @@ let received: Promise<string> | undefined;
 const methods = {
   /** Starts a relay that stores at `path`. With `next` chunks go there too, else to whoever pulls. */
   async relay({ next, path, ...tls }: Tls & { next?: Target; path: string }): Promise<string> {
-    letHeapGrow();
     let puller: ServerWritableStream<Buffer, Buffer> | undefined;
     const onward = next && openBareChannel(next, FILE_WINDOWS);
     const listener = bareListener('bare file relay', tls, FILE_WINDOWS);
@@ -85,6 +84,8 @@ const methods = {
 };
 
 export type FileRelayMethods = typeof methods;
+// All of them, as gateways and the commands for files do.
+letHeapGrow();
 serveWorker(methods);
 
 /** Where chunks go on to. `end` resolves with the SHA-256 of what is stored there, or '' when nobody says. */
