@@ -18,14 +18,12 @@ import {
 
 const GIB = 1024 * MIB;
 
-test('quotas: of offers made at once, which each fit but not together, the last are refused', async t => {
+test('quotas: of offers made at once, which each fit but not together, as many are taken as do', async t => {
   const { contents } = await openWorld(t, { limits: { sharedBytes: 10 * GIB, sharedBytesPerNode: 3 * GIB } });
   const offers = await Promise.allSettled(Array.from({ length: 5 }, () => contents.upload(startOf(GIB))));
-  t.deepEqual(
-    offers.map(({ status }) => status),
-    ['fulfilled', 'fulfilled', 'fulfilled', 'rejected', 'rejected'],
-  );
-  for (const offer of offers.slice(3)) {
+  // Each asks the disk how much is free before it is its turn, so any of them may come first.
+  t.is(offers.filter(({ status }) => status === 'fulfilled').length, 3);
+  for (const offer of offers) {
     if (offer.status === 'fulfilled') continue;
     const { reason, metadata, retryAfterMs } = offer.reason as FedgateError;
     t.is(reason, 'FILES_FULL');
@@ -34,8 +32,8 @@ test('quotas: of offers made at once, which each fit but not together, the last 
   }
   // Another node has a quota of its own, and what is given back can be had.
   const others = await contents.upload(startOf(3 * GIB, { owner: 'shipping' }));
-  const [first] = offers;
-  if (first?.status === 'fulfilled') await first.value.close();
+  const taken = offers.find(({ status }) => status === 'fulfilled');
+  if (taken?.status === 'fulfilled') await taken.value.close();
   await (await contents.upload(startOf(GIB))).close();
   await others.close();
 });
