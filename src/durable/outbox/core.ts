@@ -45,6 +45,8 @@ export class OutboxCore {
   readonly consumed = new Waiters();
   /** What the peer said at the beginning of its lane that it has. */
   peerHas: StreamPosition | undefined;
+  /** What was settled at the beginning of the lane on the peer's word, because it has a later epoch. Its receipts may come yet. */
+  passed: { readonly from: StreamPosition; readonly to: StreamPosition } | undefined;
   /** The last position that the lane was given. */
   handed: StreamPosition | undefined;
   /** Whether a lane is reading at the moment. */

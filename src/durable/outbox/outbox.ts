@@ -209,6 +209,7 @@ export class DurableOutbox implements ManagedOutbox {
   async #took(had: StreamPosition | undefined, peerStoreId: Buffer): Promise<void> {
     const older = had ? await this.#olderThan(had.epoch) : undefined;
     const { state } = this.#core;
+    this.#core.passed = older && { from: unreceipted(state), to: older.acked };
     if (older || !state.peerStoreId.equals(peerStoreId)) {
       const settled = older ? receipted(state, older.acked, older.gone) : state;
       await this.#core.commit(new Change(), { ...settled, peerStoreId: Buffer.from(peerStoreId) });

@@ -73,12 +73,16 @@ export class Settler {
   async #settleGroup(group: readonly Waiting[]): Promise<void> {
     const change = new Change();
     const right: Checked[] = [];
+    let taken = 0;
     let failure: { readonly error: unknown } | undefined;
     let view = this.#core.state;
     for (const { receipt } of group) {
       try {
-        const checked = await this.#check(view, receipt);
+        const late = this.#isLate(receipt);
+        const checked = late ? await this.#checkLate(receipt) : await this.#check(view, receipt);
         await this.#record(change, checked);
+        taken++;
+        if (late) continue;
         view = receipted(view, checked.acked, { batches: 0, records: 0, bytes: 0 });
         right.push(checked);
       } catch (error) {
@@ -89,12 +93,27 @@ export class Settler {
     }
     try {
       await this.#commit(change, right);
-      for (const { resolve } of group.slice(0, right.length)) resolve();
+      for (const { resolve } of group.slice(0, taken)) resolve();
     } catch (error) {
       failure = { error };
-      right.length = 0;
+      taken = 0;
     }
-    for (const { reject } of group.slice(right.length)) reject(failure?.error);
+    for (const { reject } of group.slice(taken)) reject(failure?.error);
+  }
+
+  /** Whether a receipt is for what was settled without one: both sides said hello before they knew that of each other. */
+  #isLate({ epoch, first, last }: VerifiedReceipt): boolean {
+    const { passed } = this.#core;
+    if (!passed) return false;
+    return compare({ epoch, sequence: first }, passed.from) >= 0 && compare({ epoch, sequence: last }, passed.to) <= 0;
+  }
+
+  /** It is evidence, and may tell of refusals; nothing waits for it any more. Rows that are still there must be those it speaks of. */
+  async #checkLate(receipt: VerifiedReceipt): Promise<Checked> {
+    const { epoch, first, last } = receipt;
+    const covered = await this.#load({ epoch, sequence: first }, last);
+    for (const batch of covered) this.#compare(batch, receipt.headerSha256[batch.sequence - first]);
+    return { receipt, acked: { epoch, sequence: last }, covered };
   }
 
   /** Throws what is wrong with a receipt that comes when `state` is reached. */
@@ -185,7 +204,7 @@ export class Settler {
 
   async #commit(change: Change, right: readonly Checked[]): Promise<void> {
     const last = right.at(-1);
-    if (!last) return;
+    if (!last) return change.empty ? undefined : this.#core.commit(change, this.#core.state);
     const covered = right.flatMap(checked => checked.covered);
     const gone = { batches: covered.length, records: 0, bytes: 0 };
     for (const { records, bytes } of covered) {
