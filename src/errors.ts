@@ -262,6 +262,63 @@ export const REASONS = facts({
     'FAILED_PRECONDITION',
     'The share may be fetched only once its content is approved, and no approval is known.',
   ),
+  APPROVER_KEY_INVALID: reason(
+    'INVALID_ARGUMENT',
+    'An approval key that is not ECDSA on P-256 or Ed25519, is encoded in another way, or is one with which anybody could sign.',
+  ),
+  APPROVER_KEY_TAKEN: reason(
+    'ALREADY_EXISTS',
+    'That approval key belongs to another approver or member, or is the key of a CA. Everybody makes their own.',
+  ),
+  APPROVER_UNKNOWN: reason(
+    'FAILED_PRECONDITION',
+    'A key that may not vote here: not registered, revoked, or not named by the proposal; or an organisation without enough keys.',
+  ),
+  SIGNER_FAILED: reason(
+    'FAILED_PRECONDITION',
+    'The key file, token or command that was to sign did not, or signed with another key.',
+  ),
+  STATEMENT_INVALID: reason(
+    'INVALID_ARGUMENT',
+    'Bytes that are not a statement of fedgate in its one form. The message says what is wrong.',
+  ),
+  PROPOSAL_UNKNOWN: reason(
+    'NOT_FOUND',
+    'This gateway holds no such proposal. `fedgate proposals list` shows those it holds.',
+  ),
+  PROPOSAL_CLOSED: reason(
+    'FAILED_PRECONDITION',
+    'The proposal is approved, rejected, expired or withdrawn. `state` in the metadata says which.',
+  ),
+  PROPOSAL_STALE: reason(
+    'ABORTED',
+    'A proposal whose sequence is not higher than that of an earlier one of its project.',
+  ),
+  PROPOSAL_FORKED: reason(
+    'PERMISSION_DENIED',
+    'Two different statements under one proposal id. A security event; the first is kept.',
+  ),
+  VOTE_INVALID: reason(
+    'INVALID_ARGUMENT',
+    'A vote that does not fit the proposal: another statement, artifact, organisation or time.',
+  ),
+  VOTE_FINAL: reason(
+    'FAILED_PRECONDITION',
+    'This key has voted on the proposal already. While it is open the vote can be withdrawn, and the other one cast.',
+  ),
+  NOT_APPROVED: reason(
+    'FAILED_PRECONDITION',
+    'Not approved, as the policy or the gateway counts. The message says who counted, who did not, and why.',
+  ),
+  BUNDLE_INVALID: reason('INVALID_ARGUMENT', 'A bundle that is not one, or whose parts do not belong together.'),
+  POLICY_INVALID: reason(
+    'FAILED_PRECONDITION',
+    'The policy is missing, unreadable, empty, older than one that was used before, expired, or breaks its rules. Nothing is verified without one.',
+  ),
+  LOG_FORKED: reason(
+    'PERMISSION_DENIED',
+    'Two logs of approvals that contradict each other, or one whose chain is broken. A security event.',
+  ),
   UPLOAD_UNKNOWN: reason('NOT_FOUND', 'Nothing of that upload was committed, or it was removed. Begin it again.'),
   UPLOAD_TAKEN: reason('ABORTED', 'Another call goes on with the same upload. This one is over.'),
   UPLOAD_MISMATCH: reason(

@@ -11,6 +11,8 @@ export const EXIT = {
   limit: 6,
   checkFailed: 7,
   damaged: 8,
+  notApproved: 9,
+  policyMissing: 10,
   interrupted: 130,
 } as const;
 
@@ -24,6 +26,8 @@ export const EXIT_HELP: readonly (readonly [number, string])[] = [
   [EXIT.limit, 'a limit or quota was reached'],
   [EXIT.checkFailed, 'a check that was asked for did not pass'],
   [EXIT.damaged, 'what was stored or sent is not what it was, or not what its digest says'],
+  [EXIT.notApproved, 'not approved by those whose approval is demanded'],
+  [EXIT.policyMissing, 'the policy to verify by is missing, empty or no good'],
   [EXIT.interrupted, 'interrupted (Ctrl-C); what was done until then is reported'],
 ];
 
@@ -50,6 +54,9 @@ const BY_REASON: { readonly [reason in Reason]?: number } = {
   SHARE_ENDED: EXIT.nothingThere,
   APPROVAL_MISSING: EXIT.refused,
   MANIFEST_INVALID: EXIT.damaged,
+  NOT_APPROVED: EXIT.notApproved,
+  POLICY_INVALID: EXIT.policyMissing,
+  APPROVER_UNKNOWN: EXIT.refused,
 };
 
 export const exitCodeOf = (error: unknown): number =>

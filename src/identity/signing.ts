@@ -8,7 +8,7 @@ import { type KeyObject, sign, verify } from 'node:crypto';
  */
 
 /** What a signature is for. */
-export type SigningPurpose = 'batch' | 'receipt' | 'org-record' | 'snapshot' | 'join';
+export type SigningPurpose = 'batch' | 'receipt' | 'org-record' | 'snapshot' | 'join' | 'approval-receipt';
 
 /** One buffer per purpose: signing is on the hot path. */
 const PREFIXES: { readonly [purpose in SigningPurpose]: Buffer } = {
@@ -17,6 +17,7 @@ const PREFIXES: { readonly [purpose in SigningPurpose]: Buffer } = {
   'org-record': Buffer.from('fedgate/org-record/v1\n'),
   snapshot: Buffer.from('fedgate/snapshot/v1\n'),
   join: Buffer.from('fedgate/join/v1\n'),
+  'approval-receipt': Buffer.from('fedgate/approval-receipt/v1\n'),
 };
 
 /** Signs `bytes` for one purpose with a P-256 private key. */

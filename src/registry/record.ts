@@ -46,6 +46,8 @@ export function signRecord(content: RecordContent, key: KeyObject): SignedRecord
     caCertificates: content.authorities.map(pem => new X509Certificate(pem).raw),
     gateways: content.gateways,
     timeMs: BigInt(content.timeMs),
+    approvers: [],
+    approvalsRequired: 0,
   }).finish();
   return { record, signature: signDetached('org-record', key, record) };
 }

@@ -105,7 +105,15 @@ test('record: a signature for another purpose does not count', async t => {
 test('record: a CA of another curve or with bytes after it is refused', async t => {
   const { createPrivateKey, X509Certificate } = await import('node:crypto');
   const raw = new X509Certificate(acme.authority.certificate).raw;
-  const content = { federation: FEDERATION, org: 'ACME', sequence: 1n, gateways: [], timeMs: 1n };
+  const content = {
+    federation: FEDERATION,
+    org: 'ACME',
+    sequence: 1n,
+    gateways: [],
+    timeMs: 1n,
+    approvers: [],
+    approvalsRequired: 0,
+  };
   for (const der of [Buffer.concat([raw, Buffer.from('more')]), randomBytes(300), Buffer.alloc(0)]) {
     const record = OrgRecord.encode({ ...content, caCertificates: [der] }).finish();
     const signature = signDetached('org-record', createPrivateKey(acme.authority.key), record);

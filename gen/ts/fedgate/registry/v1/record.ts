@@ -21,6 +21,33 @@ export interface OrgRecord {
   readonly gateways: readonly GatewayEndpoint[];
   /** When the record was made, milliseconds since 1970-01-01T00:00:00Z. */
   readonly timeMs: bigint;
+  /**
+   * Its approval keys, at most 64, in the order in which they were added. A key never leaves the record: it is revoked. No two members
+   * have the same key, and none is the key of a CA.
+   */
+  readonly approvers: readonly ApproverKey[];
+  /** How many different approvers of its own must approve before the organisation has: 0 and 1 mean one. */
+  readonly approvalsRequired: number;
+}
+
+/** A key with which somebody approves code for the organisation. */
+export interface ApproverKey {
+  /** The approver's name, `[a-z0-9][a-z0-9-]{0,62}`. One approver may have several keys, and counts once. */
+  readonly name: string;
+  /** SubjectPublicKeyInfo, DER: ECDSA on P-256, or Ed25519 with a point of large order. */
+  readonly publicKey: Uint8Array;
+  /** When it was added, milliseconds since 1970-01-01T00:00:00Z. */
+  readonly addTimeMs: bigint;
+  /** Unset: it is good. */
+  readonly revocation: ApproverKey_Revocation | undefined;
+}
+
+/** The end of a key. */
+export interface ApproverKey_Revocation {
+  /** Since when, milliseconds since 1970-01-01T00:00:00Z. */
+  readonly timeMs: bigint;
+  /** Somebody else may have it: no vote that came after that time counts. Otherwise its holder left: earlier votes stay. */
+  readonly compromised: boolean;
 }
 
 /** How to reach one gateway. */
@@ -97,7 +124,16 @@ export interface SignedSnapshot {
 }
 
 function createBaseOrgRecord(): OrgRecord {
-  return { federation: "", org: "", sequence: 0n, caCertificates: [], gateways: [], timeMs: 0n };
+  return {
+    federation: "",
+    org: "",
+    sequence: 0n,
+    caCertificates: [],
+    gateways: [],
+    timeMs: 0n,
+    approvers: [],
+    approvalsRequired: 0,
+  };
 }
 
 export const OrgRecord: MessageFns<OrgRecord> = {
@@ -125,6 +161,12 @@ export const OrgRecord: MessageFns<OrgRecord> = {
         throw new globalThis.Error("value provided for field message.timeMs of type int64 too large");
       }
       writer.uint32(48).int64(message.timeMs);
+    }
+    for (const v of message.approvers) {
+      ApproverKey.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.approvalsRequired !== 0) {
+      writer.uint32(64).uint32(message.approvalsRequired);
     }
     return writer;
   },
@@ -190,6 +232,22 @@ export const OrgRecord: MessageFns<OrgRecord> = {
             message.timeMs = reader.int64() as bigint;
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.approvers.push(ApproverKey.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.approvalsRequired = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -213,6 +271,174 @@ export const OrgRecord: MessageFns<OrgRecord> = {
     message.caCertificates = object.caCertificates?.map((e) => e) || [];
     message.gateways = object.gateways?.map((e) => GatewayEndpoint.fromPartial(e)) || [];
     message.timeMs = (object.timeMs !== undefined && object.timeMs !== null) ? BigInt(object.timeMs) : 0n;
+    message.approvers = object.approvers?.map((e) => ApproverKey.fromPartial(e)) || [];
+    message.approvalsRequired = object.approvalsRequired ?? 0;
+    return message;
+  },
+};
+
+function createBaseApproverKey(): ApproverKey {
+  return { name: "", publicKey: new Uint8Array(0), addTimeMs: 0n, revocation: undefined };
+}
+
+export const ApproverKey: MessageFns<ApproverKey> = {
+  encode(message: ApproverKey, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.publicKey.length !== 0) {
+      writer.uint32(18).bytes(message.publicKey);
+    }
+    if (message.addTimeMs !== 0n) {
+      if (BigInt.asIntN(64, message.addTimeMs) !== message.addTimeMs) {
+        throw new globalThis.Error("value provided for field message.addTimeMs of type int64 too large");
+      }
+      writer.uint32(24).int64(message.addTimeMs);
+    }
+    if (message.revocation !== undefined) {
+      ApproverKey_Revocation.encode(message.revocation, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ApproverKey {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseApproverKey() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.publicKey = reader.bytes();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.addTimeMs = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.revocation = ApproverKey_Revocation.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ApproverKey>): ApproverKey {
+    return ApproverKey.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ApproverKey>): ApproverKey {
+    const message = createBaseApproverKey() as any;
+    message.name = object.name ?? "";
+    message.publicKey = object.publicKey ?? new Uint8Array(0);
+    message.addTimeMs = (object.addTimeMs !== undefined && object.addTimeMs !== null) ? BigInt(object.addTimeMs) : 0n;
+    message.revocation = (object.revocation !== undefined && object.revocation !== null)
+      ? ApproverKey_Revocation.fromPartial(object.revocation)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseApproverKey_Revocation(): ApproverKey_Revocation {
+  return { timeMs: 0n, compromised: false };
+}
+
+export const ApproverKey_Revocation: MessageFns<ApproverKey_Revocation> = {
+  encode(message: ApproverKey_Revocation, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.timeMs !== 0n) {
+      if (BigInt.asIntN(64, message.timeMs) !== message.timeMs) {
+        throw new globalThis.Error("value provided for field message.timeMs of type int64 too large");
+      }
+      writer.uint32(8).int64(message.timeMs);
+    }
+    if (message.compromised !== false) {
+      writer.uint32(16).bool(message.compromised);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ApproverKey_Revocation {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseApproverKey_Revocation() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.timeMs = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.compromised = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ApproverKey_Revocation>): ApproverKey_Revocation {
+    return ApproverKey_Revocation.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ApproverKey_Revocation>): ApproverKey_Revocation {
+    const message = createBaseApproverKey_Revocation() as any;
+    message.timeMs = (object.timeMs !== undefined && object.timeMs !== null) ? BigInt(object.timeMs) : 0n;
+    message.compromised = object.compromised ?? false;
     return message;
   },
 };
