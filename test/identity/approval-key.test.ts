@@ -1,4 +1,12 @@
-import { createECDH, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign, verify } from 'node:crypto';
+import {
+  createECDH,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+  verify,
+} from 'node:crypto';
 import test from 'ava';
 import { FedgateError } from '../../src/errors.js';
 import { approvalKeyId, readApprovalKey, verifyWithApprovalKey } from '../../src/identity/approval-key.js';
@@ -139,7 +147,11 @@ test('approval key: P-256 points that are not on the curve, or at infinity, are 
   t.is(refusal(p256(point)), 'none');
   const off = Buffer.from(point);
   off[64] = (off[64] ?? 0) ^ 1;
-  for (const bad of [off, Buffer.concat([Buffer.of(4), Buffer.alloc(64)]), Buffer.concat([Buffer.of(4), Buffer.alloc(64, 0xff)])]) {
+  for (const bad of [
+    off,
+    Buffer.concat([Buffer.of(4), Buffer.alloc(64)]),
+    Buffer.concat([Buffer.of(4), Buffer.alloc(64, 0xff)]),
+  ]) {
     t.regex(refusal(p256(bad)), /not accepted/);
   }
 });
