@@ -38,6 +38,31 @@ export function readApprovalKey(der: Uint8Array): ApprovalKey {
   return { id: approvalKeyId(spki), spki, algorithm, publicKey };
 }
 
+/**
+ * The approval key that a key of Node's is, or has as its public part. Throws APPROVER_KEY_INVALID for one of another kind. How its point was
+ * written, in a file or certificate, does not matter: what counts is the one encoding.
+ */
+export function approvalKeyOf(key: KeyObject): ApprovalKey {
+  return readApprovalKey(canonicalSpki(key));
+}
+
+/** SubjectPublicKeyInfo, DER, with the point of an elliptic curve uncompressed. For a private key: of its public part. */
+export function canonicalSpki(key: KeyObject): Buffer {
+  const publicKey = key.type === 'private' ? createPublicKey(key) : key;
+  // Through JWK, which has only one form for a point.
+  const only = publicKey.asymmetricKeyType === 'ec' ? throughJwk(publicKey) : publicKey;
+  return only.export({ type: 'spki', format: 'der' });
+}
+
+function throughJwk(key: KeyObject): KeyObject {
+  try {
+    return createPublicKey({ key: key.export({ format: 'jwk' }), format: 'jwk' });
+  } catch {
+    // A curve that JWK does not know is none that is taken either.
+    return key;
+  }
+}
+
 /** What a key is known by: SHA-256 of its SubjectPublicKeyInfo, lower-case hexadecimal. */
 export const approvalKeyId = (spki: Uint8Array): string => createHash('sha256').update(spki).digest('hex');
 

@@ -1,7 +1,7 @@
-import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { type KeyObject, X509Certificate } from 'node:crypto';
 import { OrgRecord, type SignedRecord } from '../../gen/ts/fedgate/registry/v1/record.js';
 import { describe, FedgateError } from '../errors.js';
-import { approvalKeyId } from '../identity/approval-key.js';
+import { approvalKeyId, canonicalSpki } from '../identity/approval-key.js';
 import type { Approver } from '../identity/approver.js';
 import { type OrgName, parseGatewayName, parseHostPort, parseOrgName } from '../identity/names.js';
 import { isP256, signDetached, verifyDetached } from '../identity/signing.js';
@@ -110,16 +110,11 @@ export function checkSuccession(previous: OrgProfile, next: OrgProfile): void {
 }
 
 /** What makes one CA key the same as another, whatever certificate it stands in. */
-export const authorityKeyId = (authority: X509Certificate): string => authorityKey(authority).toString('base64');
+export const authorityKeyId = ({ publicKey }: X509Certificate): string => canonicalSpki(publicKey).toString('base64');
 
-/** The id that the key of a CA would have as an approval key, which it may not be. */
-export const authorityApprovalKeyId = (authority: X509Certificate): string => approvalKeyId(authorityKey(authority));
-
-/** SubjectPublicKeyInfo, DER. Through JWK, as a point has two encodings in DER, and a certificate may hold either. */
-function authorityKey({ publicKey }: X509Certificate): Buffer {
-  const key = createPublicKey({ key: publicKey.export({ format: 'jwk' }), format: 'jwk' });
-  return key.export({ type: 'spki', format: 'der' });
-}
+/** The id that the key of a certificate would have as an approval key, which it may not be. */
+export const authorityApprovalKeyId = ({ publicKey }: X509Certificate): string =>
+  approvalKeyId(canonicalSpki(publicKey));
 
 const isSignedBy = ({ signed }: Pick<OrgProfile, 'signed'>, authorities: readonly X509Certificate[]): boolean =>
   authorities.some(({ publicKey }) => verifyDetached('org-record', publicKey, signed.record, signed.signature));
