@@ -5,6 +5,7 @@ import { FedgateError } from '../errors.js';
 import type { Approver } from '../identity/approver.js';
 import { readKeyAndCertificate } from '../identity/files.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
+import type { OrgName } from '../identity/names.js';
 import { type Membership, orgFolder, readMembership } from '../identity/org-folder.js';
 import { RegistryClient } from './client.js';
 import {
@@ -31,6 +32,20 @@ export async function fetchOwnRecord({ folder, signal }: OrgFolderSettings): Pro
   return withClient(folder, membership, client => readOwn(client, membership, signal));
 }
 
+/** Reads the records of members from the registry, in the order of their names here. Throws as above, and ORG_UNKNOWN. */
+export async function fetchRecords({
+  folder,
+  orgs,
+  signal,
+}: OrgFolderSettings & { readonly orgs: readonly OrgName[] }): Promise<OrgProfile[]> {
+  const membership = await readMembership(folder);
+  return withClient(folder, membership, async client => {
+    const profiles: OrgProfile[] = [];
+    for (const org of orgs) profiles.push(await readMember(client, org, membership.federation, signal));
+    return profiles;
+  });
+}
+
 /** Signs a record with these gateways in place of the old ones and hands it to the registry. Throws as above, and RECORD_*. */
 export const updateRecord = ({
   gateways,
@@ -42,31 +57,40 @@ export const updateRecord = ({
 export type ApproverSettings = Pick<RecordContent, 'approvers' | 'approvalsRequired'>;
 
 /**
- * Signs a record with other approvers and hands it to the registry. `change` is given what the record at hand says, and may throw. Throws as
- * above, and APPROVER_KEY_TAKEN for a new key that is that of a certificate in the folder, or is not free in the federation.
+ * Signs a record with other approvers and hands it to the registry. `change` is given what the record at hand says, may throw, and may say
+ * undefined: it is as wanted already. Throws as above, and APPROVER_KEY_TAKEN for a new key that is that of a certificate in the folder, or is
+ * not free in the federation.
  */
 export const updateApprovers = ({
   change,
   ...settings
-}: OrgFolderSettings & { readonly change: (previous: OrgProfile) => ApproverSettings }): Promise<OrgProfile> =>
+}: OrgFolderSettings & {
+  readonly change: (previous: OrgProfile) => ApproverSettings | undefined | Promise<ApproverSettings | undefined>;
+}): Promise<OrgProfile> =>
   replaceRecord(settings, async previous => {
-    const { approvers, approvalsRequired } = change(previous);
+    const next = await change(previous);
+    if (!next) return undefined;
+    const { approvers, approvalsRequired } = next;
     const known = new Set(previous.approvers.map(({ key }) => key.id));
     const added = approvers.filter(({ key }) => !known.has(key.id));
     if (added.length > 0) await refuseTlsKeys(settings.folder, added);
     return { approvers, approvalsRequired };
   });
 
+type Changes = Partial<RecordContent> | undefined;
+
 /** Everything in the record that does not change is taken over from the one at hand. */
 async function replaceRecord(
   { folder, signal }: OrgFolderSettings,
-  change: (previous: OrgProfile) => Partial<RecordContent> | Promise<Partial<RecordContent>>,
+  change: (previous: OrgProfile) => Changes | Promise<Changes>,
 ): Promise<OrgProfile> {
   const membership = await readMembership(folder);
   const { federation, org } = membership;
   const authority = await readPair(orgFolder(folder).authority);
   return withClient(folder, membership, async client => {
     const previous = await readOwn(client, membership, signal);
+    const changes = await change(previous);
+    if (!changes) return previous;
     const { sequence, authorities, gateways, approvers, approvalsRequired } = previous;
     const content: RecordContent = {
       federation,
@@ -77,7 +101,7 @@ async function replaceRecord(
       timeMs: Date.now(),
       approvers,
       approvalsRequired,
-      ...(await change(previous)),
+      ...changes,
     };
     const next = readRecord(signRecord(content, createPrivateKey(authority.key)), federation);
     // Here already: what the registry would refuse is told without asking it.
@@ -103,9 +127,13 @@ async function refuseTlsKeys(folder: string, approvers: readonly Approver[]): Pr
   }
 }
 
-async function readOwn(
+const readOwn = (client: RegistryClient, { org, federation }: Membership, signal?: AbortSignal): Promise<OrgProfile> =>
+  readMember(client, org, federation, signal);
+
+async function readMember(
   client: RegistryClient,
-  { org, federation }: Membership,
+  org: string,
+  federation: string,
   signal?: AbortSignal,
 ): Promise<OrgProfile> {
   const { record } = await client.getMember(org, { signal });
