@@ -1,4 +1,4 @@
-import { createPrivateKey } from 'node:crypto';
+import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -154,7 +154,6 @@ test('approver add: keys that are taken, weak, or those of TLS are refused', asy
 
   const tls = join(await temporaryFolder(t), 'tls.pub');
   const key = createPrivateKey(await readFile(join(orgFolder(folder).gateway('gw1'), 'tls.key')));
-  const { createPublicKey } = await import('node:crypto');
   await writeFile(tls, createPublicKey(key).export({ type: 'spki', format: 'pem' }));
   t.regex((await run('approver', 'add', 'eve', '--public-key', tls)).stderr, /is the TLS key of .*APPROVER_KEY_TAKEN/);
 

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import test from 'ava';
 import { SnapshotApprovers } from '../../src/gateway/approver-directory.js';
@@ -5,6 +6,7 @@ import { readApprovalKey } from '../../src/identity/approval-key.js';
 import type { Approver } from '../../src/identity/approver.js';
 import { Directory } from '../../src/registry/directory.js';
 import { makeApprover } from '../support/approvers.js';
+import { refused } from '../support/reasons.js';
 import { FEDERATION, type TestScope, temporaryFolder } from '../support/registry.js';
 import { LIFETIME_MS, makeOrg, makeSigningRegistry, member, START_MS } from '../support/snapshots.js';
 
@@ -82,9 +84,19 @@ test('approver directory: a key that comes into question later stops counting wi
 test("approver directory: a key that is another member's CA key counts for nobody", async t => {
   const { directory, approvers } = await open(t);
   const profile = member(globex, globex.record());
-  const { X509Certificate } = await import('node:crypto');
   const spki = new X509Certificate(globex.authority.certificate).publicKey.export({ type: 'spki', format: 'der' });
   const stolen = { ...alice, key: readApprovalKey(spki) };
   directory.offer(registry.sign(1n, [member(acme, acme.record({ approvers: [stolen, bob] })), profile]));
   t.deepEqual(names(approvers.of('ACME')?.approvers), ['bob']);
+});
+
+test('approver directory: a snapshot in which a key vanished, or a revocation was taken back, is refused', async t => {
+  const { directory, approvers } = await open(t);
+  const gone = makeApprover('gone', { revocation: { timeMs: 2_000, compromised: true } });
+  directory.offer(registry.sign(1n, [member(acme, acme.record({ approvers: [alice, gone] }))]));
+  for (const next of [[alice], [alice, { ...gone, revocation: undefined }]]) {
+    const record = acme.record({ sequence: 2n, approvers: next });
+    await refused(t, 'SNAPSHOT_INVALID', () => directory.offer(registry.sign(2n, [member(acme, record)])));
+  }
+  t.deepEqual(names(approvers.of('ACME')?.approvers), ['alice', 'gone']);
 });

@@ -3,9 +3,6 @@ import type { Signer } from '../types.js';
 import { type ProgramSettings, runProgram } from './run-program.js';
 import { verifiedSigner } from './verified.js';
 
-/** How long somebody may take to find and touch a token, unless asked otherwise. */
-export const SIGNER_TIMEOUT_MS = 60_000;
-
 export type CommandSettings = Omit<ProgramSettings, 'input'>;
 
 /**
