@@ -2,6 +2,7 @@ import { renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { mkdir, rename, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import fc from 'fast-check';
 import { makeBundles } from '../../../src/approvals/bundle.js';
 import { encodeChecksumList } from '../../../src/approvals/checksum-list.js';
 import { envelopeToJson, parseEnvelope } from '../../../src/approvals/statement/envelope.js';
@@ -143,6 +144,29 @@ test('verify: approved by two of three, in each of the three forms and in all of
     /^1 of the 2 organisations that the policy demands have approved it$/,
   );
   t.throws(() => demandApproved(verdict, 'scanner.tar'), { message: /^scanner.tar is not approved: 1 of the 2/ });
+});
+
+test('verify: whatever byte of a bundle is changed, nothing else is approved by it', async t => {
+  const { dsse, sigstore, jsonl } = makeBundles(counted(proposal, [acme, globex]));
+  const digest = sha256(encodeStatement({ kind: 'approval', proposal }));
+  const whole = [dsse, jsonl, sigstore.map(({ bundle }) => bundle).join('')].map(text => Buffer.from(text));
+  const change = fc.tuple(fc.nat(whole.length - 1), fc.nat(), fc.integer({ min: 1, max: 255 }));
+  await fc.assert(
+    fc.asyncProperty(change, async ([which, at, difference]) => {
+      const bytes = Buffer.from(whole[which] ?? []);
+      bytes[at % bytes.length] = (bytes[at % bytes.length] ?? 0) ^ difference;
+      try {
+        const verdict = await judge({ bundles: [bytes.toString('latin1')] });
+        t.true(!verdict.approved || verdict.statementSha256 === digest);
+      } catch (error) {
+        t.true(
+          error instanceof FedgateError && ['BUNDLE_INVALID', 'STATEMENT_INVALID'].includes(error.reason),
+          String(error),
+        );
+      }
+    }),
+    { numRuns: 500 },
+  );
 });
 
 test('attack 1: an organisation counts once, whatever it signs with and how often', async t => {
