@@ -23,9 +23,7 @@ export function judge(
   const approved = orgs.filter(({ decision }) => decision === 'approve').length;
   const rejected = orgs.filter(({ decision }) => decision === 'reject').length;
   const possible = orgs.filter(({ mayApprove }) => mayApprove).length;
-  const state = ended
-    ? { state: ended.state, why: '' }
-    : stateOf(proposal, { approved, rejected, possible }, nowMs);
+  const state = ended ? { state: ended.state, why: '' } : stateOf(proposal, { approved, rejected, possible }, nowMs);
   return { ...state, orgs, votes: findings, approved, rejected };
 }
 
@@ -41,13 +39,13 @@ interface Counting {
 const NOTHING: VoteFinding = { counts: false, whyNot: '', approver: '' };
 
 function stateOf(
-  { threshold, approvers, notAfterMs, ...proposal }: ProposalFacts,
+  { threshold, approvers, notAfterMs }: ProposalFacts,
   { approved, rejected, possible }: { readonly approved: number; readonly rejected: number; readonly possible: number },
   nowMs: number,
 ): Pick<Judgement, 'state' | 'why'> {
   const of = `of ${approvers.length} organisations`;
   if (approved >= threshold) return { state: 'approved', why: `${approved} ${of} have approved, ${threshold} must` };
-  if (nowMs > lastVoteMs({ ...proposal, notAfterMs })) {
+  if (nowMs > lastVoteMs({ notAfterMs })) {
     return { state: 'expired', why: `its time was over at ${new Date(notAfterMs).toISOString()}` };
   }
   if (possible < threshold) {
@@ -79,11 +77,21 @@ function judgeOrg(counting: Counting, of: Listed): OrgFinding {
     if (vote.kind === 'withdraw') standing.delete(vote.keyId);
     else standing.set(vote.keyId, place);
   }
-  return decide(counting, of, [...standing.values()].sort((a, b) => a - b), used);
+  return decide(
+    counting,
+    of,
+    [...standing.values()].sort((a, b) => a - b),
+    used,
+  );
 }
 
 /** What stands of an organisation: one rejection is enough, approvals must be of so many different approvers. */
-function decide({ votes, findings, nowMs }: Counting, of: Listed, standing: readonly number[], used: Set<string>): OrgFinding {
+function decide(
+  { votes, findings, nowMs }: Counting,
+  of: Listed,
+  standing: readonly number[],
+  used: Set<string>,
+): OrgFinding {
   const { org, required } = of.listed;
   const kindAt = (place: number): string => votes[place]?.kind ?? '';
   const approvals = standing.filter(place => kindAt(place) === 'approve');
