@@ -3,6 +3,8 @@ import type { Proposal } from '../../../gen/ts/fedgate/approvals/v1/approval_ser
 import { Exchange } from '../../../gen/ts/fedgate/approvals/v1/exchange.js';
 import { Book } from '../../../src/approvals/book/book.js';
 import type { BookEvent, BookLimits, Clock } from '../../../src/approvals/book/options.js';
+import { compareLogs, type ProposalDifference } from '../../../src/approvals/log-compare.js';
+import { logHeader, logLine, parseLog } from '../../../src/approvals/log-export.js';
 import { parseStatement } from '../../../src/approvals/statement/statement.js';
 import type { Envelope, ProposalDraft, ProposalFacts, Statement } from '../../../src/approvals/types.js';
 import { FedgateError } from '../../../src/errors.js';
@@ -162,9 +164,23 @@ export class Side {
     await this.book.idle();
   }
 
+  /** Its log as a file. */
+  async exportLog(): Promise<string> {
+    const lines = [logHeader({ federation: FEDERATION, org: this.org, gateway: 'gw' })];
+    for await (const line of this.book.log(0, new AbortController().signal)) lines.push(logLine(line));
+    return lines.join('');
+  }
+
   reasons(): string[] {
     return this.events.flatMap(event => ('reason' in event ? [event.reason] : []));
   }
+}
+
+/** What the logs of two organisations say of each other. Throws LOG_FORKED when the chain of one does not hold. */
+export async function compared(a: Side, b: Side): Promise<ProposalDifference[]> {
+  return compareLogs(parseLog(await a.exportLog()), parseLog(await b.exportLog()), {
+    publicKeyOf: (org, der) => (gatewayKey(org).certificate.equals(der) ? gatewayKey(org).publicKey : undefined),
+  });
 }
 
 export const factsOf = ({ statement }: Proposal): ProposalFacts => {
