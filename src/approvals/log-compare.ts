@@ -46,7 +46,9 @@ export function compareLogs(left: ExportedLog, right: ExportedLog, options: Comp
 
 /** Throws LOG_FORKED, naming what contradicts, when anything does. */
 export function demandNoContradiction(found: readonly ProposalDifference[]): void {
-  const all = found.flatMap(({ proposal, contradictions }) => contradictions.map(text => `proposal ${proposal}: ${text}`));
+  const all = found.flatMap(({ proposal, contradictions }) =>
+    contradictions.map(text => `proposal ${proposal}: ${text}`),
+  );
   if (all.length === 0) return;
   throw new FedgateError('LOG_FORKED', `the logs contradict each other: ${all.join('; ')}`, {
     metadata: { contradictions: String(all.length) },
@@ -81,7 +83,13 @@ function digest(log: ExportedLog): Digest {
   const proposals = new Map<string, Said>();
   for (const { read } of log.entries) {
     const id = Buffer.from(read.proposalId).toString('hex');
-    const said = proposals.get(id) ?? { statement: undefined, votes: [], receipts: [], end: undefined, recalled: false };
+    const said = proposals.get(id) ?? {
+      statement: undefined,
+      votes: [],
+      receipts: [],
+      end: undefined,
+      recalled: false,
+    };
     note(said, read);
     // What was only refused was never part of it.
     if (read.what && read.what.$case !== 'refused') proposals.set(id, said);
@@ -209,7 +217,8 @@ function receiptContradictions(holder: Digest, signer: Digest, id: string, optio
     const entry = entries[Number(body.logIndex) - 1];
     // A log that is shorter was exported before: whoever cut it off cannot go on without another hash in that place.
     if (!entry) return [];
-    const fits = entry.hash.equals(body.logHash) && subjectOf(entry.read) === Buffer.from(body.subjectSha256).toString('hex');
+    const fits =
+      entry.hash.equals(body.logHash) && subjectOf(entry.read) === Buffer.from(body.subjectSha256).toString('hex');
     if (fits) return [];
     const what = `a receipt for entry ${body.logIndex} of its log, which has another entry in that place`;
     return [`${signer.org} gave ${holder.org} ${what}`];

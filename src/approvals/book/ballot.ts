@@ -51,8 +51,8 @@ export function checkBallot(
 ): VerifiedBallot | undefined {
   const listed = stored.facts.approvers.find(approver => approver.org === org);
   if (!listed) throw new FedgateError('APPROVER_UNKNOWN', `the proposal does not name ${org}`);
-  if (statement.kind !== 'approval') checkReply(statement.reply, stored, org);
   const forked = isOther(statement, envelope, stored);
+  if (statement.kind !== 'approval') checkReply(statement.reply, stored, org, forked);
   const known = new Map((directory.of(org)?.approvers ?? []).map(({ key }) => [key.id, key]));
   const key = signerOf(envelope, known);
   if (!key) {
@@ -76,9 +76,11 @@ export function checkBallot(
   };
 }
 
-function checkReply(reply: ReplyFacts, { facts }: StoredProposal, org: OrgName): void {
+function checkReply(reply: ReplyFacts, { facts }: StoredProposal, org: OrgName, forked: boolean): void {
   if (reply.org !== org) throw invalid(`it is a vote of ${reply.org}`);
   if (reply.federation !== facts.federation) throw invalid('it is of another federation');
+  // Of another statement the artifact may be another as well: that is no mistake but the fork itself.
+  if (forked) return;
   if (reply.artifact.sha256 !== facts.artifact.sha256 || reply.artifact.name !== facts.artifact.name) {
     throw invalid('it is about another artifact');
   }

@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { LogEntry } from '../../../gen/ts/fedgate/approvals/v1/exchange.js';
 import { type Proposal, ProposalState } from '../../../gen/ts/fedgate/approvals/v1/approval_service.js';
+import { LogEntry } from '../../../gen/ts/fedgate/approvals/v1/exchange.js';
 import { parseLog } from '../../../src/approvals/log-export.js';
 import type { ProposalFacts } from '../../../src/approvals/types.js';
 import { FedgateError } from '../../../src/errors.js';
@@ -31,24 +31,41 @@ const deed = fc.oneof(
     weight: 12,
     arbitrary: fc.record({ do: fc.constant('vote' as const), org: fc.nat(), which: fc.nat(), kind, person: fc.nat() }),
   },
-  { weight: 16, arbitrary: fc.record({ do: fc.constant('deliver' as const), which: fc.nat(), count: fc.nat({ max: 6 }) }) },
+  {
+    weight: 16,
+    arbitrary: fc.record({ do: fc.constant('deliver' as const), which: fc.nat(), count: fc.nat({ max: 6 }) }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('withdraw' as const), which: fc.nat() }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('restart' as const), org: fc.nat(), stored: fc.nat({ max: 3 }) }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('crash' as const), org: fc.nat(), which: fc.nat(), kind, stored: fc.nat({ max: 2 }) }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('revoke' as const), org: fc.nat(), person: fc.nat(), compromised: fc.boolean() }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant('restart' as const), org: fc.nat(), stored: fc.nat({ max: 3 }) }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant('crash' as const),
+      org: fc.nat(),
+      which: fc.nat(),
+      kind,
+      stored: fc.nat({ max: 2 }),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant('revoke' as const),
+      org: fc.nat(),
+      person: fc.nat(),
+      compromised: fc.boolean(),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('suspend' as const), org: fc.nat() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('time' as const), hours: fc.integer({ min: 0, max: 20 }) }) },
 );
 type Deed = typeof deed extends fc.Arbitrary<infer T> ? T : never;
 
 /** What a member may answer to its own people: everything else is a defect. */
-const EXPECTED = new Set([
-  'VOTE_FINAL',
-  'PROPOSAL_CLOSED',
-  'PROPOSAL_UNKNOWN',
-  'APPROVER_UNKNOWN',
-  'ORG_INACTIVE',
-]);
+const EXPECTED = new Set(['VOTE_FINAL', 'PROPOSAL_CLOSED', 'PROPOSAL_UNKNOWN', 'APPROVER_UNKNOWN', 'ORG_INACTIVE']);
 
 async function attempt(work: Promise<unknown>): Promise<void> {
   try {

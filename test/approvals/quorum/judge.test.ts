@@ -68,9 +68,12 @@ function build({ orgs, threshold }: { readonly orgs: readonly OrgCase[]; readonl
 }
 
 const word = fc.constantFrom('approve', 'reject', 'withdraw approve', 'withdraw reject' as const);
-const said = fc.array(fc.record({ key: fc.nat(), word, receiveMs: fc.constantFrom(MIDDLE, MIDDLE, 1, NOT_AFTER * 2) }), {
-  maxLength: 14,
-});
+const said = fc.array(
+  fc.record({ key: fc.nat(), word, receiveMs: fc.constantFrom(MIDDLE, MIDDLE, 1, NOT_AFTER * 2) }),
+  {
+    maxLength: 14,
+  },
+);
 type Said = typeof said extends fc.Arbitrary<infer T> ? T : never;
 
 /** The votes that a gateway would have taken, of all that were sent to it. */
@@ -194,7 +197,9 @@ test('quorum: rejected exactly when no further approvals could be enough', t => 
       const votes = cast(of, all);
       const { state, orgs: found } = count(of, votes);
       const lost = new Set(found.filter(({ decision }) => decision === 'reject').map(({ org }) => org));
-      const rest = of.keys.flatMap(({ org, keyId }) => (lost.has(orgName(org)) ? [] : stillApproves(votes, org, keyId)));
+      const rest = of.keys.flatMap(({ org, keyId }) =>
+        lost.has(orgName(org)) ? [] : stillApproves(votes, org, keyId),
+      );
       const best = count(of, [...votes, ...rest]).state;
       if (state === 'approved') t.is(best, 'approved');
       else t.is(best, state === 'rejected' ? 'rejected' : 'approved');
@@ -230,7 +235,14 @@ const vote = (of: Case, key: number, changes: Partial<CountableVote> = {}): Coun
   receiveMs: MIDDLE,
   ...changes,
 });
-const twoOfTwo = (): Case => build({ orgs: [{ people: [0], required: 1 }, { people: [0], required: 1 }], threshold: 2 });
+const twoOfTwo = (): Case =>
+  build({
+    orgs: [
+      { people: [0], required: 1 },
+      { people: [0], required: 1 },
+    ],
+    threshold: 2,
+  });
 
 test('quorum: votes count from a minute before the beginning to a minute after the end, by the time at which they came', t => {
   const of = twoOfTwo();
@@ -282,8 +294,8 @@ test('quorum: a key that the proposal does not name, and an organisation that it
     vote(of, 0, { org: orgName('ORG-9'), keyId: stranger.key.id }),
   ]);
   t.is(approved, 0);
-  t.deepEqual(votes.map(({ whyNot }) => whyNot), [
-    'the proposal does not name this key of ORG-0',
-    'the proposal does not name ORG-9',
-  ]);
+  t.deepEqual(
+    votes.map(({ whyNot }) => whyNot),
+    ['the proposal does not name this key of ORG-0', 'the proposal does not name ORG-9'],
+  );
 });
