@@ -89,3 +89,22 @@ export function counted(proposal: ProposalFacts, signers: readonly TestKey[]): C
     signatures: signers.map(signer => ({ org: signer.org, key: signer.key, signature: signer.sign(message) })),
   };
 }
+
+/** A policy that trusts these keys. */
+export function policyText(keys: readonly TestKey[], more = 'threshold: 1', keyMore = (_key: TestKey) => ''): string {
+  const orgs = [...new Set(keys.map(({ org }) => org))].sort();
+  return [
+    'policy: releases',
+    ...(/^version:/m.test(more) ? [] : ['version: 1']),
+    more,
+    'orgs:',
+    ...orgs.flatMap(org => [
+      `  - org: ${org}`,
+      '    keys:',
+      ...keys
+        .filter(key => key.org === org)
+        .map(key => `      - { key: "${key.key.spki.toString('base64')}"${keyMore(key)} }`),
+    ]),
+    '',
+  ].join('\n');
+}
