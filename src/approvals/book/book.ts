@@ -6,7 +6,7 @@ import { Change, type Store } from '../../store/store.js';
 import { judge } from '../quorum/judge.js';
 import type { ApprovalBook, CountedApproval, Envelope, ProposalDraft, ProposalFilter } from '../types.js';
 import { countedApproval } from './counted.js';
-import { type Desk, findProposal, needProposal, readMarks, readReceipts, readVotes } from './desk.js';
+import { type Desk, findProposal, needProposal, readMarks, readReceipts, readSummary, readVotes } from './desk.js';
 import { EarlyVotes } from './early-votes.js';
 import { Inbox } from './inbox.js';
 import { lookAt, retryEarly } from './incoming.js';
@@ -23,6 +23,7 @@ import { isDamage, readRow, rowsOf } from './scans.js';
 import { previousApproved } from './sequences.js';
 import { settle } from './settle.js';
 import { Step } from './step.js';
+import type { StoredProposal } from './stored-proposal.js';
 import { TABLE } from './tables.js';
 import { Timer } from './timer.js';
 import { fullView, summaryOf } from './views.js';
@@ -220,7 +221,8 @@ export class Book implements ApprovalBook {
       if (number === undefined) event({ kind: 'row-damaged', table: TABLE.open, key: row.key.toString('hex') });
       found.push({ id: row.key, number: number ?? 0 });
     }
-    for (const { id } of found.sort((a, b) => a.number - b.number)) await this.#loadOpen(id);
+    for (const { id, number } of found.sort((a, b) => a.number - b.number)) await this.#loadOpen(id, number);
+    this.#desk.nextNumber = Math.max(this.#desk.nextNumber, 1 + (found.at(-1)?.number ?? 0));
     for (const id of early.proposals()) this.#retryEarly.set(id.toString('hex'), id);
     this.#stops.push(options.directory.onChange(() => this.#directoryChanged()));
     this.#stops.push(this.#store.onHealth(({ state }) => state === 'ok' && this.#kick()));
@@ -230,29 +232,37 @@ export class Book implements ApprovalBook {
     this.#kick();
   }
 
-  /** One that is damaged is in no list of what is open, and nothing happens to it. */
-  async #loadOpen(id: Buffer): Promise<void> {
-    const { index, event, clock, options } = this.#desk;
+  /** As lists showed it last; it is counted anew right after. What cannot be read is made anew from its proposal and its votes. */
+  async #loadOpen(id: Buffer, number: number): Promise<void> {
+    const { index, event } = this.#desk;
+    const summary = number > 0 ? await readSummary(this.#desk, number) : undefined;
+    if (summary && id.equals(summary.id)) {
+      index.set(id, number, summary);
+      return;
+    }
     try {
       const stored = await findProposal(this.#desk, id);
-      if (!stored) return;
-      const { votes } = await readVotes(this.#desk, stored);
-      const judgement = judge(stored.facts, votes, options.directory, clock.now(), stored.end);
-      const summary = summaryOf(stored, judgement, await readMarks(this.#desk, stored), options.org);
-      if (!stored.end) index.set(id, stored.number, summary);
-      this.#desk.nextNumber = Math.max(this.#desk.nextNumber, stored.number + 1);
+      if (stored && !stored.end) index.set(id, stored.number, (await this.#count(stored)).summary);
     } catch (error) {
       if (!isDamage(error)) throw error;
+      // In no list of what is open, and nothing happens to it.
       event({ kind: 'row-damaged', table: TABLE.proposal, key: id.toString('hex') });
     }
+  }
+
+  /** A proposal as it stands now. */
+  async #count(stored: StoredProposal) {
+    const { options, clock } = this.#desk;
+    const { votes } = await readVotes(this.#desk, stored);
+    const marks = await readMarks(this.#desk, stored);
+    const judgement = judge(stored.facts, votes, options.directory, clock.now(), stored.end);
+    return { votes, marks, judgement, summary: summaryOf(stored, judgement, marks, options.org) };
   }
 
   async #view(id: Buffer): Promise<Proposal> {
     const desk = this.#desk;
     const stored = await needProposal(desk, id);
-    const { votes } = await readVotes(desk, stored);
-    const judgement = judge(stored.facts, votes, desk.options.directory, desk.clock.now(), stored.end);
-    const summary = summaryOf(stored, judgement, await readMarks(desk, stored), desk.options.org);
+    const { votes, judgement, summary } = await this.#count(stored);
     const receipts = await readReceipts(desk, stored.id);
     return fullView(summary, stored, votes, judgement, receipts, await previousApproved(desk, stored.facts));
   }
@@ -351,12 +361,8 @@ export class Book implements ApprovalBook {
     if (!open) return;
     try {
       const stored = await needProposal(this.#desk, id);
-      const { votes } = await readVotes(this.#desk, stored);
-      const marks = await readMarks(this.#desk, stored);
-      const { clock, options } = this.#desk;
-      const judgement = judge(stored.facts, votes, options.directory, clock.now(), stored.end);
-      const now = summaryOf(stored, judgement, marks, options.org);
-      const same = judgement.state === 'open' && decisionsOf(now) === decisionsOf(open.summary);
+      const { votes, marks, judgement, summary } = await this.#count(stored);
+      const same = judgement.state === 'open' && decisionsOf(summary) === decisionsOf(open.summary);
       if (!same) await this.#step(step => settle(this.#desk, step, { stored, votes, marks }));
     } catch (error) {
       if (!isDamage(error)) throw error;

@@ -12,6 +12,7 @@ export class Step {
   /** The clock of this gateway when it began. */
   readonly nowMs: number;
   readonly #desk: Desk;
+  readonly #messages: { readonly to: OrgName; readonly bytes: Buffer }[] = [];
   readonly #after: (() => void)[] = [];
   #head: LogHead;
 
@@ -28,7 +29,7 @@ export class Step {
   }
 
   send(org: OrgName, what: NonNullable<Exchange['what']>): void {
-    this.#desk.options.send(this.change, org, Buffer.from(Exchange.encode({ what }).finish()));
+    this.#messages.push({ to: org, bytes: Buffer.from(Exchange.encode({ what }).finish()) });
   }
 
   /** Done once the change is committed. */
@@ -38,6 +39,8 @@ export class Step {
 
   /** Rejects with STORE_*: nothing was done then. */
   async commit(): Promise<void> {
+    // At last, and in the turn of the commit: an outbox looks for what it was given once that turn is over.
+    for (const { to, bytes } of this.#messages) this.#desk.options.send(this.change, to, bytes);
     if (this.change.empty) return;
     await this.#desk.store.commit(this.change);
     this.#desk.log.advance(this.#head);

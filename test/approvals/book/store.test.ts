@@ -144,6 +144,7 @@ test('book: damaged rows are told of, and concern nothing but themselves', async
   acme.store.damageRow(TABLE.log, key(2));
   acme.store.damageRow(TABLE.artifact, Buffer.concat([Buffer.from(second.artifact.sha256, 'hex'), key(2)]));
   await acme.restart();
+  await acme.book.idle();
   t.deepEqual([...new Set(damaged(acme))].sort(), [TABLE.proposal, TABLE.summary, TABLE.vote]);
   t.is(await refusal(acme.get(third)), 'STORE_DAMAGED');
   t.is(await refusal(acme.vote('approve', third)), 'STORE_DAMAGED');
