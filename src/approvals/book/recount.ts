@@ -7,15 +7,11 @@ export class Recount {
   readonly #desk: Desk;
   #seen = new Map<string, string>();
   #next = new Map<string, string>();
-  #all = false;
+  /** At first all are due: who knows what changed before. */
+  #all = true;
 
   constructor(desk: Desk) {
     this.#desk = desk;
-  }
-
-  /** All are due. */
-  all(): void {
-    this.#all = true;
   }
 
   /** Those that are due. */
