@@ -66,6 +66,8 @@ test('attack 1: the same organisation again — same key, another key, the signa
   for (const envelope of [first, { ...first, signatures: [{ keyId: 'another hint', signature }] }, twice]) {
     await globex.hear('ACME', ballot(envelope));
   }
+  // What is there already is nothing to complain of.
+  t.deepEqual(globex.reasons(), ['VOTE_INVALID']);
   for (const side of [acme, globex]) {
     const held = await side.get(proposal);
     t.is(held.approved, 1);
@@ -203,6 +205,20 @@ test('attack 12: a member that goes while the proposal is open is not counted, w
   t.is(await acme.state(second), PROPOSAL_STATE_REJECTED);
   t.is(await acme.state(proposal), PROPOSAL_STATE_APPROVED);
   t.true(await acme.book.isApproved(Buffer.from(proposal.artifact.sha256, 'hex')));
+  // The signatures that were counted are in the proof: what they are worth by now, its readers decide by their policies.
+  world.directory.change('GLOBEX', { active: true });
+  const revocation = { timeMs: START_MS - 1, compromised: true };
+  world.directory.changeApprover('GLOBEX', globex.people[0]?.key.id ?? '', { revocation });
+  world.directory.set(
+    'INITECH',
+    initech.people.map(one => approverOf(one)),
+  );
+  t.is((await acme.get(proposal)).approved, 1);
+  const { signatures } = await acme.book.approval({ id: Buffer.from(proposal.id, 'hex') });
+  t.deepEqual(
+    signatures.map(({ org }) => org as string),
+    ['GLOBEX', 'INITECH'],
+  );
 });
 
 test('attack 13: an organisation or a key that came after the proposal was made cannot vote', async t => {
