@@ -37,17 +37,24 @@ export function makeBundles({ proposal, statement, signatures }: CountedApproval
   return {
     artifactName: proposal.artifact.name,
     dsse: `${envelopeToJson(envelopeOf(sorted))}\n`,
-    sigstore: sorted.map(each => ({ org: each.org, keyId: each.key.id, bundle: sigstoreBundle(envelopeOf([each])) })),
+    sigstore: sorted.map(({ org, key, signature }) => ({
+      org,
+      keyId: key.id,
+      bundle: sigstoreBundle(statement, key.id, signature),
+    })),
     jsonl: sorted.map(each => `${envelopeToJson(envelopeOf([each]))}\n`).join(''),
   };
 }
 
-/** No transparency log and no certificate: whoever verifies has the key, and the hint says which one. */
-function sigstoreBundle(envelope: Envelope): string {
-  const [signature] = envelope.signatures;
+/**
+ * No transparency log and no certificate: whoever verifies has the key, and the hint says which one. The key id stands in no other place: cosign
+ * has another way to work one out, and leaves every signature alone whose id is not that.
+ */
+function sigstoreBundle(statement: Buffer, keyId: string, signature: Buffer): string {
+  const envelope = { payloadType: PAYLOAD_TYPE, payload: statement, signatures: [{ keyId: '', signature }] };
   const bundle = {
     mediaType: SIGSTORE_BUNDLE_TYPE,
-    verificationMaterial: { publicKey: { hint: signature?.keyId ?? '' } },
+    verificationMaterial: { publicKey: { hint: keyId } },
     dsseEnvelope: envelopeObject(envelope),
   };
   return `${JSON.stringify(bundle)}\n`;

@@ -43,7 +43,11 @@ test('bundle: three forms hold the same signatures, sorted by organisation, none
     const read = JSON.parse(bundle);
     t.is(read.mediaType, 'application/vnd.dev.sigstore.bundle.v0.3+json');
     t.deepEqual(read.verificationMaterial, { publicKey: { hint: keyId } });
-    t.deepEqual(parseEnvelope(JSON.stringify(read.dsseEnvelope)), lines[i]);
+    const inside = parseEnvelope(JSON.stringify(read.dsseEnvelope));
+    // cosign would look at no signature with a key id that is not of its own making.
+    const named = inside.signatures.map(each => ({ ...each, keyId }));
+    t.true(inside.signatures.every(each => each.keyId === ''));
+    t.deepEqual({ ...inside, signatures: named }, lines[i]);
   }
 });
 

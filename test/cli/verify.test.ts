@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import {
@@ -110,6 +110,15 @@ test('verify: each way in which it is not approved says why, and exits by it', a
   const missing = await verify('scanner.tar', ['none.json']);
   t.is(missing.code, EXIT.nothingThere);
   t.regex(missing.stderr, /there is no file .*none\.json/);
+});
+
+test('attack 17: a bundle of a gibibyte is not read', async t => {
+  const { verify, path } = await given(t);
+  await writeFile(path('huge.json'), '');
+  await truncate(path('huge.json'), 2 ** 30);
+  const { code, stderr } = await verify('scanner.tar', ['huge.json']);
+  t.is(code, EXIT.usage);
+  t.regex(stderr, /huge\.json: it is longer than 16777216 bytes/);
 });
 
 test('attack 24: without a policy, or with none that is one, verify exits by it', async t => {

@@ -18,7 +18,10 @@ export const envelopeToJson = (envelope: Envelope): string => JSON.stringify(env
 export const envelopeObject = ({ payloadType, payload, signatures }: Envelope) => ({
   payload: payload.toString('base64'),
   payloadType,
-  signatures: signatures.map(({ keyId, signature }) => ({ keyid: keyId, sig: signature.toString('base64') })),
+  signatures: signatures.map(({ keyId, signature }) => ({
+    ...(keyId === '' ? {} : { keyid: keyId }),
+    sig: signature.toString('base64'),
+  })),
 });
 
 /**

@@ -1,25 +1,24 @@
-import { isJsonArray, isJsonObject, type Json, type JsonObject } from './json.js';
 import { invalid } from './rules.js';
 
-/** Reads the fields of one object of a statement, by name. Everything throws STATEMENT_INVALID, naming the field. */
+/** Reads the fields of one object of JSON.parse, by name. Everything throws STATEMENT_INVALID, naming the field. */
 export class Fields {
-  readonly #object: JsonObject;
+  readonly #object: Readonly<Record<string, unknown>>;
   readonly #path: string;
 
-  constructor(value: Json | undefined, path: string) {
-    if (!isJsonObject(value)) throw invalid(path, 'is not an object');
-    this.#object = value;
+  constructor(value: unknown, path: string) {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(path, 'is not an object');
+    this.#object = value as Readonly<Record<string, unknown>>;
     this.#path = path;
   }
 
   text(name: string): string {
-    const value = this.#object.get(name);
+    const value = this.#own(name);
     if (typeof value !== 'string') throw invalid(this.#pathOf(name), 'is not text');
     return value;
   }
 
   number(name: string): number {
-    const value = this.#object.get(name);
+    const value = this.#own(name);
     if (typeof value !== 'number') throw invalid(this.#pathOf(name), 'is not a number');
     return value;
   }
@@ -32,7 +31,7 @@ export class Fields {
   }
 
   object(name: string): Fields {
-    return new Fields(this.#object.get(name), this.#pathOf(name));
+    return new Fields(this.#own(name), this.#pathOf(name));
   }
 
   objects(name: string): readonly Fields[] {
@@ -41,14 +40,18 @@ export class Fields {
 
   texts(name: string): readonly string[] {
     return this.#list(name).map(item => {
-      if (typeof item !== 'string') throw invalid(this.#pathOf(name), 'holds what is not text');
-      return item;
+      if (typeof item === 'string') return item;
+      throw invalid(this.#pathOf(name), 'holds what is not text');
     });
   }
 
-  #list(name: string): readonly Json[] {
-    const value = this.#object.get(name);
-    if (!isJsonArray(value)) throw invalid(this.#pathOf(name), 'is not a list');
+  #own(name: string): unknown {
+    return Object.hasOwn(this.#object, name) ? this.#object[name] : undefined;
+  }
+
+  #list(name: string): readonly unknown[] {
+    const value = this.#own(name);
+    if (!Array.isArray(value)) throw invalid(this.#pathOf(name), 'is not a list');
     return value;
   }
 

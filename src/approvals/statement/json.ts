@@ -1,3 +1,5 @@
+import { quoted } from '../../errors.js';
+
 /** What JSON may hold. Objects are maps: no key of theirs means anything to the language. */
 export type Json = null | boolean | number | string | readonly Json[] | JsonObject;
 export type JsonObject = ReadonlyMap<string, Json>;
@@ -8,7 +10,6 @@ export const isJsonArray = (value: Json | undefined): value is readonly Json[] =
 /** How deep objects and arrays may stand in each other. */
 const MAX_DEPTH = 32;
 
-const SPACE = /[\t\n\r ]*/y;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 const WORDS: readonly (readonly [string, null | boolean])[] = [
   ['null', null],
@@ -68,7 +69,7 @@ class Reader {
     this.#list('}', () => {
       if (this.#peek() !== '"') throw this.#wrong('a key was expected');
       const key = this.#string();
-      if (found.has(key)) throw this.#wrong(`the key ${JSON.stringify(key.slice(0, 40))} stands there twice`);
+      if (found.has(key)) throw this.#wrong(`the key ${quoted(key)} stands there twice`);
       if (!this.#take(':')) throw this.#wrong('":" was expected');
       found.set(key, this.#value(depth + 1));
     });
@@ -120,28 +121,27 @@ class Reader {
       this.#at += word[0].length;
       return word[1];
     }
-    const number = Number(this.#token(NUMBER) || Number.NaN);
+    NUMBER.lastIndex = this.#at;
+    const [token = ''] = NUMBER.exec(this.#text) ?? [];
+    this.#at += token.length;
+    const number = token === '' ? Number.NaN : Number(token);
     if (!Number.isFinite(number)) throw this.#wrong('a value was expected');
     return number;
   }
 
   /** The next character that is not space; empty at the end. */
   #peek(): string {
-    this.#token(SPACE);
-    return this.#text.charAt(this.#at);
+    let character = this.#text.charAt(this.#at);
+    while (character === ' ' || character === '\n' || character === '\r' || character === '\t') {
+      character = this.#text.charAt(++this.#at);
+    }
+    return character;
   }
 
   #take(character: string): boolean {
     const there = this.#peek() === character;
     if (there) this.#at++;
     return there;
-  }
-
-  #token(pattern: RegExp): string {
-    pattern.lastIndex = this.#at;
-    const [token = ''] = pattern.exec(this.#text) ?? [];
-    this.#at += token.length;
-    return token;
   }
 
   #wrong(what: string): SyntaxError {

@@ -492,6 +492,40 @@ test('attack 14: an older policy, another one of the same version, an older rele
   await approved(t, { memory: await memory(), policy: policy(3) });
 });
 
+test('attack 18: an approval is known by what it says, however its envelope is written; sloppy base64 is refused', async t => {
+  const { dsse } = makeBundles(counted(proposal, [acme, globex]));
+  const envelope = JSON.parse(dsse);
+  const urlSafe = (text: string): string => Buffer.from(text, 'base64').toString('base64url');
+  const other = {
+    signatures: envelope.signatures.map(({ keyid, sig }: Record<string, string>) => ({
+      sig: urlSafe(sig ?? ''),
+      keyid,
+    })),
+    payload: urlSafe(envelope.payload),
+    more: [1, { a: null }],
+    payloadType: envelope.payloadType,
+  };
+  const first = await approved(t, { bundles: [dsse] });
+  const second = await approved(t, { bundles: [JSON.stringify(other, null, 4)] });
+  t.is(first.statementSha256, second.statementSha256);
+  t.is((await approved(t, { bundles: [dsse, JSON.stringify(other)] })).signatures.length, 2);
+  const path = join(await temporaryFolder(t), 'verify.json');
+  await approved(t, { memory: await Memory.open(path), bundles: [dsse] });
+  await approved(t, { memory: await Memory.open(path), bundles: [JSON.stringify(other)] });
+  const { payload } = envelope;
+  for (const sloppy of [
+    `${payload}\n`,
+    ` ${payload}`,
+    `${payload}=`,
+    `${payload.slice(0, 8)}!${payload.slice(8)}`,
+    payload.replace(/.{4}$/, ''),
+  ]) {
+    const lie = JSON.stringify({ ...envelope, payload: sloppy });
+    const error = await t.throwsAsync(judge({ bundles: [lie] }), { instanceOf: FedgateError }, sloppy.slice(-9));
+    t.true(error?.reason === 'BUNDLE_INVALID' || error?.reason === 'STATEMENT_INVALID', error?.reason);
+  }
+});
+
 test('attack 19: two proposals under one number of a project are told', async t => {
   const path = join(await temporaryFolder(t), 'verify.json');
   await approved(t, { memory: await Memory.open(path) });
@@ -574,8 +608,7 @@ test('attack 25: a Sigstore bundle that is not exactly one is refused', async t 
   await thrown(t, { bundles: [] }, 'BUNDLE_INVALID', /there is none/);
   await thrown(t, { bundles: [''] }, 'BUNDLE_INVALID', /bundle 0: /);
   // The hint stands in for a missing key id, and is believed as little.
-  const { keyid: _, ...bare } = whole.dsseEnvelope.signatures[0];
-  const hinted = { ...whole, dsseEnvelope: { ...whole.dsseEnvelope, signatures: [bare] } };
+  const hinted = { ...whole, verificationMaterial: { publicKey: { hint: globex.key.id } } };
   const verdict = await judge({ bundles: [JSON.stringify(hinted)] });
   t.is(verdict.counted, 1);
 });
