@@ -54,6 +54,7 @@ const NOTHING: NodeRule = {
   subscribe: [],
   share: [],
   fetch: [],
+  approvals: [],
   status: false,
   admin: false,
 };
