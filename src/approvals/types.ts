@@ -1,5 +1,6 @@
 import type { Proposal } from '../../gen/ts/fedgate/approvals/v1/approval_service.js';
 import type { ApprovalKey } from '../identity/approval-key.js';
+import type { Approver } from '../identity/approver.js';
 import type { OrgName } from '../identity/names.js';
 import type { Change } from '../store/store.js';
 
@@ -100,13 +101,7 @@ export interface Signer {
 
 // ---- who may vote -----------------------------------------------------------------------------------------------------------------
 
-/** An approval key in an organisation's record. */
-export interface Approver {
-  readonly name: string;
-  readonly key: ApprovalKey;
-  readonly addMs: number;
-  readonly revocation: { readonly timeMs: number; readonly compromised: boolean } | undefined;
-}
+export type { Approver };
 
 /** The approvers of one member, as the registry has them. */
 export interface OrgApprovers {

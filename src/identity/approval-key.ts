@@ -38,6 +38,31 @@ export function readApprovalKey(der: Uint8Array): ApprovalKey {
   return { id: approvalKeyId(spki), spki, algorithm, publicKey };
 }
 
+/**
+ * The approval key that a key of Node's is, or has as its public part. Throws APPROVER_KEY_INVALID for one of another kind. How its point was
+ * written, in a file or certificate, does not matter: what counts is the one encoding.
+ */
+export function approvalKeyOf(key: KeyObject): ApprovalKey {
+  return readApprovalKey(canonicalSpki(key));
+}
+
+/** SubjectPublicKeyInfo, DER, with the point of an elliptic curve uncompressed. For a private key: of its public part. */
+export function canonicalSpki(key: KeyObject): Buffer {
+  const publicKey = key.type === 'private' ? createPublicKey(key) : key;
+  // Through JWK, which has only one form for a point.
+  const only = publicKey.asymmetricKeyType === 'ec' ? throughJwk(publicKey) : publicKey;
+  return only.export({ type: 'spki', format: 'der' });
+}
+
+function throughJwk(key: KeyObject): KeyObject {
+  try {
+    return createPublicKey({ key: key.export({ format: 'jwk' }), format: 'jwk' });
+  } catch {
+    // A curve that JWK does not know is none that is taken either.
+    return key;
+  }
+}
+
 /** What a key is known by: SHA-256 of its SubjectPublicKeyInfo, lower-case hexadecimal. */
 export const approvalKeyId = (spki: Uint8Array): string => createHash('sha256').update(spki).digest('hex');
 
@@ -60,7 +85,10 @@ function algorithmOf(spki: Buffer): ApprovalKey['algorithm'] {
 const P = 2n ** 255n - 19n;
 const D = 37095705934669439343138083508754565189542113879843219016388785533085940283555n;
 
-/** With a point of small order one signature holds for every message, and OpenSSL takes such a key. Also refuses a coordinate above p. */
+/**
+ * With a point of small order one signature holds for every message, and OpenSSL takes such a key. It also takes what is no point at all,
+ * and then every signature is wrong: better told here than when it is too late. Also refuses a coordinate above p.
+ */
 function checkEdwardsPoint(encoded: Buffer): void {
   const y = BigInt(`0x${Buffer.from(encoded).reverse().toString('hex')}`) & (2n ** 255n - 1n);
   if (y >= P) throw invalid('its point is not in canonical form');
@@ -68,6 +96,19 @@ function checkEdwardsPoint(encoded: Buffer): void {
   const y2 = (y * y) % P;
   const small = y === 1n || y === P - 1n || y === 0n || (D * y2 * y2 + 2n * y2 - 1n) % P === 0n;
   if (small) throw invalid('its point has a small order: anybody could sign with it');
+  // On the curve x² = (y² − 1) / (d·y² + 1). A quotient is a square exactly when the product is.
+  if (!isSquare((y2 - 1n) * (D * y2 + 1n))) throw invalid('its point is not on the curve');
+}
+
+/** Euler's criterion, for what is not 0 modulo P. */
+function isSquare(value: bigint): boolean {
+  let result = 1n;
+  let power = value % P;
+  for (let rest = (P - 1n) / 2n; rest > 0n; rest >>= 1n) {
+    if (rest & 1n) result = (result * power) % P;
+    power = (power * power) % P;
+  }
+  return result === 1n;
 }
 
 const invalid = (why: string, cause?: unknown): FedgateError =>

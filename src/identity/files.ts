@@ -44,20 +44,26 @@ export async function writeKeyAndCertificate(
 
 /** Reads a private key file. Throws FILE_UNUSABLE, or KEY_EXPOSED when others than its owner can read it. */
 export async function readPrivateKey(path: string): Promise<string> {
-  const text = await readText(path, 'private key');
-  const { mode } = await stat(path);
-  if ((mode & 0o077) !== 0) {
-    const octal = (mode & 0o777).toString(8).padStart(4, '0');
-    throw new FedgateError(
-      'KEY_EXPOSED',
-      `${path}: the private key can be read by other users (mode ${octal}); run: chmod 600 ${path}`,
-    );
-  }
+  const text = await readSecret(path, 'private key');
   try {
     createPrivateKey(text);
   } catch {
     // The parser's message may quote what it read, so it is not passed on.
     throw new FedgateError('FILE_UNUSABLE', `${path}: not a private key in PEM form`);
+  }
+  return text;
+}
+
+/** Reads a text file that only its owner may be able to read. Throws FILE_UNUSABLE naming what it was for, or KEY_EXPOSED. */
+export async function readSecret(path: string, what: string): Promise<string> {
+  const text = await readText(path, what);
+  const { mode } = await stat(path);
+  if ((mode & 0o077) !== 0) {
+    const octal = (mode & 0o777).toString(8).padStart(4, '0');
+    throw new FedgateError(
+      'KEY_EXPOSED',
+      `${path}: the ${what} can be read by other users (mode ${octal}); run: chmod 600 ${path}`,
+    );
   }
   return text;
 }

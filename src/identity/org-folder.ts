@@ -12,6 +12,7 @@ import { type OrgName, parseOrgName } from './names.js';
  *     ca/tls.key, tls.crt     the organisation's certificate authority; may live elsewhere once the gateway runs
  *     gateways/NAME/tls.*     a gateway's key and certificate
  *     nodes/NAME/tls.*        a node's key and certificate, and context.yaml
+ *     approvers/NAME/         an approver's key, approval.key and approval.pub, if it was made here
  *     gateway.yaml            the configuration of the first gateway
  *     state/                  what the gateway remembers
  *     state/store/            what it has stored: outboxes, log, subscriptions
@@ -22,6 +23,7 @@ export const orgFolder = (folder: string) => ({
   authority: join(folder, 'ca'),
   gateway: (name: string) => join(folder, 'gateways', name),
   node: (name: string) => join(folder, 'nodes', name),
+  approver: (name: string) => join(folder, 'approvers', name),
   gatewayConfig: join(folder, 'gateway.yaml'),
   state: join(folder, 'state'),
   store: join(folder, 'state', 'store'),

@@ -145,7 +145,16 @@ function firstRecord(
   gateways: readonly GatewayEndpoint[],
 ): SignedRecord {
   const key = createPrivateKey(authority.key);
-  const content = { federation, org, sequence: 1n, authorities: [authority.certificate], gateways, timeMs: Date.now() };
+  const content = {
+    federation,
+    org,
+    sequence: 1n,
+    authorities: [authority.certificate],
+    gateways,
+    timeMs: Date.now(),
+    approvers: [],
+    approvalsRequired: 0,
+  };
   return readRecord(signRecord(content, key), federation).signed;
 }
 

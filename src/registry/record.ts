@@ -1,8 +1,11 @@
 import { type KeyObject, X509Certificate } from 'node:crypto';
 import { OrgRecord, type SignedRecord } from '../../gen/ts/fedgate/registry/v1/record.js';
 import { describe, FedgateError } from '../errors.js';
+import { approvalKeyId, canonicalSpki } from '../identity/approval-key.js';
+import type { Approver } from '../identity/approver.js';
 import { type OrgName, parseGatewayName, parseHostPort, parseOrgName } from '../identity/names.js';
 import { isP256, signDetached, verifyDetached } from '../identity/signing.js';
+import { approverToWire, checkApproverSuccession, readApprovalsRequired, readApprovers } from './record-approvers.js';
 
 /** What an organisation says of itself, made and signed by itself. */
 
@@ -21,6 +24,10 @@ export interface OrgProfile {
   /** In the order in which they should be tried. Empty: the organisation only dials out. */
   readonly gateways: readonly GatewayEndpoint[];
   readonly timeMs: number;
+  /** In the order in which they were added, revoked ones included. */
+  readonly approvers: readonly Approver[];
+  /** How many different approvers of its own must approve. At least 1. */
+  readonly approvalsRequired: number;
   /** The bytes it was read from. */
   readonly signed: SignedRecord;
 }
@@ -35,6 +42,8 @@ export interface RecordContent {
   readonly authorities: readonly string[];
   readonly gateways: readonly GatewayEndpoint[];
   readonly timeMs: number;
+  readonly approvers: readonly Approver[];
+  readonly approvalsRequired: number;
 }
 
 /** Makes a record and signs it with a CA key of the organisation. The caller reads it back with `readRecord` to have it checked. */
@@ -46,8 +55,8 @@ export function signRecord(content: RecordContent, key: KeyObject): SignedRecord
     caCertificates: content.authorities.map(pem => new X509Certificate(pem).raw),
     gateways: content.gateways,
     timeMs: BigInt(content.timeMs),
-    approvers: [],
-    approvalsRequired: 0,
+    approvers: content.approvers.map(approverToWire),
+    approvalsRequired: content.approvalsRequired,
   }).finish();
   return { record, signature: signDetached('org-record', key, record) };
 }
@@ -61,12 +70,16 @@ export function readRecord(signed: SignedRecord, federation: string): OrgProfile
   if (record.sequence < 1n) throw invalid('its sequence is 0', org);
   const authorities = readAuthorities(record.caCertificates, org);
   checkGateways(record.gateways, org);
+  const approvers = rule(() => readApprovers(record.approvers, authorities.map(authorityApprovalKeyId)), org);
+  const approvalsRequired = rule(() => readApprovalsRequired(record.approvalsRequired, approvers), org);
   const profile = {
     org,
     sequence: record.sequence,
     authorities,
     gateways: record.gateways,
     timeMs: Number(record.timeMs),
+    approvers,
+    approvalsRequired,
     signed,
   };
   if (!isSignedBy(profile, authorities)) throw invalid('its signature is not by a CA that stands in it', org);
@@ -77,7 +90,8 @@ export function readRecord(signed: SignedRecord, federation: string): OrgProfile
  * Checks that a record may replace another of the same organisation: a higher sequence, and signed by a CA of the one it replaces.
  *
  * Together with `readRecord` this means that the signer stands in both. A CA is therefore replaced in two steps, with old and new
- * side by side in between, and whoever sees any one of the records can verify it. Throws RECORD_STALE or RECORD_INVALID.
+ * side by side in between, and whoever sees any one of the records can verify it. An approval key stays for ever, and its revocation may only
+ * be made stricter. Throws RECORD_STALE or RECORD_INVALID.
  */
 export function checkSuccession(previous: OrgProfile, next: OrgProfile): void {
   const { org } = previous;
@@ -92,11 +106,15 @@ export function checkSuccession(previous: OrgProfile, next: OrgProfile): void {
     );
   }
   if (!isSignedBy(next, previous.authorities)) throw invalid('it is not signed by a CA of the record it replaces', org);
+  rule(() => checkApproverSuccession(previous.approvers, next.approvers), org);
 }
 
 /** What makes one CA key the same as another, whatever certificate it stands in. */
-export const authorityKeyId = (authority: X509Certificate): string =>
-  authority.publicKey.export({ type: 'spki', format: 'der' }).toString('base64');
+export const authorityKeyId = ({ publicKey }: X509Certificate): string => canonicalSpki(publicKey).toString('base64');
+
+/** The id that the key of a certificate would have as an approval key, which it may not be. */
+export const authorityApprovalKeyId = ({ publicKey }: X509Certificate): string =>
+  approvalKeyId(canonicalSpki(publicKey));
 
 const isSignedBy = ({ signed }: Pick<OrgProfile, 'signed'>, authorities: readonly X509Certificate[]): boolean =>
   authorities.some(({ publicKey }) => verifyDetached('org-record', publicKey, signed.record, signed.signature));

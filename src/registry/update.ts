@@ -1,12 +1,22 @@
-import { createPrivateKey } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FedgateError } from '../errors.js';
+import type { Approver } from '../identity/approver.js';
 import { readKeyAndCertificate } from '../identity/files.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
+import type { OrgName } from '../identity/names.js';
 import { type Membership, orgFolder, readMembership } from '../identity/org-folder.js';
 import { RegistryClient } from './client.js';
-import { type GatewayEndpoint, type OrgProfile, readRecord, signRecord } from './record.js';
+import {
+  authorityApprovalKeyId,
+  checkSuccession,
+  type GatewayEndpoint,
+  type OrgProfile,
+  type RecordContent,
+  readRecord,
+  signRecord,
+} from './record.js';
 
 /** What an organisation does with its own record once it is a member. */
 
@@ -22,28 +32,108 @@ export async function fetchOwnRecord({ folder, signal }: OrgFolderSettings): Pro
   return withClient(folder, membership, client => readOwn(client, membership, signal));
 }
 
-/** Signs a record with these gateways in place of the old ones and hands it to the registry. Throws as above, and RECORD_*. */
-export async function updateRecord({
+/** Reads the records of members from the registry, in the order of their names here. Throws as above, and ORG_UNKNOWN. */
+export async function fetchRecords({
   folder,
-  gateways,
+  orgs,
   signal,
-}: OrgFolderSettings & { readonly gateways: readonly GatewayEndpoint[] }): Promise<OrgProfile> {
+}: OrgFolderSettings & { readonly orgs: readonly OrgName[] }): Promise<OrgProfile[]> {
+  const membership = await readMembership(folder);
+  return withClient(folder, membership, async client => {
+    const profiles: OrgProfile[] = [];
+    for (const org of orgs) profiles.push(await readMember(client, org, membership.federation, signal));
+    return profiles;
+  });
+}
+
+/** Signs a record with these gateways in place of the old ones and hands it to the registry. Throws as above, and RECORD_*. */
+export const updateRecord = ({
+  gateways,
+  ...settings
+}: OrgFolderSettings & { readonly gateways: readonly GatewayEndpoint[] }): Promise<OrgProfile> =>
+  replaceRecord(settings, () => ({ gateways }));
+
+/** Who approves for an organisation, and how many of them must. */
+export type ApproverSettings = Pick<RecordContent, 'approvers' | 'approvalsRequired'>;
+
+/**
+ * Signs a record with other approvers and hands it to the registry. `change` is given what the record at hand says, may throw, and may say
+ * undefined: it is as wanted already. Throws as above, and APPROVER_KEY_TAKEN for a new key that is that of a certificate in the folder, or is
+ * not free in the federation.
+ */
+export const updateApprovers = ({
+  change,
+  ...settings
+}: OrgFolderSettings & {
+  readonly change: (previous: OrgProfile) => ApproverSettings | undefined | Promise<ApproverSettings | undefined>;
+}): Promise<OrgProfile> =>
+  replaceRecord(settings, async previous => {
+    const next = await change(previous);
+    if (!next) return undefined;
+    const { approvers, approvalsRequired } = next;
+    const known = new Set(previous.approvers.map(({ key }) => key.id));
+    const added = approvers.filter(({ key }) => !known.has(key.id));
+    if (added.length > 0) await refuseTlsKeys(settings.folder, added);
+    return { approvers, approvalsRequired };
+  });
+
+type Changes = Partial<RecordContent> | undefined;
+
+/** Everything in the record that does not change is taken over from the one at hand. */
+async function replaceRecord(
+  { folder, signal }: OrgFolderSettings,
+  change: (previous: OrgProfile) => Changes | Promise<Changes>,
+): Promise<OrgProfile> {
   const membership = await readMembership(folder);
   const { federation, org } = membership;
   const authority = await readPair(orgFolder(folder).authority);
   return withClient(folder, membership, async client => {
     const previous = await readOwn(client, membership, signal);
-    const authorities = previous.authorities.map(ca => ca.toString());
-    const content = { federation, org, sequence: previous.sequence + 1n, authorities, gateways, timeMs: Date.now() };
+    const changes = await change(previous);
+    if (!changes) return previous;
+    const { sequence, authorities, gateways, approvers, approvalsRequired } = previous;
+    const content: RecordContent = {
+      federation,
+      org,
+      sequence: sequence + 1n,
+      authorities: authorities.map(ca => ca.toString()),
+      gateways,
+      timeMs: Date.now(),
+      approvers,
+      approvalsRequired,
+      ...changes,
+    };
     const next = readRecord(signRecord(content, createPrivateKey(authority.key)), federation);
+    // Here already: what the registry would refuse is told without asking it.
+    checkSuccession(previous, next);
     await client.putRecord(next.signed, { signal });
     return next;
   });
 }
 
-async function readOwn(
+/** A key that opens connections approves nothing: whoever runs the machine has it. */
+async function refuseTlsKeys(folder: string, approvers: readonly Approver[]): Promise<void> {
+  const { gateway, node } = orgFolder(folder);
+  for (const parent of [gateway('.'), node('.')]) {
+    for (const name of await readdir(parent).catch(() => [])) {
+      const path = join(parent, name, 'tls.crt');
+      const text = await readFile(path, 'utf8').catch(() => undefined);
+      if (text === undefined) continue;
+      const id = authorityApprovalKeyId(new X509Certificate(text));
+      const same = approvers.find(({ key }) => key.id === id);
+      if (same)
+        throw new FedgateError('APPROVER_KEY_TAKEN', `the approval key of ${same.name} is the TLS key of ${path}`);
+    }
+  }
+}
+
+const readOwn = (client: RegistryClient, { org, federation }: Membership, signal?: AbortSignal): Promise<OrgProfile> =>
+  readMember(client, org, federation, signal);
+
+async function readMember(
   client: RegistryClient,
-  { org, federation }: Membership,
+  org: string,
+  federation: string,
   signal?: AbortSignal,
 ): Promise<OrgProfile> {
   const { record } = await client.getMember(org, { signal });

@@ -3,6 +3,7 @@ import { delimiter, join } from 'node:path';
 import { codeBlock } from '../docs/code-blocks.js';
 import { Shell } from '../support/shell.js';
 import { type NodeVariables, startTwoOrgs, type TwoOrgs } from '../support/two-orgs.js';
+import { passed, say } from './tap.js';
 import { isInstalled, type Programs, prepareGo, prepareGrpcurl, preparePython } from './toolchain.js';
 
 /** Runs everything; the result is the exit code. What is not installed is a failure in CI and a stated reason elsewhere. */
@@ -31,13 +32,6 @@ export async function runClients(): Promise<number> {
     for (const each of undo.reverse()) await each();
   }
 }
-
-let count = 0;
-
-/** A line as in TAP, so that a script can count it. What fails throws. */
-const passed = (what: string): void => say(`ok ${++count} - ${what}`);
-
-const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 async function missingTools(): Promise<string[]> {
   const tools = [

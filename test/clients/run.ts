@@ -1,4 +1,10 @@
 import { runClients } from './clients.js';
+import { runPkcs11 } from './pkcs11.js';
 
-/** `npm run test:clients`: programs of other languages against two gateways. Needs python3 and go, and a network for their packages. */
-process.exitCode = await runClients();
+/**
+ * `npm run test:clients`: what needs programs that are not Node's. Programs of other languages against two gateways need python3 and go, and a
+ * network for their packages; approval keys in a token need softhsm2 and opensc.
+ */
+const pkcs11 = await runPkcs11();
+const clients = await runClients();
+process.exitCode = Math.max(pkcs11, clients);

@@ -43,6 +43,8 @@ function firstRecord(authority: Authority, org: string, sequence = 1n): SignedRe
     authorities: [authority.certificate],
     gateways: [],
     timeMs: 1,
+    approvers: [],
+    approvalsRequired: 0,
   };
   return signRecord(content, createPrivateKey(authority.key));
 }

@@ -30,6 +30,8 @@ async function recordOf(
     authorities: authorities ?? [authority.certificate],
     gateways: [],
     timeMs: 1,
+    approvers: [],
+    approvalsRequired: 0,
   };
   return signRecord(content, createPrivateKey((signer ?? authority).key));
 }

@@ -26,6 +26,8 @@ export async function makeOrg(name: string): Promise<Org> {
     authorities: [authority.certificate],
     gateways: [],
     timeMs: 1,
+    approvers: [],
+    approvalsRequired: 0,
   };
   return {
     name: org,

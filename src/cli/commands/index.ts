@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { CliEnv } from '../env.js';
+import { registerApprover } from './approver/index.js';
 import { registerContext } from './context/context.js';
 import { registerDead } from './dead/index.js';
 import { registerDemo } from './demo.js';
@@ -7,6 +8,7 @@ import { registerDoctor } from './doctor.js';
 import { registerEvidence } from './evidence/index.js';
 import { registerFetch } from './fetch/index.js';
 import { registerGateway } from './gateway/run.js';
+import { registerKeys } from './keys/index.js';
 import { registerNode } from './node/add.js';
 import { registerOrg } from './org/index.js';
 import { registerOutbox } from './outbox/index.js';
@@ -34,6 +36,7 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
     title: 'What is stored:',
     commands: [registerSubs, registerOutbox, registerDead, registerStore, registerEvidence],
   },
+  { title: 'Approvals:', commands: [registerApprover, registerKeys] },
   { title: 'How it is going:', commands: [registerStatus, registerDoctor, registerDemo] },
   {
     title: 'Setting up:',

@@ -1,10 +1,11 @@
 import type { SignedRecord } from '../../../gen/ts/fedgate/registry/v1/record.js';
 import { FedgateError, fieldError } from '../../errors.js';
+import type { Approver } from '../../identity/approver.js';
 import { type OrgName, parseOrgName } from '../../identity/names.js';
 import { verifyDetached } from '../../identity/signing.js';
 import type { MemberTrust, TrustDirectory } from '../../identity/verify.js';
 import { joinProofBytes } from '../join-proof.js';
-import { authorityKeyId, checkSuccession, type OrgProfile, readRecord } from '../record.js';
+import { authorityApprovalKeyId, authorityKeyId, checkSuccession, type OrgProfile, readRecord } from '../record.js';
 import { type DirectoryMember, type MemberState, memberStateFromWire, memberToWire } from '../snapshot.js';
 import { Challenges } from './challenges.js';
 import { hashSecret, Invitations } from './invitations.js';
@@ -143,7 +144,7 @@ export class Federation implements TrustDirectory {
     return this.#challenges.create(org, this.#now());
   }
 
-  /** Makes the bearer of an invitation a member. Repeats its success for the same CA key. Throws INVITATION_*, PROOF_INVALID, REPLAYED, CA_ALREADY_REGISTERED or RECORD_INVALID. */
+  /** Makes the bearer of an invitation a member. Repeats its success for the same CA key. Throws INVITATION_*, PROOF_INVALID, REPLAYED, CA_ALREADY_REGISTERED, APPROVER_KEY_TAKEN or RECORD_INVALID. */
   join({ secret, challenge, proof, record }: JoinClaim): Promise<IssuedSnapshot> {
     return this.#serially(async () => {
       const org = this.#challenges.use(challenge, this.#now());
@@ -162,7 +163,7 @@ export class Federation implements TrustDirectory {
         return this.#snapshot;
       }
       if (invitation.usedBy !== undefined) throw invitationUsed(invitation.org);
-      this.#refuseForeignAuthorities(profile);
+      this.#refuseTakenKeys(profile);
       const member: DirectoryMember = { org: profile.org, state: 'active', profile };
       return this.#change({ member, invitation: { ...invitation, usedBy } });
     });
@@ -179,19 +180,25 @@ export class Federation implements TrustDirectory {
     return profile;
   }
 
-  #refuseForeignAuthorities({ org, authorities }: OrgProfile): void {
-    const own = new Set(authorities.map(authorityKeyId));
+  /** No key is two things: neither the keys of CAs nor approval keys, those of removed members and revoked ones included. */
+  #refuseTakenKeys({ org, authorities, approvers }: OrgProfile): void {
+    const own = new Set(authorities.map(authorityApprovalKeyId));
     for (const { org: other, profile } of this.#members.values()) {
-      if (other !== org && profile.authorities.some(ca => own.has(authorityKeyId(ca)))) {
+      if (other === org) continue;
+      const cas = new Set(profile.authorities.map(authorityApprovalKeyId));
+      const keys = new Set(profile.approvers.map(({ key }) => key.id));
+      if ([...own].some(id => cas.has(id) || keys.has(id))) {
         throw new FedgateError(
           'CA_ALREADY_REGISTERED',
           "the CA key is another member's; every organisation makes its own",
         );
       }
+      const taken = approvers.find(({ key }) => cas.has(key.id) || keys.has(key.id));
+      if (taken) throw approverKeyTaken(taken);
     }
   }
 
-  /** Replaces a member's record. Throws IDENTITY_MISMATCH for another's, RECORD_INVALID, RECORD_STALE, ORG_INACTIVE or CA_ALREADY_REGISTERED. */
+  /** Replaces a member's record. Throws IDENTITY_MISMATCH for another's, RECORD_INVALID, RECORD_STALE, ORG_INACTIVE, CA_ALREADY_REGISTERED or APPROVER_KEY_TAKEN. */
   putRecord(callerOrg: OrgName, record: SignedRecord): Promise<IssuedSnapshot> {
     return this.#serially(async () => {
       const profile = readRecord(record, this.domain);
@@ -204,7 +211,7 @@ export class Federation implements TrustDirectory {
       // It may have been cut off while the call waited for its turn.
       if (member.state !== 'active') throw inactive(member);
       checkSuccession(member.profile, profile);
-      this.#refuseForeignAuthorities(profile);
+      this.#refuseTakenKeys(profile);
       return this.#change({ member: { ...member, profile } });
     });
   }
@@ -284,6 +291,14 @@ const trustOf = ({ org, state, profile }: DirectoryMember): MemberTrust => ({
 
 const inactive = ({ org, state }: DirectoryMember): FedgateError =>
   new FedgateError('ORG_INACTIVE', `${org} is ${state}`, { metadata: { org } });
+
+/** Whose it is already is not told: the caller need not know who else has which key. */
+const approverKeyTaken = ({ name, key }: Approver): FedgateError =>
+  new FedgateError(
+    'APPROVER_KEY_TAKEN',
+    `the approval key of ${name} (${key.id}) is another member's already, or was once; every approver makes their own`,
+    { metadata: { approver: name, keyId: key.id } },
+  );
 
 const invitationUsed = (org: OrgName): FedgateError =>
   new FedgateError('INVITATION_USED', `the invitation for ${org} was used already; ask for a new one`, {
