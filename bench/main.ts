@@ -1,3 +1,5 @@
+import { runApprovals } from './approvals/index.js';
+import { APPROVALS_USAGE, parseApprovalsOptions } from './approvals/options.js';
 import { runDurable } from './durable/index.js';
 import { DURABLE_USAGE, parseDurableOptions } from './durable/options.js';
 import { runFiles } from './files/index.js';
@@ -14,7 +16,11 @@ try {
   else if (subject === 'durable') await runDurable(parseDurableOptions(args));
   else if (subject === 'files') await runFiles(parseFilesOptions(args));
   else if (subject === 'files-latency') await runLatency(parseLatencyOptions(args));
-  else throw new Error(`usage: ${[LIVE_USAGE, DURABLE_USAGE, FILES_USAGE, LATENCY_USAGE].join('\n       ')}`);
+  else if (subject === 'approvals') await runApprovals(parseApprovalsOptions(args));
+  else
+    throw new Error(
+      `usage: ${[LIVE_USAGE, DURABLE_USAGE, FILES_USAGE, LATENCY_USAGE, APPROVALS_USAGE].join('\n       ')}`,
+    );
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exitCode = 1;

@@ -1,23 +1,11 @@
 import { dirname, resolve } from 'node:path';
-import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
-import { FedgateError } from '../errors.js';
 import { readText } from '../identity/files.js';
 import { type HostPort, type OrgName, parseGatewayName, parseHostPort, parseOrgName } from '../identity/names.js';
 import { orgFolder } from '../identity/org-folder.js';
 import { type AccessRules, APPROVAL_RIGHTS, parsePublishGrant } from '../messaging/access.js';
 import { parsePattern } from '../messaging/address.js';
-
-/** A text that a function of ours must accept; what that function says becomes the message. */
-const checked = (check: (text: string) => unknown) =>
-  z.string().superRefine((text, context) => {
-    try {
-      check(text);
-    } catch (error) {
-      const { fields, message } = error as FedgateError;
-      context.addIssue({ code: 'custom', message: fields[0]?.description ?? message });
-    }
-  });
+import { checked, parseYaml } from '../yaml-file.js';
 
 const ANY_ORG = 'ANY' as OrgName;
 const listenAddress = checked(text => parseHostPort(text, 'listen', { allowPortZero: true }));
@@ -164,19 +152,11 @@ export function parseConfig(
   path: string,
   variables: Readonly<Record<string, string | undefined>> = {},
 ): GatewayConfig {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
-  const [broken] = document.errors;
-  if (broken) throw new FedgateError('CONFIG_INVALID', `${at(path, lines, broken.pos[0])} not YAML: ${broken.message}`);
-  for (const [name, key] of Object.entries(CONFIG_VARIABLES)) {
-    if (variables[name] !== undefined) document.setIn(key, variables[name]);
-  }
-  const result = CONFIG_SCHEMA.safeParse(document.toJS({ maxAliasCount: 10 }) ?? {});
-  if (!result.success) {
-    const problems = result.error.issues.map(issue => describeIssue(issue, path, document, lines, variables));
-    throw new FedgateError('CONFIG_INVALID', problems.join('\n'));
-  }
-  const { listen, ...rest } = result.data;
+  const overrides = Object.entries(CONFIG_VARIABLES).flatMap(([name, keys]) => {
+    const value = variables[name];
+    return value === undefined ? [] : [{ from: `environment variable ${name}`, keys, value }];
+  });
+  const { listen, ...rest } = parseYaml(text, path, CONFIG_SCHEMA, 'CONFIG_INVALID', overrides);
   return {
     ...rest,
     folder: resolve(dirname(path), rest.folder),
@@ -185,56 +165,6 @@ export function parseConfig(
       peers: parseHostPort(listen.peers, 'listen.peers', { allowPortZero: true }),
     },
   };
-}
-
-type Issue = z.core.$ZodIssue;
-
-function describeIssue(
-  issue: Issue,
-  path: string,
-  document: ReturnType<typeof parseDocument>,
-  lines: LineCounter,
-  variables: Readonly<Record<string, string | undefined>>,
-): string {
-  const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
-  const keys = unknown === undefined ? issue.path : [...issue.path, unknown];
-  const name = keys
-    .map((key, i) => (typeof key === 'number' ? `[${key}]` : `${i > 0 ? '.' : ''}${String(key)}`))
-    .join('');
-  const variable = Object.entries(CONFIG_VARIABLES).find(
-    ([env, key]) => variables[env] !== undefined && key.join() === keys.join(),
-  );
-  const where = variable
-    ? `environment variable ${variable[0]}:`
-    : at(path, lines, offsetOf(document, keys, unknown !== undefined));
-  return `${where} ${name || 'the file'}: ${unknown === undefined ? expectation(issue) : 'unknown key'}`;
-}
-
-/** zod's words, without its preamble. */
-const expectation = (issue: Issue): string => issue.message.replace(/^Invalid (input|option): /, '');
-
-interface YamlNode {
-  readonly range?: readonly [number, number, number] | null;
-  readonly items?: readonly {
-    readonly key?: { readonly value?: unknown; readonly range?: readonly [number, number, number] | null };
-  }[];
-}
-
-/** Where a key stands; for a missing one, where its parent does. */
-function offsetOf(document: ReturnType<typeof parseDocument>, keys: readonly PropertyKey[], atKey: boolean): number {
-  for (let depth = keys.length; depth >= 0; depth--) {
-    const parent = document.getIn(keys.slice(0, Math.max(0, depth - 1)), true) as YamlNode | undefined;
-    const pair = depth > 0 ? parent?.items?.find(item => item.key?.value === keys[depth - 1]) : undefined;
-    const node = document.getIn(keys.slice(0, depth), true) as YamlNode | undefined;
-    const range = atKey || depth < keys.length ? (pair?.key?.range ?? node?.range) : (node?.range ?? pair?.key?.range);
-    if (range) return range[0];
-  }
-  return 0;
-}
-
-function at(path: string, lines: LineCounter, offset: number): string {
-  const { line, col } = lines.linePos(offset);
-  return `${path}:${line}:${col}`;
 }
 
 /** Where the files of a configured gateway are. */

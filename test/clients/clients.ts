@@ -3,8 +3,16 @@ import { delimiter, join } from 'node:path';
 import { codeBlock } from '../docs/code-blocks.js';
 import { Shell } from '../support/shell.js';
 import { type NodeVariables, startTwoOrgs, type TwoOrgs } from '../support/two-orgs.js';
+import { checkPythonVerifier } from './approvals.js';
 import { passed, say } from './tap.js';
-import { isInstalled, type Programs, prepareGo, prepareGrpcurl, preparePython } from './toolchain.js';
+import {
+  isInstalled,
+  type Programs,
+  prepareGo,
+  prepareGrpcurl,
+  preparePython,
+  preparePythonVerifier,
+} from './toolchain.js';
 
 /** Runs everything; the result is the exit code. What is not installed is a failure in CI and a stated reason elsewhere. */
 export async function runClients(): Promise<number> {
@@ -15,8 +23,13 @@ export async function runClients(): Promise<number> {
   }
   say('# installing what the examples need (the first time takes minutes)');
   const [python, go, grpcurl] = [await preparePython(), await prepareGo(), await prepareGrpcurl()];
+  const verifier = await preparePythonVerifier();
   const undo: (() => unknown)[] = [];
   try {
+    await checkPythonVerifier(verifier);
+    passed(
+      'approvals: the Python program of docs/approvals.md accepts two of three, and refuses what was tampered with',
+    );
     const orgs = await startTwoOrgs({ teardown: each => void undo.push(each) });
     for (const [publisher, subscriber] of [
       [python, go],

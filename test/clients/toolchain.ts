@@ -14,9 +14,11 @@ const TOOLS = {
   'protoc-gen-go-grpc': 'google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2',
 } as const;
 const GRPCURL = 'github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4';
+const COSIGN = 'github.com/sigstore/cosign/v3/cmd/cosign@v3.0.4';
 
 /** Longest time for a download and a build. */
 const SETUP_MS = 600_000;
+const COSIGN_MS = 3_600_000;
 
 /** How to start the two programs of a language. */
 export interface Programs {
@@ -54,6 +56,28 @@ export async function preparePython(): Promise<Programs> {
     publish: (address, variables) => start(['publish.py', address], variables),
     subscribe: (pattern, count, variables) => start(['subscribe.py', pattern, String(count)], variables),
   };
+}
+
+/** Installs securesystemslib into an environment of its own; gives back how to run examples/python/verify_approval.py. */
+export async function preparePythonVerifier(): Promise<(args: readonly string[]) => Shell> {
+  const venv = join(kept, 'python-approvals');
+  const python = join(venv, 'bin', 'python');
+  const folder = example('python');
+  const requirements = join(folder, 'requirements-approvals.txt');
+  await new Shell('python3', ['-m', 'venv', venv], {}).finished(SETUP_MS);
+  await new Shell(python, ['-m', 'pip', 'install', '--quiet', '-r', requirements], {}).finished(SETUP_MS);
+  return args => new Shell(python, [join(folder, 'verify_approval.py'), ...args], { PYTHONDONTWRITEBYTECODE: '1' });
+}
+
+/** cosign from the PATH; otherwise built once, which takes some minutes, and kept. Gives back the command. */
+export async function prepareCosign(): Promise<string> {
+  if (await isInstalled('cosign', 'version')) return 'cosign';
+  const GOBIN = join(kept, 'bin');
+  const built = join(GOBIN, 'cosign');
+  if (await isInstalled(built, 'version')) return built;
+  await mkdir(GOBIN, { recursive: true });
+  await new Shell('go', ['install', COSIGN], { GOBIN }).finished(COSIGN_MS);
+  return built;
 }
 
 /** Generates the stubs of examples/go and builds its programs, as its README says. */

@@ -12,6 +12,7 @@ import { registerKeys } from './keys/index.js';
 import { registerNode } from './node/add.js';
 import { registerOrg } from './org/index.js';
 import { registerOutbox } from './outbox/index.js';
+import { registerPolicy } from './policy/index.js';
 import { registerPub } from './pub/index.js';
 import { registerRegistry } from './registry/index.js';
 import { registerShare } from './share/index.js';
@@ -21,6 +22,7 @@ import { registerStore } from './store/index.js';
 import { registerSub } from './sub/index.js';
 import { registerSubs } from './subs/index.js';
 import { registerTransfers } from './transfers.js';
+import { registerVerify } from './verify.js';
 
 export interface CommandGroup {
   /** Its heading in `fedgate --help`. */
@@ -32,6 +34,7 @@ export interface CommandGroup {
 export const COMMAND_GROUPS: readonly CommandGroup[] = [
   { title: 'Messages:', commands: [registerPub, registerSub] },
   { title: 'Files:', commands: [registerShare, registerFetch, registerShares, registerTransfers] },
+  { title: 'Approval of code:', commands: [registerVerify, registerPolicy] },
   {
     title: 'What is stored:',
     commands: [registerSubs, registerOutbox, registerDead, registerStore, registerEvidence],
