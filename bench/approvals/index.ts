@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { environment, environmentLine } from '../environment.js';
 import { type Goal, goalRow } from '../goals.js';
 import { formatTable } from '../table.js';
+import { measureList } from './list.js';
 import type { ApprovalsOptions, PartName } from './options.js';
 import { measureVerify } from './verify.js';
 
@@ -13,6 +14,7 @@ export interface PartReport {
 
 const MEASURES: { readonly [part in PartName]: (options: ApprovalsOptions) => Promise<PartReport> } = {
   verify: measureVerify,
+  list: measureList,
 };
 
 /** `npm run bench -- approvals`: the parts one after another. */

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import { parseNames } from '../options.js';
 
 /** What is measured. */
-export const PARTS = ['verify'] as const;
+export const PARTS = ['verify', 'list'] as const;
 export type PartName = (typeof PARTS)[number];
 
 export interface ApprovalsOptions {
