@@ -71,9 +71,10 @@ export class Control {
 
   async #run(): Promise<void> {
     while (this.#dirty) {
-      await this.#core.commit(new Change(), this.#core.state);
+      // Before the change that says how far things are: what is put meanwhile may be committed after it.
       this.#dirty = false;
       try {
+        await this.#core.commit(new Change(), this.#core.state);
         while (await this.#send()) {
           // One batch after the other: the next look must not see the rows of this one.
         }

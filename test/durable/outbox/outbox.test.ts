@@ -331,6 +331,37 @@ test('outbox: records of a reserved channel are told when their change is commit
   for (const table of ['notice', 'outbox-approval']) t.deepEqual(await again.store.scan(table, { limit: 10 }), []);
 });
 
+test('outbox: a record whose change is committed while one before it is being sent does not wait for the next', async t => {
+  const store = new TestStore();
+  const acme = await open(store);
+  const outbox = acme.to(GLOBEX);
+  const say = (text: string): void => {
+    const change = new Change();
+    outbox.appendControl(change, '$approvals', Buffer.from(text));
+    void store.commit(change);
+  };
+  const turn = () => new Promise(resolve => setImmediate(resolve));
+  say('1');
+  while (outbox.waiting.batches === 0) await turn();
+  await turn();
+  store.manual = true;
+  say('2');
+  while (store.waiting < 2) await turn();
+  say('3');
+  await turn();
+  // All but what was said last are on the disk when the outbox looks.
+  store.flush('stored', 2);
+  await turn();
+  await turn();
+  store.manual = false;
+  const got: string[] = [];
+  for await (const { records } of outbox.read(outbox.unreceipted, forever)) {
+    got.push(...(records ? readRecords(records).map(({ text }) => text) : []));
+    if (got.length === 3) break;
+  }
+  t.deepEqual(got, ['1', '2', '3']);
+});
+
 test('outbox: large records of a reserved channel are sent in order, in batches that fit into a frame', async t => {
   const acme = await open();
   const outbox = acme.to(GLOBEX);
