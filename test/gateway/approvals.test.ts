@@ -161,7 +161,9 @@ test.serial(
       );
     }
     await GLOBEX.node.reject(id, GLOBEX.key);
-    await allSee([ACME.node, GLOBEX.node, INITECH.node], id, is(REJECTED));
+    for (const org of [ACME, INITECH]) await approve(org, id);
+    const ended = await allSee([ACME.node, GLOBEX.node, INITECH.node], id, is(APPROVED));
+    for (const each of ended) t.is(standing(each, 'GLOBEX').decision, Decision.DECISION_REJECTED);
   },
 );
 
