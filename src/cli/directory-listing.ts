@@ -2,8 +2,7 @@ import { z } from 'zod';
 import { describe, FedgateError } from '../errors.js';
 import { checkPaths } from './file-names.js';
 
-/** A folder is shared as a listing: a share of this type that names a share for each of its files. */
-export const DIRECTORY_TYPE = 'application/vnd.fedgate.directory+json';
+export { DIRECTORY_TYPE } from '../files/listing.js';
 
 /** The most files of one listing, and the bytes of the largest that is read. */
 export const MAX_LISTED_FILES = 100_000;

@@ -7,6 +7,7 @@ import type { OrgName } from '../identity/names.js';
 import type { Pattern } from '../messaging/address.js';
 import type { Change } from '../store/store.js';
 import type { RecordBlock } from '../wire/records.js';
+import type { ControlChannel } from './control.js';
 
 /** What the parts of the durable machinery know of each other. */
 
@@ -75,6 +76,8 @@ export interface Outbox {
   append(records: OutgoingRecords): Promise<Stored>;
   /** Puts a notice into a change that the caller commits in this same turn. It is told once, if that is committed, soon after. */
   appendNotice(change: Change, notice: StreamNotice): void;
+  /** The same for a record of any reserved channel. Throws a RangeError for one that is too large to be sent. */
+  appendControl(change: Change, channel: ControlChannel, payload: Uint8Array): void;
   /** Resolves when a batch has a receipt. Rejects with the peer's refusal, or PURGED, EXPIRED. */
   received(position: StreamPosition, signal: AbortSignal): Promise<void>;
   /** Resolves when the peer said that it was consumed. Rejects as `received`, or DEAD_LETTERED. */
@@ -166,8 +169,8 @@ export type OutboxEvent =
   | { readonly kind: 'peer-restored'; readonly org: OrgName; readonly received: StreamPosition | undefined }
   /** The row of a batch that has a receipt was not what was written, and is gone. */
   | ({ readonly kind: 'damaged'; readonly org: OrgName } & StreamPosition)
-  /** Rows of notices that were to be sent were not what was written, and are gone. */
-  | { readonly kind: 'damaged-notice'; readonly org: OrgName; readonly rows: number }
+  /** Rows of a reserved channel that were to be sent were not what was written, and are gone. */
+  | { readonly kind: 'damaged-notice'; readonly org: OrgName; readonly channel: ControlChannel; readonly rows: number }
   | { readonly kind: 'failed'; readonly org: OrgName; readonly error: unknown };
 
 // ---- the receiving side -----------------------------------------------------------------------------------------------------------
@@ -200,7 +203,7 @@ export interface Inbox {
    * Stores a batch and moves the watermark in one commit. Resolves when both are on stable storage. Order: that of the calls. With `extra`
    * the batch does not become part of the log: it speaks to this gateway, and `extra` puts what it says into the same change.
    */
-  receive(batch: ReceivedDurable, extra?: (change: Change) => void): Promise<void>;
+  receive(batch: ReceivedDurable, extra?: (change: Change) => unknown): Promise<void>;
   /** The store was restored and the peer goes on further ahead: what lies between is reported as lost, and the watermark moves. */
   skip(from: StreamId, to: StreamPosition): Promise<void>;
   /** For receipts that got lost: SHA-256 of the header and the refusal of batches received earlier; undefined where no longer known. */

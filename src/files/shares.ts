@@ -42,6 +42,8 @@ export interface SharesOptions {
   readonly org: OrgName;
   readonly store: Store;
   readonly contents: Pick<Contents, 'dropShare'>;
+  /** Whether a share that requires an approval has one. Once it has, it keeps it. */
+  readonly isApproved: (share: StoredShare) => Promise<boolean>;
   readonly groups: Groups;
   /** How long a share that is over is remembered, milliseconds. */
   readonly keepMs: number;
@@ -165,7 +167,8 @@ export class Shares {
     return this.#turns.run(entry.name, async () => {
       const share = await this.#admissible(entry, asker);
       if (look) return { share, ...this.#downloads.add(entry.name, asker) };
-      if (share.requiresApproval) {
+      // Once is enough: no approval is ever taken back.
+      if (share.requiresApproval && !(await this.#options.isApproved(share))) {
         const id = formatShareId(share);
         throw new FedgateError('APPROVAL_MISSING', `${id} needs an approval, and there is none`, {
           metadata: { share: id },

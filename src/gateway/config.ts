@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { readText } from '../identity/files.js';
 import { type HostPort, type OrgName, parseGatewayName, parseHostPort, parseOrgName } from '../identity/names.js';
 import { orgFolder } from '../identity/org-folder.js';
-import { type AccessRules, parsePublishGrant } from '../messaging/access.js';
+import { type AccessRules, APPROVAL_RIGHTS, parsePublishGrant } from '../messaging/access.js';
 import { parsePattern } from '../messaging/address.js';
 import { checked, parseYaml } from '../yaml-file.js';
 
@@ -47,6 +47,7 @@ export const CONFIG_SCHEMA = z.strictObject({
             subscribe: z.array(channelPattern).default([]),
             share: z.array(orgOrAny).default([]),
             fetch: z.array(orgOrAny).default([]),
+            approvals: z.array(z.enum(APPROVAL_RIGHTS)).default([]),
             status: z.boolean().default(false),
             admin: z.boolean().default(false),
           }),
@@ -61,6 +62,7 @@ export const CONFIG_SCHEMA = z.strictObject({
               .regex(/^(\*|[a-z0-9][a-z0-9-]{0,62})$/, 'expected a node name or "*"')
               .default('*'),
             publish: z.array(channelPattern).default([]),
+            propose: z.boolean().default(false),
           }),
         )
         .default([]),

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Share } from '../../gen/ts/fedgate/files/v1/file_service.js';
 import { FedgateError } from '../errors.js';
+import { ApprovalGate } from '../files/approval-gate.js';
 import type { ContentStore } from '../files/content/contents.js';
 import type { ContentEvent } from '../files/content/events.js';
 import { openContents } from '../files/content/open.js';
@@ -26,6 +27,8 @@ export interface FilesParts {
   readonly log: Log;
   /** Where shares of other organisations are opened. */
   readonly remote: RemoteShares;
+  /** Whether content with this SHA-256 is approved. */
+  readonly isApproved: (sha256: Buffer) => Promise<boolean>;
   /** Hears of gateways that lie. */
   readonly onAlarm: (error: FedgateError, org: OrgName) => void;
 }
@@ -71,7 +74,7 @@ export class Files {
 
   /** Throws FILE_UNUSABLE, STORE_*. The store is closed by its owner, after this. */
   static async open(parts: FilesParts): Promise<Files> {
-    const { state, store, org, config, log } = parts;
+    const { state, store, org, config, log, isApproved } = parts;
     const contents = await openContents({
       folder: join(state, 'files'),
       store,
@@ -80,10 +83,12 @@ export class Files {
       onEvent: event => logContent(log, event),
     });
     try {
+      const gate = new ApprovalGate({ isApproved, contents });
       const shares = await Shares.open({
         org,
         store,
         contents,
+        isApproved: share => gate.isOpen(share),
         groups: config.groups,
         keepMs: config.files.keepMs,
         now,

@@ -26,10 +26,12 @@ import { Directory, snapshotFile } from '../registry/directory.js';
 import { RegistryWatcher } from '../registry/watcher.js';
 import { toLinkStatus, toSubscriptionStatus } from '../services/gateway-service.js';
 import { HealthService } from '../services/health.js';
+import { ProposedShares } from '../services/proposed-shares.js';
 import type { Log } from '../telemetry/log.js';
 import { RateCounter } from '../telemetry/rates.js';
 import type { Listener } from '../transport/server.js';
 import { SOFTWARE } from '../version.js';
+import { Approvals } from './approvals.js';
 import { type GatewayConfig, gatewayFiles } from './config.js';
 import { Durability } from './durable.js';
 import { durableAdmin } from './durable-admin.js';
@@ -70,34 +72,44 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
     { state: files.state, self: { federation, org, gateway: config.gateway }, identity, config: config.durable, log },
     (from, position) => origin.ask(from, position),
   );
-  const remote: Remote = { open: () => Promise.reject(noLinks()), alarm: () => undefined };
-  const filesOf = await openFiles(durable, {
+  const access = new Access(org, config.access);
+  const refusals = new Refusals(log);
+  const remote: Remote = { open: () => Promise.reject(noLinks()) };
+  const approvals = await orClose([durable], () =>
+    Approvals.open({
+      ...{ federation, org, gateway: config.gateway, identity, directory, access, log, refusals },
+      store: durable.store,
+      outbox: to => (isMember(directory, to) ? durable.outboxes.of(to) : undefined),
+    }),
+  );
+  const filesParts: FilesParts = {
     state: files.state,
     store: durable.store,
     org,
     config,
     log,
     remote: { open: (...request) => remote.open(...request) },
-    onAlarm: (error, from) => remote.alarm(error, from),
-  });
-  const parts = { config, log, membership, identity, directory, remembered, durable, files: filesOf, origin, remote };
-  return new RunningGateway(parts).start();
+    isApproved: sha256 => approvals.book.isApproved(sha256),
+    onAlarm: (error, from) => refusals.write(error, from, { org: from }, true),
+  };
+  const filesOf = await orClose([approvals, durable], () => Files.open(filesParts));
+  const kept = { directory, remembered, durable, approvals, files: filesOf };
+  return new RunningGateway({ config, log, membership, identity, access, refusals, ...kept, origin, remote }).start();
 }
 
-/** Where shares of others are opened, and who hears of those that lie; both are there once there are links. */
+/** Where shares of others are opened, once there are links. */
 interface Remote {
   open: RemoteShares['open'];
-  alarm: FilesParts['onAlarm'];
 }
 
 const noLinks = (): FedgateError => new FedgateError('PEER_UNREACHABLE', 'the gateway is about to start');
 
-/** The store is open already: what fails now closes it. */
-async function openFiles(durable: Durability, parts: FilesParts): Promise<Files> {
+/** When it fails, what was opened before is closed, in this order. */
+async function orClose<T>(opened: readonly { close(): Promise<void> }[], open: () => Promise<T>): Promise<T> {
   try {
-    return await Files.open(parts);
+    return await open();
   } catch (error) {
-    await durable.close();
+    for (const each of opened) await each.close();
     throw error;
   }
 }
@@ -136,6 +148,9 @@ interface Parts {
   readonly directory: Directory;
   readonly remembered: RememberedPeers;
   readonly durable: Durability;
+  readonly access: Access;
+  readonly refusals: Refusals;
+  readonly approvals: Approvals;
   readonly files: Files;
   readonly origin: Origin;
   readonly remote: Remote;
@@ -167,7 +182,7 @@ class RunningGateway implements Gateway {
   constructor(parts: Parts) {
     this.#parts = parts;
     const { config, membership, directory, identity, log } = parts;
-    this.#refusals = new Refusals(log);
+    this.#refusals = parts.refusals;
     const { federation, org } = membership;
     this.#self = {
       federation,
@@ -177,7 +192,7 @@ class RunningGateway implements Gateway {
       instanceId: randomBytes(16),
       snapshotVersion: () => directory.version,
     };
-    this.#access = new Access(org, config.access);
+    this.#access = parts.access;
     this.#verifier = new CertificateVerifier(federation, directory);
     this.#registry = new RegistryClient({ federation, ...membership.registry, identity });
     this.#watcher = new RegistryWatcher({
@@ -188,7 +203,6 @@ class RunningGateway implements Gateway {
     this.#peers = this.#makePeers();
     const { durable, origin, remote } = parts;
     remote.open = (...request) => this.#peers.openShare(...request);
-    remote.alarm = (error, from) => this.#refusals.write(error, from, { org: from }, true);
     // Who is no member any more will never answer.
     origin.ask = async (from, position) =>
       isMember(directory, from.org) ? this.#peers.refetch(from, position) : undefined;
@@ -257,6 +271,7 @@ class RunningGateway implements Gateway {
     this.#registry.close();
     await Promise.all([this.#parts.remembered.flush(), this.#parts.directory.flush()]);
     await this.#parts.files.close();
+    await this.#parts.approvals.close();
     await this.#parts.durable.close();
     this.#parts.log.info('gateway stopped');
   }
@@ -302,6 +317,7 @@ class RunningGateway implements Gateway {
         outbox: org => durable.outboxes.of(org),
         inbox: durable.inbox,
         judge: (peer, channel, senderNode) => this.#judge(peer.org, channel, senderNode),
+        approvals: this.#parts.approvals,
         onAlarm: (error, facts) => this.#refusals.write(error, facts.org ?? '', facts, true),
       },
       files: {
@@ -343,7 +359,8 @@ class RunningGateway implements Gateway {
   }
 
   #nodeServices(): NodeServices {
-    const { config, membership, durable } = this.#parts;
+    const { config, membership, durable, approvals } = this.#parts;
+    const files = this.#parts.files.host(this.#access, this.#draining.signal);
     const publisher = new Publisher({
       org: membership.org,
       access: this.#access,
@@ -382,7 +399,14 @@ class RunningGateway implements Gateway {
         org: membership.org,
         peer: org => this.#peers.get(org),
       }),
-      files: this.#parts.files.host(this.#access, this.#draining.signal),
+      files,
+      approvals: {
+        access: this.#access,
+        book: approvals.book,
+        approvers: approvals.approvers,
+        shares: new ProposedShares(files),
+        draining: this.#draining.signal,
+      },
       health: this.#health,
     };
   }

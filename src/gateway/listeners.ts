@@ -1,3 +1,4 @@
+import { ApprovalServiceService } from '../../gen/ts/fedgate/approvals/v1/approval_service.js';
 import { DurableServiceService } from '../../gen/ts/fedgate/gateway/v1/durable_service.js';
 import { GatewayServiceService } from '../../gen/ts/fedgate/gateway/v1/gateway_service.js';
 import { HealthService as HealthDefinition } from '../../gen/ts/grpc/health/v1/health.js';
@@ -7,6 +8,7 @@ import type { OrgName } from '../identity/names.js';
 import { CertificateVerifier, type TrustDirectory } from '../identity/verify.js';
 import type { Acceptor } from '../link/accept.js';
 import type { Directory } from '../registry/directory.js';
+import { type ApprovalHost, approvalService } from '../services/approval-service.js';
 import { type DurableHost, durableService } from '../services/durable-service.js';
 import { federationDefinition, federationService } from '../services/federation-service.js';
 import type { FileHost } from '../services/file-host.js';
@@ -39,6 +41,7 @@ export interface NodeServices {
   readonly administration: GatewayServiceHost;
   readonly durable: DurableHost;
   readonly files: FileHost;
+  readonly approvals: ApprovalHost;
   readonly health: HealthService;
 }
 
@@ -50,10 +53,11 @@ const EXPLAINED = [
   'fedgate.gateway.v1.GatewayService',
   'fedgate.gateway.v1.DurableService',
   'fedgate.files.v1.FileService',
+  'fedgate.approvals.v1.ApprovalService',
   'grpc.health.v1.Health',
 ];
 
-/** For nodes of the own organisation: messaging, files, status and diagnosis, health, reflection. */
+/** For nodes of the own organisation: messaging, files, approvals, status and diagnosis, health, reflection. */
 export function makeNodeListener(parts: ListenerParts, federation: string, services: NodeServices): Listener {
   const { config, identity, org, directory, log, refusals } = parts;
   const listener = new Listener({
@@ -71,6 +75,7 @@ export function makeNodeListener(parts: ListenerParts, federation: string, servi
   listener.addService(GatewayServiceService, gatewayService(calls, services.administration));
   listener.addService(DurableServiceService, durableService(calls, services.durable));
   listener.addService(fileDefinition, fileService(calls, services.files));
+  listener.addService(ApprovalServiceService, approvalService(calls, services.approvals));
   listener.addService(HealthDefinition, services.health.implementation(calls));
   for (const { definition, implementation } of Object.values(createReflection(calls, { services: EXPLAINED }))) {
     listener.addService(definition, implementation as never);

@@ -35,7 +35,7 @@ const CACHE_ENTRIES = 10_000;
 
 interface Verified {
   readonly identity: Identity;
-  readonly authority: X509Certificate;
+  authority: X509Certificate;
 }
 
 /**
@@ -59,9 +59,7 @@ export class CertificateVerifier {
   /** Throws CERTIFICATE_UNTRUSTED, CERTIFICATE_EXPIRED or ORG_INACTIVE. Costs two map look-ups for a certificate seen before. */
   identify(fingerprint: string, leaf: () => X509Certificate): Identity {
     const known = this.#cache.get(fingerprint);
-    if (known && this.#directory.trust(known.identity.org)?.authorities.includes(known.authority)) {
-      return this.#stillGood(known.identity);
-    }
+    if (known && this.#isRegistered(known)) return this.#stillGood(known.identity);
     const verified = this.#verify(leaf());
     if (this.#cache.size >= CACHE_ENTRIES) this.#cache.clear();
     this.#cache.set(fingerprint, verified);
@@ -73,7 +71,16 @@ export class CertificateVerifier {
     const known = this.#cache.get(identity.fingerprint);
     const trust = this.#directory.trust(identity.org);
     if (!trust?.active || this.#now() > identity.notAfterMs) return false;
-    return known === undefined || trust.authorities.includes(known.authority);
+    return known === undefined || this.#isRegistered(known);
+  }
+
+  /** Whether the CA that signed it still is one of its organisation: also when a record with the same CAs was read since. */
+  #isRegistered(known: Verified): boolean {
+    const { authorities = [] } = this.#directory.trust(known.identity.org) ?? {};
+    if (authorities.includes(known.authority)) return true;
+    const same = authorities.find(({ raw }) => raw.equals(known.authority.raw));
+    if (same) known.authority = same;
+    return same !== undefined;
   }
 
   #stillGood(identity: Identity): Identity {

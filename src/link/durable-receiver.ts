@@ -1,17 +1,18 @@
 import { createHash, type KeyObject } from 'node:crypto';
-import { type BatchHeader, StreamNotice } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
-import { NOTICES_CHANNEL } from '../durable/outbox/notices.js';
+import type { BatchHeader } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { formatPosition } from '../durable/position.js';
 import { placeOf, type ReceiverDecision } from '../durable/resume.js';
 import type { Inbox, Outbox, ReceivedDurable, StreamId, StreamPosition, Withheld } from '../durable/types.js';
 import { FedgateError, type Reason } from '../errors.js';
 import { Fifo } from '../fifo.js';
 import type { Identity } from '../identity/verify.js';
-import type { Change } from '../store/store.js';
+import { Change } from '../store/store.js';
 import { BATCH_OVERHEAD_BYTES, type SealedBatch } from '../wire/lane-frames.js';
+import { malformed } from '../wire/reader.js';
 import { readRecords } from '../wire/record-codec.js';
 import { MAX_FRAME_BYTES } from '../wire/records.js';
 import { checkContent, openHeader } from './batch.js';
+import type { ControlReceiver } from './control-receiver.js';
 import { costOf } from './durable-sender.js';
 import { encodeFrame, type Lane } from './lane.js';
 import { certificateOf, MAX_RECEIPT_BATCHES, makeReceipt, type Receipted, type ReceiptTerms } from './receipt.js';
@@ -19,14 +20,16 @@ import { certificateOf, MAX_RECEIPT_BATCHES, makeReceipt, type Receipted, type R
 export interface DurableReceiverOptions {
   readonly lane: Lane;
   readonly inbox: Inbox;
-  /** Ours to the same organisation: hears the notices. */
-  readonly outbox: Outbox;
+  /** Ours to the same organisation: knows which of our batches have receipts. */
+  readonly outbox: Pick<Outbox, 'unreceipted'>;
   readonly peer: Identity;
   readonly from: StreamId;
   /** What our receipts say. */
   readonly terms: ReceiptTerms;
   readonly signingKey: KeyObject;
   readonly judge: (channel: string, senderNode: string) => FedgateError | undefined;
+  /** Who hears what the peer's gateway says on reserved channels. */
+  readonly control: ReadonlyMap<string, ControlReceiver>;
   /** Hears what must end the lane. */
   readonly fail: (error: unknown) => void;
 }
@@ -188,7 +191,7 @@ export class DurableReceiver {
       .receive(batch, extra)
       .then(
         () => {
-          for (const run of afterwards) run();
+          afterwards();
           this.#stored.push({ epoch, sequence, headerSha256, refusal });
           this.recordsReceived += header.recordCount;
           this.#schedule();
@@ -202,34 +205,32 @@ export class DurableReceiver {
       });
   }
 
-  /** What is to be made of a batch: part of the log, refused, or notices that our outbox hears in the same change. */
+  /** What is to be made of a batch: part of the log, refused, or something that is heard here in the same change. */
   #meaning(
     { channel, senderNode }: BatchHeader,
     sealed: SealedBatch,
     withheld: Withheld | undefined,
   ): {
     readonly refusal: FedgateError | undefined;
-    readonly extra: ((change: Change) => void) | undefined;
-    readonly afterwards: (() => void)[];
+    readonly extra: ((change: Change) => unknown) | undefined;
+    readonly afterwards: () => void;
   } {
-    const afterwards: (() => void)[] = [];
-    if (channel !== NOTICES_CHANNEL) {
-      // A receipt must not say that records are stored which never came.
-      const refusal = withheld ? withheldRefusal(withheld) : this.#options.judge(channel, senderNode);
-      return { refusal, extra: undefined, afterwards };
+    const control = this.#options.control.get(channel);
+    // A receipt must not say that records are stored which never came.
+    let refusal = withheld && withheldRefusal(withheld);
+    if (!control) {
+      refusal ??= this.#options.judge(channel, senderNode);
+      return { refusal, extra: undefined, afterwards: nothing };
     }
-    let notices: StreamNotice[] = [];
-    let refusal: FedgateError | undefined;
+    const said = new Change();
+    let afterwards = nothing;
     try {
-      if (!withheld) notices = readRecords(sealed.records).map(({ payload }) => StreamNotice.decode(payload));
-    } catch {
-      // It counts as received, or it would come again for ever.
-      refusal = new FedgateError('FRAME_MALFORMED', 'notices that cannot be read');
+      if (!withheld) afterwards = control(payloadsOf(sealed), said);
+    } catch (error) {
+      // It counts as received, or it would come again for ever. Nothing of it is stored.
+      refusal = asRefusal(error);
     }
-    const extra = (change: Change): void => {
-      for (const notice of notices) afterwards.push(this.#options.outbox.noticed(notice, change));
-    };
-    return { refusal, extra, afterwards };
+    return { refusal, extra: change => (refusal ? change : change.add(said)), afterwards };
   }
 
   /** What one commit stored resolves in one turn of the loop: one receipt for all of it. */
@@ -315,3 +316,17 @@ const WITHHELD_REASONS: { readonly [why in Withheld]: Reason } = {
 
 const withheldRefusal = (why: Withheld): FedgateError =>
   new FedgateError(WITHHELD_REASONS[why], 'the records were withheld by their sender');
+
+const nothing = (): void => undefined;
+
+/** Throws FRAME_MALFORMED. */
+function payloadsOf({ records }: SealedBatch): Buffer[] {
+  try {
+    return readRecords(records).map(({ payload }) => payload);
+  } catch {
+    throw malformed('records of a reserved channel');
+  }
+}
+
+const asRefusal = (error: unknown): FedgateError =>
+  error instanceof FedgateError ? error : new FedgateError('INTERNAL', 'internal error', { cause: error });

@@ -6,6 +6,7 @@ import { FedgateError } from '../errors.js';
 import type { OrgName } from '../identity/names.js';
 import type { Identity } from '../identity/verify.js';
 import { isAlarming } from './alarms.js';
+import { type ApprovalsPort, controlReceivers } from './control-receiver.js';
 import { DurableReceiver } from './durable-receiver.js';
 import { DurableSender } from './durable-sender.js';
 import type { DurableHello, Self } from './hello.js';
@@ -21,6 +22,8 @@ export interface DurableHost {
   readonly inbox: Inbox;
   /** Why a batch is not to be stored; undefined: it is. */
   judge(peer: Identity, channel: string, senderNode: string): FedgateError | undefined;
+  /** Hears what is said about proposals. Undefined: the channel is refused like any other that is reserved. */
+  readonly approvals?: ApprovalsPort | undefined;
   /** Hears of every peer that lies about a stream, or has lost count of it. */
   onAlarm(error: FedgateError, facts: Readonly<Record<string, string>>): void;
 }
@@ -90,6 +93,7 @@ export class DurableSession {
       terms: termsOf(federation, them, us),
       signingKey,
       judge: (channel, senderNode) => host.judge(peer, channel, senderNode),
+      control: controlReceivers(outbox, host.approvals, from.org),
       fail,
     });
     this.#refetches = new Refetches({ incoming, outgoing, outbox });

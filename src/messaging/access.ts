@@ -3,6 +3,10 @@ import type { OrgName } from '../identity/names.js';
 import { type Address, formatAddress, type Pattern, parsePattern } from './address.js';
 import { covers, matches } from './pattern.js';
 
+/** What a node may do about proposals: see them, make and withdraw them, vote. Who may do any of that may see them. */
+export const APPROVAL_RIGHTS = ['view', 'propose', 'vote'] as const;
+export type ApprovalRight = (typeof APPROVAL_RIGHTS)[number];
+
 /** Grants to nodes of the own organisation. */
 export interface NodeRule {
   /** A node's name, or `*` for every node of the own organisation. */
@@ -15,19 +19,22 @@ export interface NodeRule {
   readonly share: readonly string[];
   /** Organisations whose shares it may fetch; `*` is every one. */
   readonly fetch: readonly string[];
+  readonly approvals: readonly ApprovalRight[];
   /** Whether it may ask how the gateway is. */
   readonly status: boolean;
   /** Whether it may see and change what the gateway has stored: outboxes, dead letters, evidence. */
   readonly admin: boolean;
 }
 
-/** Grants to other organisations: what they may publish here. They can never subscribe. */
+/** Grants to other organisations: what they may publish here, and whether they may ask for approval. They can never subscribe. */
 export interface PeerRule {
   /** An organisation, or `*` for every member. */
   readonly org: string;
   /** A node of that organisation, or `*`. */
   readonly node: string;
   readonly publish: readonly string[];
+  /** Whether that organisation may send proposals. A rule of some of its nodes grants it as well: it is the organisation that proposes. */
+  readonly propose: boolean;
 }
 
 export interface AccessRules {
@@ -111,6 +118,20 @@ export class Access {
   checkFetch(node: string, org: string): void {
     if (this.#grants(node, org, rule => rule.fetch)) return;
     throw notGranted(`node ${node} may not fetch files of ${org}`, 'access.nodes[].fetch');
+  }
+
+  /** Throws NOT_GRANTED. */
+  checkApprovals(node: string, right: ApprovalRight): void {
+    const granted = this.#rules.nodes.some(
+      ({ node: named, approvals }) =>
+        (named === '*' || named === node) && (right === 'view' ? approvals.length > 0 : approvals.includes(right)),
+    );
+    if (!granted) throw notGranted(`node ${node} may not ${right} proposals`, 'access.nodes[].approvals');
+  }
+
+  /** Whether another organisation may ask nodes of this one for approval. */
+  mayPropose(org: string): boolean {
+    return this.#rules.peers.some(rule => rule.propose && (rule.org === '*' || rule.org === org));
   }
 
   /** Throws NOT_GRANTED. */

@@ -84,6 +84,17 @@ export class Change {
     return this;
   }
 
+  /** Takes over what another change holds. */
+  add(other: Change): this {
+    this.puts.push(...other.puts);
+    this.removals.push(...other.removals);
+    this.ranges.push(...other.ranges);
+    this.bodies.push(...other.bodies);
+    this.released.push(...other.released);
+    this.releasedBefore.push(...other.releasedBefore);
+    return this;
+  }
+
   get empty(): boolean {
     const { puts, removals, ranges, bodies, released, releasedBefore } = this;
     const lists = [puts, removals, ranges, bodies, released, releasedBefore];

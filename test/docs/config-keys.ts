@@ -16,12 +16,16 @@ const MEANING: Readonly<Record<string, string>> = {
   'access.nodes[].share':
     'organisations it may share files with; `*` is every one, and needed for shares that anyone may fetch',
   'access.nodes[].fetch': 'organisations whose shares it may fetch; `*` is every one, the own one included',
+  'access.nodes[].approvals':
+    'what it may do about proposals: `view` them, `propose` (and withdraw own ones), `vote`; who may propose or vote may view',
   'access.nodes[].status': 'whether it may ask for status and diagnosis (`fedgate status`, `fedgate doctor`)',
   'access.nodes[].admin':
     'whether it may see and change what the gateway has stored (`fedgate outbox`, `dead`, `evidence`)',
   'access.peers[].org': 'an organisation, or `*` for every active member',
   'access.peers[].node': 'a node of that organisation, as its gateway names it, or `*`',
   'access.peers[].publish': 'channel patterns on which it may publish here',
+  'access.peers[].propose':
+    'whether it may ask for approval: a proposal of one that may not is refused with NOT_GRANTED',
   'links.dial':
     '`granted`: dial whom `access.peers` names and whom there was a link with before; `all`: every active member; `demand`: only when something is published there',
   'links.dialTimeoutMs': 'longest wait for the hello of one lane at one address, connection and TLS included, ms',
@@ -84,6 +88,7 @@ export const configKeys = (): Key[] => [...keysOf(z.toJSONSchema(CONFIG_SCHEMA, 
 function describeRule({ type, minimum, maximum, enum: choices, items }: Rule): string {
   if (choices) return choices.map(choice => `\`${choice}\``).join(', ');
   if (type === 'integer') return `${minimum} to ${maximum}`;
+  if (type === 'array' && items?.enum) return `list of ${describeRule(items)}`;
   if (type === 'array' && items) return 'list of text';
   if (type === 'boolean') return '`true`, `false`';
   return 'text';

@@ -1,5 +1,6 @@
 import test from 'ava';
 import { FedgateError } from '../../src/errors.js';
+import type { ApprovalsPort } from '../../src/link/control-receiver.js';
 import { Change } from '../../src/store/store.js';
 import { otherFrame, recordBlock } from '../support/attack.js';
 import { ACME, connect, DurableSide, GLOBEX, outgoing, testIdentity } from '../support/durable-side.js';
@@ -59,6 +60,94 @@ test('durable lane: a notice of consumption reaches those who wait, also when th
   await waiting;
   await outbox.consumed(position, forever);
   t.deepEqual(await acme.lines(), []);
+});
+
+test('durable lane: what is said on the channel of approvals is heard once and in order, and is not part of the log', async t => {
+  const { acme, globex } = await sides();
+  const heard: string[] = [];
+  globex.approvals = hearing(heard);
+  const pair = (await connect(acme, globex)).automatic();
+  t.teardown(() => pair.cut());
+  for (const text of ['1', '2', '3']) await say(acme, text);
+  await received(acme, 1);
+  await settle();
+  t.deepEqual(heard, ['ACME put 1', 'ACME stored 1', 'ACME put 2', 'ACME stored 2', 'ACME put 3', 'ACME stored 3']);
+  t.is((await globex.store.scan('heard', { limit: 10 })).length, 3);
+  t.deepEqual(await globex.lines(), []);
+});
+
+test('durable lane: approvals that are not taken are refused and count as received, and nothing of them is stored', async t => {
+  const { acme, globex } = await sides();
+  globex.approvals = {
+    receive(from, payloads, change) {
+      hearing([]).receive(from, payloads, change);
+      throw new FedgateError('LIMIT_REACHED', 'enough waits');
+    },
+  };
+  const pair = (await connect(acme, globex)).automatic();
+  t.teardown(() => pair.cut());
+  await say(acme, '1');
+  const error = await t.throwsAsync(received(acme, 1), { instanceOf: FedgateError });
+  t.is(error?.reason, 'LIMIT_REACHED');
+  t.deepEqual(await globex.store.scan('heard', { limit: 10 }), []);
+  const heard: string[] = [];
+  globex.approvals = hearing(heard);
+  const again = (await connect(acme, globex)).automatic();
+  t.teardown(() => again.cut());
+  await say(acme, '2');
+  await settle();
+  t.deepEqual(heard, ['ACME put 2', 'ACME stored 2'], 'what was refused does not come again');
+});
+
+test('durable lane: a defect in who hears approvals refuses the batch and keeps the lane', async t => {
+  const { acme, globex } = await sides();
+  globex.approvals = {
+    receive() {
+      throw new TypeError('a defect');
+    },
+  };
+  const pair = (await connect(acme, globex)).automatic();
+  t.teardown(() => pair.cut());
+  await say(acme, '1');
+  await received(acme, 1);
+  const told = acme.events.map(event => event.kind === 'refused' && event.error.message);
+  t.deepEqual(told, ['GLOBEX failed: internal error']);
+  const position = await acme.to(GLOBEX).append(outgoing('2'));
+  await acme.to(GLOBEX).received(position, forever);
+  t.deepEqual(await globex.texts(), ['2']);
+});
+
+test('durable lane: a gateway without approvals refuses them like any reserved channel', async t => {
+  const { acme, globex } = await sides();
+  globex.refuse = channel =>
+    channel.startsWith('$') ? new FedgateError('CHANNEL_RESERVED', 'not for you') : undefined;
+  const pair = (await connect(acme, globex)).automatic();
+  t.teardown(() => pair.cut());
+  await say(acme, '1');
+  t.is((await t.throwsAsync(received(acme, 1), { instanceOf: FedgateError }))?.reason, 'CHANNEL_RESERVED');
+  t.deepEqual(await globex.lines(), []);
+});
+
+const say = async (side: DurableSide, text: string): Promise<void> => {
+  const change = new Change();
+  side.to(GLOBEX).appendControl(change, '$approvals', Buffer.from(text));
+  await side.store.commit(change);
+  await settle();
+};
+
+const received = (side: DurableSide, sequence: number): Promise<void> =>
+  side.to(GLOBEX).received({ epoch: side.to(GLOBEX).newestEpoch, sequence }, forever);
+
+/** Puts a row for each record, and writes down what it heard. */
+const hearing = (heard: string[]): ApprovalsPort => ({
+  receive(from, payloads, change) {
+    const texts = payloads.map(payload => payload.toString());
+    for (const text of texts) {
+      heard.push(`${from} put ${text}`);
+      change.put('heard', Buffer.from(text), Buffer.alloc(0));
+    }
+    return () => void heard.push(`${from} stored ${texts.join()}`);
+  },
 });
 
 /** Lets everything that can happen by itself happen. */

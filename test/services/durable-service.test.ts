@@ -17,8 +17,17 @@ import { block, outgoing } from '../support/inbox.js';
 
 const ACCESS = new Access('GLOBEX' as OrgName, {
   nodes: [
-    { node: 'admin', publish: [], subscribe: [], share: [], fetch: [], status: false, admin: true },
-    { node: 'shop', publish: [], subscribe: ['orders'], share: [], fetch: [], status: false, admin: false },
+    { node: 'admin', publish: [], subscribe: [], share: [], fetch: [], approvals: [], status: false, admin: true },
+    {
+      node: 'shop',
+      publish: [],
+      subscribe: ['orders'],
+      share: [],
+      fetch: [],
+      approvals: [],
+      status: false,
+      admin: false,
+    },
   ],
   peers: [],
 });

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import test from 'ava';
+import { DIRECTORY_TYPE, encodeListing } from '../../src/cli/directory-listing.js';
 import { audience, type FileClient, refusal, startOf } from '../support/file-client.js';
 import { FileWorld } from '../support/file-world.js';
 
@@ -393,6 +394,64 @@ test('shares: one that needs an approval is refused to everybody, and can be loo
   for (const node of [billing, erp]) t.is((await refusal(node.fetch(id).bytes())).reason, 'APPROVAL_MISSING');
   t.true((await erp.getShare(id)).share?.requiresApproval);
   t.is((await billing.getShare(id)).share?.downloads, 0);
+});
+
+test('shares: one that needs an approval may be fetched once its content is approved, by whoever may fetch it', async t => {
+  const world = await FileWorld.open(t);
+  const [billing, erp] = await clients(world);
+  const { id } = await billing.share(Buffer.from('code'), { audience: OWN, requiresApproval: true });
+  world.approved.add(hex('other code'));
+  t.is((await refusal(erp.fetch(id).bytes())).reason, 'APPROVAL_MISSING');
+  world.approved.add(hex('code'));
+  for (const node of [billing, erp]) t.is((await node.fetch(id).bytes()).toString(), 'code');
+  await world.restart();
+  t.is((await (await world.client('erp')).fetch(id).bytes()).toString(), 'code');
+});
+
+test('shares: the listing of a folder that needs an approval may be fetched once all its files are approved', async t => {
+  const world = await FileWorld.open(t);
+  const [billing, erp] = await clients(world);
+  const listing = encodeListing(['a', 'b'].map(text => listed(text)));
+  const { id } = await billing.share(listing, { audience: OWN, requiresApproval: true, mediaType: DIRECTORY_TYPE });
+  t.is((await refusal(erp.fetch(id).bytes())).reason, 'APPROVAL_MISSING');
+  world.approved.add(hex('a'));
+  t.is((await refusal(erp.fetch(id).bytes())).reason, 'APPROVAL_MISSING');
+  world.approved.add(hex('b'));
+  t.deepEqual(await erp.fetch(id).bytes(), listing);
+});
+
+test('shares: what only says that it is a listing of approved files needs an approval of its own', async t => {
+  const world = await FileWorld.open(t);
+  const [billing, erp] = await clients(world);
+  world.approved.add(hex('a'));
+  const text = encodeListing([listed('a')]).toString();
+  const lies = [
+    'code',
+    '',
+    `${text}code`,
+    text.slice(0, -1),
+    text.replace('{"version"', '{"code":"x","version"'),
+    text.replace('"size"', '"code":"x","size"'),
+    encodeListing([]).toString(),
+    encodeListing([{ ...listed('a'), sha256: 'x' }]).toString(),
+    '{"version":1,"files":[{}]}\n',
+    'null',
+  ];
+  for (const lie of lies) {
+    const terms = { audience: OWN, requiresApproval: true, mediaType: DIRECTORY_TYPE };
+    const { id } = await billing.share(Buffer.from(lie), terms);
+    t.is((await refusal(erp.fetch(id).bytes())).reason, 'APPROVAL_MISSING', lie);
+  }
+  const { id } = await billing.share(Buffer.from(text), { audience: OWN, requiresApproval: true });
+  t.is((await refusal(erp.fetch(id).bytes())).reason, 'APPROVAL_MISSING', 'of another media type');
+});
+
+const hex = (text: string): string => createHash('sha256').update(text).digest('hex');
+const listed = (text: string) => ({
+  path: `${text}.txt`,
+  size: text.length,
+  sha256: hex(text),
+  share: `share://ACME/${'0'.repeat(32)}`,
 });
 
 for (const [what, end, reason] of [

@@ -6,6 +6,7 @@ import type { FedgateError } from '../../src/errors.js';
 import { createAuthority, issueLeaf, type KeyAndCertificate } from '../../src/identity/issue.js';
 import type { OrgName } from '../../src/identity/names.js';
 import type { Identity } from '../../src/identity/verify.js';
+import type { ApprovalsPort } from '../../src/link/control-receiver.js';
 import { DurableSession, durableHello } from '../../src/link/durable-session.js';
 import { LANE, makeHello, type Self } from '../../src/link/hello.js';
 import type { Lane } from '../../src/link/lane.js';
@@ -67,6 +68,8 @@ export class DurableSide<S extends Store = Store> {
   readonly events: readonly OutboxEvent[];
   readonly alarms: FedgateError[] = [];
   refuse: (channel: string) => FedgateError | undefined = () => undefined;
+  /** Hears what the other side says on the channel of approvals. */
+  approvals: ApprovalsPort | undefined;
   session: DurableSession | undefined;
 
   private constructor(me: TestIdentity, store: S, outboxes: Outboxes, inbox: InboxLog, events: readonly OutboxEvent[]) {
@@ -153,6 +156,7 @@ export class DurableSide<S extends Store = Store> {
       inbox: this.inbox,
       outbox: (org: OrgName) => this.outboxes.of(org),
       judge: (_: Identity, channel: string) => this.refuse(channel),
+      approvals: this.approvals,
       onAlarm: (error: FedgateError) => void this.alarms.push(error),
     };
   }

@@ -1,12 +1,14 @@
 import { setMaxListeners } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { FedgateError } from '../../src/errors.js';
+import { ApprovalGate } from '../../src/files/approval-gate.js';
 import type { Groups } from '../../src/files/audience.js';
 import type { ContentStore } from '../../src/files/content/contents.js';
 import { openContents } from '../../src/files/content/open.js';
 import type { ContentLimits } from '../../src/files/content/parts.js';
 import { Fetcher } from '../../src/files/fetch/fetcher.js';
 import { Holder } from '../../src/files/holder.js';
+import type { StoredShare } from '../../src/files/share-row.js';
 import { type ShareEvent, Shares } from '../../src/files/shares.js';
 import { Transfers } from '../../src/files/transfers.js';
 import type { RemoteShares } from '../../src/files/types.js';
@@ -54,6 +56,7 @@ const NOTHING: NodeRule = {
   subscribe: [],
   share: [],
   fetch: [],
+  approvals: [],
   status: false,
   admin: false,
 };
@@ -63,6 +66,8 @@ export class FileWorld {
   readonly org = ORG;
   readonly folder: string;
   readonly events: ShareEvent[] = [];
+  /** SHA-256 of what is approved, hexadecimal. */
+  readonly approved = new Set<string>();
   /** What another organisation sent that was not what it should be. */
   readonly bad: { readonly error: FedgateError; readonly org: OrgName; readonly final: boolean }[] = [];
   readonly #options: FileWorldOptions;
@@ -112,7 +117,9 @@ export class FileWorld {
     });
     const { contents } = this;
     const onEvent = (event: ShareEvent): void => void this.events.push(event);
-    this.shares = await Shares.open({ org: ORG, store, contents, groups, keepMs, now, onEvent });
+    const gate = new ApprovalGate({ contents, isApproved: async sha256 => this.approved.has(sha256.toString('hex')) });
+    const isApproved = (share: StoredShare) => gate.isOpen(share);
+    this.shares = await Shares.open({ org: ORG, store, contents, isApproved, groups, keepMs, now, onEvent });
     this.transfers = new Transfers(now);
     this.holder = new Holder({ org: ORG, shares: this.shares, contents, transfers: this.transfers });
     this.fetcher = new Fetcher({

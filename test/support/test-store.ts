@@ -28,10 +28,9 @@ export class TestStore extends MemoryStore {
     return new Promise((resolve, reject) => this.#queue.push({ change, resolve, reject }));
   }
 
-  /** Commits what waits, or refuses all of it. */
-  flush(outcome: 'stored' | 'failed' = 'stored'): void {
-    const group = this.#queue;
-    this.#queue = [];
+  /** Commits what waits, or refuses it: all of it, or the first few. */
+  flush(outcome: 'stored' | 'failed' = 'stored', count = this.#queue.length): void {
+    const group = this.#queue.splice(0, count);
     for (const { change, resolve, reject } of group) {
       if (outcome === 'failed') reject(new FedgateError('STORE_FAILED', 'the disk failed'));
       else super.commit(change).then(resolve, reject);

@@ -179,7 +179,7 @@ export class InboxLog implements Inbox, Log {
     return this.#streams.watermark(from);
   }
 
-  receive(batch: ReceivedDurable, extra?: (change: Change) => void): Promise<void> {
+  receive(batch: ReceivedDurable, extra?: (change: Change) => unknown): Promise<void> {
     return this.#receiver.receive(batch, extra);
   }
 

@@ -31,7 +31,7 @@ export class Receiver {
   }
 
   /** Nothing is awaited before the change is handed in: the order of the calls is that of the log. */
-  async receive(batch: ReceivedDurable, extra: ((change: Change) => void) | undefined): Promise<void> {
+  async receive(batch: ReceivedDurable, extra: ((change: Change) => unknown) | undefined): Promise<void> {
     const { from, epoch, sequence, header, refusal } = batch;
     const position = { epoch, sequence };
     this.#streams.check(from, position);

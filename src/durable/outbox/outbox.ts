@@ -1,9 +1,10 @@
-import type { StreamNotice } from '../../../gen/ts/fedgate/federation/v1/federation_service.js';
+import { StreamNotice } from '../../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { OutboxRow, OutcomeRow } from '../../../gen/ts/fedgate/store/v1/outbox.js';
 import { FedgateError, isReason } from '../../errors.js';
 import type { OrgName } from '../../identity/names.js';
 import { Change } from '../../store/store.js';
 import type { RecordBlock } from '../../wire/records.js';
+import { APPROVALS_CHANNEL, type ControlChannel, NOTICES_CHANNEL } from '../control.js';
 import type { Admission } from '../idempotency.js';
 import { compare } from '../position.js';
 import { judgeWatermark } from '../resume.js';
@@ -17,9 +18,9 @@ import type {
   VerifiedReceipt,
 } from '../types.js';
 import { Appender } from './appender.js';
+import { Control } from './control.js';
 import { OutboxCore, type Shared } from './core.js';
 import { Keeper, withheldError } from './keeper.js';
-import { Notices } from './notices.js';
 import { Reader } from './reader.js';
 import { batchRow, positionKey, sentBatchOf, sizeOf, TABLE, withheldOf } from './rows.js';
 import { Settler } from './settler.js';
@@ -44,7 +45,7 @@ export class DurableOutbox implements ManagedOutbox {
   readonly #keeper: Keeper;
   readonly #reader: Reader;
   readonly #settler: Settler;
-  readonly #notices: Notices;
+  readonly #control: { readonly [channel in ControlChannel]: Control };
   readonly #random20: () => number;
 
   constructor(org: OrgName, state: StreamState, { shared, admission, instance, random20 }: OutboxParts) {
@@ -55,7 +56,11 @@ export class DurableOutbox implements ManagedOutbox {
     this.#keeper = new Keeper(this.#core);
     this.#reader = new Reader(this.#core, this.#keeper);
     this.#settler = new Settler(this.#core, this.#reader);
-    this.#notices = new Notices(this.#core, this.#appender, instance);
+    const control = (channel: ControlChannel) => new Control(channel, this.#core, this.#appender, instance);
+    this.#control = {
+      [NOTICES_CHANNEL]: control(NOTICES_CHANNEL),
+      [APPROVALS_CHANNEL]: control(APPROVALS_CHANNEL),
+    };
   }
 
   get unreceipted(): StreamPosition {
@@ -93,7 +98,11 @@ export class DurableOutbox implements ManagedOutbox {
   }
 
   appendNotice(change: Change, notice: StreamNotice): void {
-    this.#notices.append(change, notice);
+    this.appendControl(change, NOTICES_CHANNEL, StreamNotice.encode(notice).finish());
+  }
+
+  appendControl(change: Change, channel: ControlChannel, payload: Uint8Array): void {
+    this.#control[channel].append(change, payload);
   }
 
   received(position: StreamPosition, signal: AbortSignal): Promise<void> {
@@ -183,10 +192,12 @@ export class DurableOutbox implements ManagedOutbox {
     return this.#keeper.trim();
   }
 
-  /** Sends notices that a restart or a failing disk left behind. @internal */
-  sendNotices(always: boolean): void {
-    if (always) this.#notices.kick();
-    else this.#notices.retry();
+  /** Sends what a restart or a failing disk left behind of the reserved channels. @internal */
+  sendControl(always: boolean): void {
+    for (const control of Object.values(this.#control)) {
+      if (always) control.kick();
+      else control.retry();
+    }
   }
 
   /** @internal */

@@ -106,7 +106,7 @@ export class Outboxes {
         const org = parseOrgName(rowKey.subarray(0, -1).toString(), 'org');
         const outbox = this.#add(org, await this.#continued(org, decodeStreamRow(value)));
         await outbox.readOldest();
-        outbox.sendNotices(true);
+        outbox.sendControl(true);
       }
       const last = rows.at(-1);
       if (rows.length < STEP_ROWS || !last) return;
@@ -158,7 +158,7 @@ export class Outboxes {
       while (await outbox.trim()) {
         // As above.
       }
-      outbox.sendNotices(false);
+      outbox.sendControl(false);
     }
     if (++this.#sweeps % PRUNE_SWEEPS === 0) await this.#idempotency.prune();
   }

@@ -22,6 +22,8 @@ export const TABLE = {
   outcome: 'outcome',
   /** org, number, instance → a StreamNotice that is to be sent */
   notice: 'notice',
+  /** org, number, instance → an Exchange of approvals that is to be sent */
+  approval: 'outbox-approval',
   /** expire time, org, epoch, sequence → nothing */
   expiry: 'expiry',
 } as const;

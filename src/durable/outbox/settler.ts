@@ -2,6 +2,7 @@ import { BatchHeader } from '../../../gen/ts/fedgate/federation/v1/federation_se
 import { OutboxRow, OutcomeRow, ReceiptRow } from '../../../gen/ts/fedgate/store/v1/outbox.js';
 import { FedgateError } from '../../errors.js';
 import { Change } from '../../store/store.js';
+import { isControlChannel } from '../control.js';
 import { compare, formatPosition } from '../position.js';
 import { LOST_CHANNEL, type StreamPosition, type VerifiedReceipt } from '../types.js';
 import type { OutboxCore } from './core.js';
@@ -198,7 +199,9 @@ export class Settler {
     const batch = sentBatchOf(org, row);
     // Its records were given up here, and everybody was told then.
     if (batch.withheld) return;
-    shared.deadLetters?.refused(change, batch, await this.#reader.records(position), error);
+    // What gateways say to each other nobody published, and nobody could publish it again: the operator is told, and that is all.
+    if (!isControlChannel(batch.channel))
+      shared.deadLetters?.refused(change, batch, await this.#reader.records(position), error);
     shared.onEvent({ kind: 'refused', batch, error });
   }
 

@@ -1,10 +1,13 @@
 import test from 'ava';
+import { BatchHeader } from '../../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { OutboxRow } from '../../../gen/ts/fedgate/store/v1/outbox.js';
+import { MAX_CONTROL_BYTES } from '../../../src/durable/control.js';
 import type { OutboxesOptions } from '../../../src/durable/outbox/outboxes.js';
-import type { OutgoingRecords, SealedDurable } from '../../../src/durable/types.js';
+import type { OutgoingRecords, SealedDurable, SentBatch } from '../../../src/durable/types.js';
 import { FedgateError, type Reason } from '../../../src/errors.js';
 import { type BodyRef, Change } from '../../../src/store/store.js';
 import { readRecords } from '../../../src/wire/record-codec.js';
+import { MAX_FRAME_BYTES } from '../../../src/wire/records.js';
 import { recordBlock } from '../../support/attack.js';
 import {
   ACME,
@@ -303,6 +306,109 @@ test('outbox: a notice is told when its change is committed, once, whatever dies
   t.is((await take(again, 1))[0]?.records?.count, 1);
   t.is(again.to(GLOBEX).waiting.batches, 1);
   t.deepEqual(await again.store.scan('notice', { limit: 10 }), []);
+});
+
+test('outbox: records of a reserved channel are told when their change is committed, once, whatever dies in between', async t => {
+  const store = new TestStore();
+  const acme = await open(store);
+  const failing = new Change();
+  acme.to(GLOBEX).appendControl(failing, '$approvals', Buffer.from('never'));
+  store.failures = 1;
+  await rejects(t, store.commit(failing), 'STORE_FAILED');
+  const change = new Change();
+  for (const text of ['1', '2', '3']) acme.to(GLOBEX).appendControl(change, '$approvals', Buffer.from(text));
+  acme.to(GLOBEX).appendNotice(change, consumed(1n, 2));
+  await store.commit(change);
+  const again = await open(await store.kill());
+  await acme.close();
+  const sent = await take(again, 2);
+  const said = sent.map(({ header, records }) => ({
+    channel: BatchHeader.decode(header).channel,
+    texts: records && readRecords(records).map(({ text }) => text),
+  }));
+  t.deepEqual(said.map(({ channel }) => channel).sort(), ['$approvals', '$notices']);
+  t.deepEqual(said.find(({ channel }) => channel === '$approvals')?.texts, ['1', '2', '3']);
+  for (const table of ['notice', 'outbox-approval']) t.deepEqual(await again.store.scan(table, { limit: 10 }), []);
+});
+
+test('outbox: a record whose change is committed while one before it is being sent does not wait for the next', async t => {
+  const store = new TestStore();
+  const acme = await open(store);
+  const outbox = acme.to(GLOBEX);
+  const say = (text: string): void => {
+    const change = new Change();
+    outbox.appendControl(change, '$approvals', Buffer.from(text));
+    void store.commit(change);
+  };
+  const turn = () => new Promise(resolve => setImmediate(resolve));
+  say('1');
+  while (outbox.waiting.batches === 0) await turn();
+  await turn();
+  store.manual = true;
+  say('2');
+  while (store.waiting < 2) await turn();
+  say('3');
+  await turn();
+  // All but what was said last are on the disk when the outbox looks.
+  store.flush('stored', 2);
+  await turn();
+  await turn();
+  store.manual = false;
+  const got: string[] = [];
+  for await (const { records } of outbox.read(outbox.unreceipted, forever)) {
+    got.push(...(records ? readRecords(records).map(({ text }) => text) : []));
+    if (got.length === 3) break;
+  }
+  t.deepEqual(got, ['1', '2', '3']);
+});
+
+test('outbox: large records of a reserved channel are sent in order, in batches that fit into a frame', async t => {
+  const acme = await open();
+  const outbox = acme.to(GLOBEX);
+  const change = new Change();
+  const texts = Array.from({ length: 130 }, (_, i) => `${i} `.padEnd(64 * 1024, 'x'));
+  for (const text of texts) outbox.appendControl(change, '$approvals', Buffer.from(text));
+  outbox.appendControl(change, '$approvals', Buffer.alloc(MAX_CONTROL_BYTES, 'y'));
+  t.throws(() => outbox.appendControl(change, '$approvals', Buffer.alloc(MAX_CONTROL_BYTES + 1)), {
+    instanceOf: RangeError,
+  });
+  await acme.store.commit(change);
+  const got: string[] = [];
+  for await (const { records } of outbox.read(outbox.unreceipted, forever)) {
+    if (!records) return t.fail();
+    t.true(records.bytes.length < MAX_FRAME_BYTES);
+    got.push(...readRecords(records).map(({ text }) => text));
+    if (got.length > texts.length) break;
+  }
+  t.deepEqual(got, [...texts, 'y'.repeat(MAX_CONTROL_BYTES)]);
+});
+
+test('outbox: what a reserved channel said and was refused is told to the operator, and is no dead letter', async t => {
+  const letters: string[] = [];
+  const deadLetters = {
+    refused: (_: Change, { channel }: SentBatch) => letters.push(channel),
+    gaveUp: () => undefined,
+  };
+  const acme = await open(new TestStore(), { deadLetters });
+  const to = await globex();
+  to.approvals = {
+    receive() {
+      throw new FedgateError('LIMIT_REACHED', 'enough');
+    },
+  };
+  const pair = (await connect(acme, to)).automatic();
+  t.teardown(() => pair.cut());
+  const outbox = acme.to(GLOBEX);
+  const change = new Change();
+  outbox.appendControl(change, '$approvals', Buffer.from('1'));
+  await acme.store.commit(change);
+  await rejects(t, outbox.received({ epoch: outbox.newestEpoch, sequence: 1 }, forever), 'LIMIT_REACHED');
+  t.deepEqual(letters, []);
+  t.deepEqual(
+    acme.events.map(event => event.kind === 'refused' && event.error.reason),
+    ['LIMIT_REACHED'],
+  );
+  t.is(outbox.waiting.batches, 0);
 });
 
 test('outbox: a notice of what was never sent is not believed', async t => {
