@@ -8,7 +8,7 @@ import { TABLE } from './tables.js';
 
 /** Rows that one page looks at for those that match. A page may be empty and not be the last. */
 export const MAX_ROWS_A_PAGE = 20_000;
-const ROWS_A_SCAN = 1_000;
+const ROWS_A_SCAN = 256;
 
 export interface Page {
   readonly proposals: readonly Proposal[];
@@ -35,23 +35,54 @@ function listOpen(desk: Desk, filter: ProposalFilter, behind: number, limit: num
   return { proposals, last: undefined };
 }
 
-/** From the disk; what is open need not be read again. */
+/** What is open from memory, and what has ended from the disk. */
 async function listAll(desk: Desk, filter: ProposalFilter, behind: number, limit: number): Promise<Page> {
   const proposals: Proposal[] = [];
-  let to = key(behind);
-  for (let looked = 0; looked < MAX_ROWS_A_PAGE; looked += ROWS_A_SCAN) {
-    const rows = await desk.store.scan(TABLE.summary, { to, limit: ROWS_A_SCAN, reverse: true });
-    for (const row of rows) {
-      if (proposals.length === limit) return { proposals, last: to };
-      to = row.key;
-      const open = desk.index.ofNumber(numberAt(row.key, 0))?.summary;
-      const summary = open ?? readRow(row, value => Proposal.decode(value));
-      if (!summary) desk.event({ kind: 'row-damaged', table: TABLE.summary, key: row.key.toString('hex') });
-      else if (matches(filter, summary)) proposals.push(summary);
-    }
-    if (rows.length < ROWS_A_SCAN) return { proposals, last: undefined };
+  let looked = 0;
+  let last = behind;
+  for await (const { number, summary } of newestFirst(desk, Math.min(behind, desk.nextNumber))) {
+    const full = proposals.length === limit || looked === MAX_ROWS_A_PAGE;
+    if (full) return { proposals, last: key(last) };
+    looked++;
+    last = number;
+    if (summary && matches(filter, summary)) proposals.push(summary);
   }
-  return { proposals, last: to };
+  return { proposals, last: undefined };
+}
+
+interface Listed {
+  readonly number: number;
+  /** Undefined: its row is damaged. */
+  readonly summary: Proposal | undefined;
+}
+
+/** Those with a lower number. Numbers have no gaps: what is not open in memory has ended, and is on the disk. */
+async function* newestFirst(desk: Desk, behind: number): AsyncGenerator<Listed> {
+  let above = behind;
+  for (const { number, summary } of desk.index.newestFirst()) {
+    if (number >= above) continue;
+    if (above - number > 1) yield* ended(desk, number + 1, above);
+    yield { number, summary };
+    above = number;
+  }
+  yield* ended(desk, 0, above);
+}
+
+/** Rows with numbers in [from, to), newest first. */
+async function* ended(desk: Desk, from: number, to: number): AsyncGenerator<Listed> {
+  let end = key(to);
+  for (;;) {
+    const range = { from: key(from), to: end, limit: ROWS_A_SCAN, reverse: true };
+    const rows = await desk.store.scan(TABLE.summary, range);
+    for (const row of rows) {
+      const summary = readRow(row, value => Proposal.decode(value));
+      if (!summary) desk.event({ kind: 'row-damaged', table: TABLE.summary, key: row.key.toString('hex') });
+      yield { number: numberAt(row.key, 0), summary };
+    }
+    const first = rows.at(-1);
+    if (!first || rows.length < ROWS_A_SCAN) return;
+    end = first.key;
+  }
 }
 
 export function matches(

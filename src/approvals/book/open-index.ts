@@ -21,7 +21,6 @@ export class OpenIndex {
   readonly #limits: Pick<BookLimits, 'openPerOrg' | 'openBytesPerOrg'>;
   /** In the order of their numbers. */
   readonly #entries = new Map<string, OpenEntry>();
-  readonly #byNumber = new Map<number, OpenEntry>();
   readonly #tallies = new Map<string, Tally>();
 
   constructor(limits: Pick<BookLimits, 'openPerOrg' | 'openBytesPerOrg'>) {
@@ -34,10 +33,6 @@ export class OpenIndex {
 
   get(id: Buffer): OpenEntry | undefined {
     return this.#entries.get(id.toString('hex'));
-  }
-
-  ofNumber(number: number): OpenEntry | undefined {
-    return this.#byNumber.get(number);
   }
 
   /** Newest first. */
@@ -61,7 +56,6 @@ export class OpenIndex {
     this.remove(name, false);
     const entry = { id, number, summary, bytes: Proposal.encode(summary).finish().length };
     this.#entries.set(name, entry);
-    this.#byNumber.set(number, entry);
     const tally = this.#tallies.get(summary.proposer) ?? { count: 0, bytes: 0 };
     tally.count++;
     tally.bytes += entry.bytes;
@@ -73,7 +67,6 @@ export class OpenIndex {
     const entry = this.#entries.get(name);
     if (!entry) return;
     if (gone) this.#entries.delete(name);
-    this.#byNumber.delete(entry.number);
     const tally = this.#tallies.get(entry.summary.proposer);
     if (!tally) return;
     tally.count--;
