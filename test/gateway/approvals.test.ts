@@ -10,9 +10,22 @@ import { LogEntry } from '../../gen/ts/fedgate/approvals/v1/exchange.js';
 import { CHAIN_START, chainHash } from '../../src/approvals/log-chain.js';
 import { parseEnvelope } from '../../src/approvals/statement/envelope.js';
 import { pae } from '../../src/approvals/statement/pae.js';
+import { addNode } from '../../src/gateway/add-node.js';
 import { verifyWithApprovalKey } from '../../src/identity/approval-key.js';
-import { type ApprovalOrg, startApprovalFederation } from '../support/approval-federation.js';
-import { type ApprovalNode, withdrawal } from '../support/approval-node.js';
+import {
+  APPROVAL_ACCESS,
+  type ApprovalOrg,
+  addApprovers,
+  allKnow,
+  approvalOrg,
+  QUICK_LINKS,
+  startApprovalFederation,
+} from '../support/approval-federation.js';
+import { ApprovalNode, withdrawal } from '../support/approval-node.js';
+import { testKey } from '../support/approvals.js';
+import { startTestOrg } from '../support/federation.js';
+import { GatewayProcess } from '../support/gateway-process.js';
+import { startTestRegistry } from '../support/registry.js';
 
 /** Three organisations with a real gateway each, and what becomes of a proposal between them. */
 
@@ -255,6 +268,30 @@ test.serial(
     const tookMs = performance.now() - startMs;
     t.log(`${Math.round(tookMs)} ms`);
     t.true(tookMs < 10_000);
+  },
+);
+
+test.serial(
+  'approvals: a gateway that is killed after it answered a vote has not forgotten it, and tells it',
+  async t => {
+    const registry = await startTestRegistry(t);
+    const acme = await startTestOrg(t, registry, 'ACME', { access: APPROVAL_ACCESS, extra: QUICK_LINKS });
+    const ACME = await approvalOrg(t, acme);
+    const globex = await GatewayProcess.join(t, registry, 'GLOBEX', APPROVAL_ACCESS);
+    const key = testKey('GLOBEX');
+    await addApprovers(globex.folder, { gina: key });
+    await allKnow(registry, [acme, globex]);
+    const context = { folder: globex.folder, name: 'release', gateway: 'gw1', address: globex.nodes };
+    const node = await ApprovalNode.of(t, await addNode(context));
+    const { id } = await ACME.node.propose({ artifactShare: await ACME.share('x'), orgs: ['GLOBEX'], threshold: 1 });
+    await node.until(id, () => true);
+    await acme.stop();
+    t.is((await node.approve(id, key)).proposal?.state, APPROVED);
+    await globex.kill();
+    await globex.start();
+    await acme.start();
+    await ACME.node.until(id, is(APPROVED));
+    t.is((await node.get(id)).state, APPROVED);
   },
 );
 

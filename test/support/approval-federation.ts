@@ -10,7 +10,7 @@ export const APPROVAL_ACCESS = `nodes: [{ node: "*", publish: ["**", "pubsub://*
 peers: [{ org: "*", propose: true }]`;
 
 /** Whoever is cut off notices soon. */
-const QUICK_LINKS = 'links: { dial: all, heartbeatMs: 500, deadAfterMs: 2000 }';
+export const QUICK_LINKS = 'links: { dial: all, heartbeatMs: 500, deadAfterMs: 2000 }';
 
 /** An organisation with one approver, and a node that may do everything. */
 export interface ApprovalOrg {
@@ -41,7 +41,7 @@ export async function addApprovers(
 }
 
 /** Resolves when these gateways know what the registry knows now. */
-export async function allKnow(registry: TestRegistry, orgs: readonly TestOrg[]): Promise<void> {
+export async function allKnow(registry: TestRegistry, orgs: readonly Pick<TestOrg, 'logged'>[]): Promise<void> {
   const { snapshotVersion } = await registry.admin.list();
   const isNewEnough = (snapshot: unknown): boolean => BigInt(String(snapshot)) >= snapshotVersion;
   await Promise.all(
@@ -71,7 +71,8 @@ export async function startApprovalFederation<Name extends string>(
   return { registry, orgs: orgs as { readonly [name in Name]: ApprovalOrg } };
 }
 
-async function approvalOrg(t: TestScope, org: TestOrg): Promise<ApprovalOrg> {
+/** Registers an approver of an organisation whose gateway runs, and connects a node to it. */
+export async function approvalOrg(t: TestScope, org: TestOrg): Promise<ApprovalOrg> {
   const key = testKey(org.name);
   await addApprovers(org.folder, { alice: key });
   const context = await org.context('release');

@@ -10,7 +10,7 @@ import { takeOffer } from './offers.js';
 import { takeRecall } from './recalls.js';
 import { takeReceipt } from './receipts.js';
 import { takeRefusal } from './refusals.js';
-import { isRefusal, refuse } from './refusing.js';
+import { refusalOf, refuse } from './refusing.js';
 import { Step } from './step.js';
 import { TABLE } from './tables.js';
 
@@ -27,8 +27,9 @@ export async function lookAt(desk: Desk, waiting: Waiting, done: () => void): Pr
     await step.commit();
     return made;
   } catch (error) {
-    if (!isRefusal(error)) throw error;
-    await refuseInstead(desk, waiting, error, done);
+    const refusal = refusalOf(error);
+    if (!refusal) throw error;
+    await refuseInstead(desk, waiting, refusal, done);
     return undefined;
   }
 }
@@ -80,9 +81,10 @@ export async function retryEarly(desk: Desk, early: EarlyVote): Promise<void> {
     await takeBallot(desk, step, early.org, early.envelope, early.receiveMs, early);
     await step.commit();
   } catch (error) {
-    if (!isRefusal(error)) throw error;
+    const refusal = refusalOf(error);
+    if (!refusal) throw error;
     const instead = new Step(desk);
-    refuse(desk, instead, early.org, early.rowKey.subarray(0, 16), early.envelope.payload, error);
+    refuse(desk, instead, early.org, early.rowKey.subarray(0, 16), early.envelope.payload, refusal);
     desk.early.remove(instead, early);
     await instead.commit();
   }

@@ -65,13 +65,21 @@ export async function takeReceipt(desk: Desk, step: Step, from: OrgName, receipt
 function checkReceipt({ options }: Desk, from: OrgName, receipt: Exchange_Receipt): ReceiptBody {
   const { body, signature, certificate } = receipt;
   if (body.length + signature.length + certificate.length > MAX_RECEIPT_BYTES) throw invalid('it is too long');
-  const read = ReceiptBody.decode(body);
+  const read = decodeBody(body);
   if (read.org !== from) throw invalid(`it is one of ${read.org}`);
   if (read.federation !== options.federation) throw invalid('it is of another federation');
   if (read.logHash.length !== 32 || read.logIndex < 1n) throw invalid('it names no entry of a log');
   const publicKey = options.verifyGatewayCertificate(from, Buffer.from(certificate));
   if (verifyDetached('approval-receipt', publicKey, body, signature)) return read;
   throw invalid('its signature is not one of the gateway that it names');
+}
+
+function decodeBody(body: Uint8Array): ReceiptBody {
+  try {
+    return ReceiptBody.decode(body);
+  } catch {
+    throw invalid('its body is none');
+  }
 }
 
 /** Whether messages about a proposal go to an organisation at all. */

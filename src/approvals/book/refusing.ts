@@ -40,6 +40,11 @@ export function refuse(
   return true;
 }
 
-/** Whether an error says something about what was sent, not about the disk or this program. */
-export const isRefusal = (error: unknown): error is FedgateError =>
-  error instanceof FedgateError && (!error.reason.startsWith('STORE_') || error.reason === 'STORE_DAMAGED');
+/**
+ * What an error says about what was sent; undefined when it is about the disk. A defect of this program counts as a refusal too: what it stumbled
+ * over must not stand in the way of all that comes after.
+ */
+export function refusalOf(error: unknown): FedgateError | undefined {
+  if (!(error instanceof FedgateError)) return new FedgateError('INTERNAL', 'internal error', { cause: error });
+  return error.reason.startsWith('STORE_') && error.reason !== 'STORE_DAMAGED' ? undefined : error;
+}

@@ -6,10 +6,13 @@ import type { Appender } from './appender.js';
 import type { OutboxCore } from './core.js';
 import { TABLE } from './rows.js';
 
-/** Where the rows of a channel wait, and how many of them are read for one batch: notices have some 50 bytes, statements up to 64 KiB. */
+/** Notices have some 50 bytes, statements up to 64 KiB: what is read for one batch. */
+const NOTICES_PER_BATCH = 1_024;
+const EXCHANGES_PER_BATCH = 64;
+/** Where the rows of a channel wait. */
 const ROWS: { readonly [channel in ControlChannel]: { readonly table: string; readonly perBatch: number } } = {
-  [NOTICES_CHANNEL]: { table: TABLE.notice, perBatch: 1_024 },
-  [APPROVALS_CHANNEL]: { table: TABLE.approval, perBatch: 64 },
+  [NOTICES_CHANNEL]: { table: TABLE.notice, perBatch: NOTICES_PER_BATCH },
+  [APPROVALS_CHANNEL]: { table: TABLE.approval, perBatch: EXCHANGES_PER_BATCH },
 };
 /** Bytes of the records of one batch; one record may be as large by itself. */
 const MAX_BATCH_BYTES = MAX_CONTROL_BYTES;
