@@ -310,6 +310,10 @@ export const REASONS = facts({
     'FAILED_PRECONDITION',
     'Not approved, as the policy or the gateway counts. The message says who counted, who did not, and why.',
   ),
+  ARTIFACT_MISMATCH: reason(
+    'DATA_LOSS',
+    'A file is not the one that the proposal names: another size or SHA-256, or one too many or too few in a package. Whoever shared it has changed it.',
+  ),
   BUNDLE_INVALID: reason('INVALID_ARGUMENT', 'A bundle that is not one, or whose parts do not belong together.'),
   POLICY_INVALID: reason(
     'FAILED_PRECONDITION',

@@ -13,6 +13,8 @@ export function createProgram(env: CliEnv): Command {
     .showSuggestionAfterError()
     .showHelpAfterError('(--help shows what is possible)')
     .exitOverride()
+    // Options of a command that are named as one of the program, such as --version, are the command's.
+    .enablePositionalOptions()
     .configureOutput({ writeOut: text => env.stdout.write(text), writeErr: text => env.stderr.write(text) })
     .addHelpText(
       'after',

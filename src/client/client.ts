@@ -7,6 +7,7 @@ import type { KeyAndCertificate } from '../identity/issue.js';
 import { openChannel } from '../transport/channel.js';
 import { fromGrpcError } from '../transport/status.js';
 import type { RecordInit } from '../wire/record-codec.js';
+import { Approvals } from './approvals/approvals.js';
 import { Connections } from './connections.js';
 import { loadContext } from './context.js';
 import { DurableAdmin } from './durable-admin.js';
@@ -111,6 +112,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   readonly #host: SubscriptionHost;
   readonly #transfers: TransferChannels;
   #durableAdmin: DurableAdmin | undefined;
+  #approvals: Approvals | undefined;
   readonly #ended = new AbortController();
   #reconnecting: Promise<void> | undefined;
 
@@ -168,6 +170,21 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   get durable(): DurableAdmin {
     this.#durableAdmin ??= new DurableAdmin(this.#connections);
     return this.#durableAdmin;
+  }
+
+  /** Approval of code by several organisations: proposals, votes, and the proof that verifies offline. */
+  get approvals(): Approvals {
+    const connections = this.#connections;
+    this.#approvals ??= new Approvals({
+      get any() {
+        return connections.any;
+      },
+      get incoming() {
+        return connections.incoming;
+      },
+      reconnected: error => this.#broken(error),
+    });
+    return this.#approvals;
   }
 
   /**

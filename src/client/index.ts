@@ -10,6 +10,28 @@
 
 export { FedgateError, type Reason } from '../errors.js';
 export type { RecordInit } from '../wire/record-codec.js';
+export type { Approvals } from './approvals/approvals.js';
+export { keyFileSigner, readApprovalKey } from './approvals/key-file.js';
+export type {
+  ApprovalBundle,
+  ApprovalKey,
+  ApprovalLogEntry,
+  CastVote,
+  ListProposalsOptions,
+  OrgApprovalKeys,
+  Proposal,
+  ProposalFacts,
+  ProposalSelection,
+  ProposalState,
+  ProposedArtifact,
+  ProposeOptions,
+  RegisteredKey,
+  Signer,
+  Standing,
+  VoteOptions,
+  VoteResult,
+  WatchProposalsOptions,
+} from './approvals/types.js';
 export { type ClientEvents, type ConnectOptions, connect, type FedgateClient } from './client.js';
 export type { DurableOpened } from './consume-stream.js';
 export type { DurableBatch, DurableMessage } from './delivery.js';

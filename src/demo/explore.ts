@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { orgFolder } from '../identity/org-folder.js';
 import { gatewayDnsName } from '../identity/subject.js';
+import type { ApprovedPackage } from './approval-story.js';
 import { DEMO_FEDERATION, type DemoOrg, type DemoWorld } from './world.js';
 
 /** A command to try in another terminal, and what it shows. */
@@ -10,7 +11,10 @@ export interface Exploration {
 }
 
 /** Commands that work as they are, from the folder of the checkout, while the demo runs. */
-export function explorations({ acme, globex, initech, registryFolder, folder }: DemoWorld): Exploration[] {
+export function explorations(
+  { acme, globex, initech, registryFolder, folder }: DemoWorld,
+  { proposal, contents, policy }: ApprovedPackage,
+): Exploration[] {
   const grpc = (org: DemoOrg): string => {
     const node = orgFolder(org.folder).node(org.node);
     return `--cacert ${join(node, 'ca.crt')} --cert ${join(node, 'tls.crt')} --key ${join(node, 'tls.key')}`;
@@ -34,6 +38,26 @@ export function explorations({ acme, globex, initech, registryFolder, folder }: 
     {
       what: 'share a file as ACME, and fetch it as GLOBEX',
       command: `npx fedgate fetch "$(npx fedgate share README.md --to GLOBEX --context ${acme.context})" -o - --context ${globex.context}`,
+    },
+    {
+      what: 'see who approved the code, as INITECH',
+      command: `npx fedgate proposals show ${proposal} --context ${initech.context}`,
+    },
+    {
+      what: 'fetch it only if it is approved, by a policy of your own',
+      command: `npx fedgate fetch ${contents} -o ${join(folder, 'widget')} --require-approved --policy ${policy} --state ${join(folder, 'verified.json')} --context ${initech.context}`,
+    },
+    {
+      what: 'propose something yourself, as ACME',
+      command: `npx fedgate propose README.md --project readme --version 1 --orgs ACME,GLOBEX --threshold 2 --context ${acme.context}`,
+    },
+    {
+      what: 'review it as GLOBEX',
+      command: `npx fedgate review "$(npx fedgate proposals list --project readme --json --context ${globex.context} | grep -oE '[0-9a-f]{32}' | head -1)" -o ${join(folder, 'review')} --context ${globex.context}`,
+    },
+    {
+      what: 'and approve it',
+      command: `npx fedgate approve "$(npx fedgate proposals list --project readme --json --context ${globex.context} | grep -oE '[0-9a-f]{32}' | head -1)" --reviewed ${join(folder, 'review')} --key ${globex.approver.keyFile} --yes --context ${globex.context}`,
     },
     {
       what: "see GLOBEX's gateway, its links and subscriptions",

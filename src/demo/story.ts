@@ -1,5 +1,6 @@
 import type { DurableMessage } from '../client/index.js';
 import { FedgateError } from '../errors.js';
+import { type ApprovedPackage, codeIsApproved } from './approval-story.js';
 import { fetchFile, makeFile, shareFile } from './files.js';
 import { Ledger } from './ledger.js';
 import { commitLines, type LinesReport, madeUpLines, sendLines } from './lines.js';
@@ -15,7 +16,7 @@ export interface Storyteller {
 
 const ORDERS = 'pubsub://GLOBEX/orders/created';
 
-export async function tellStory(world: DemoWorld, tell: Storyteller): Promise<void> {
+export async function tellStory(world: DemoWorld, tell: Storyteller): Promise<ApprovedPackage> {
   await oneMessage(world, tell);
   await refusals(world, tell);
   await manyLines(world, tell);
@@ -24,6 +25,7 @@ export async function tellStory(world: DemoWorld, tell: Storyteller): Promise<vo
   await registryStopped(world, tell);
   await memberSuspended(world, tell);
   await fileCrosses(world, tell);
+  return codeIsApproved(world, tell);
 }
 
 /** Subscriptions of the story have names of their own, so that none hears what another chapter did. */

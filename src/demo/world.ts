@@ -9,6 +9,7 @@ import type { RegistryAdminClient } from '../registry/admin-client.js';
 import { joinFederation } from '../registry/join.js';
 import { openAdminClient } from '../registry/operator.js';
 import { initRegistry } from '../registry/server/folder.js';
+import { type DemoApprover, makeApprover } from './approver.js';
 import { freePort } from './free-port.js';
 import { Service } from './processes.js';
 
@@ -25,6 +26,8 @@ export interface DemoOrg {
   readonly node: string;
   readonly context: string;
   readonly client: FedgateClient;
+  /** Who approves code for it, with a key of their own. */
+  readonly approver: DemoApprover;
 }
 
 /** Three organisations with a gateway each, a registry, and a node each, all of them processes on this machine. */
@@ -44,16 +47,16 @@ const GRANTS = {
   ACME: {
     node: 'billing',
     out: 'pubsub://*/**',
-    share: '["GLOBEX"]',
+    share: '["*"]',
     peers: '[{ org: GLOBEX, publish: ["invoices/*"] }]',
   },
   GLOBEX: {
     node: 'erp',
     out: 'pubsub://ACME/invoices/*',
     share: '[]',
-    peers: '[{ org: ACME, publish: ["orders/*", "lines", "ledger/*"] }]',
+    peers: '[{ org: ACME, publish: ["orders/*", "lines", "ledger/*"], propose: true }]',
   },
-  INITECH: { node: 'audit', out: 'pubsub://GLOBEX/**', share: '[]', peers: '[]' },
+  INITECH: { node: 'audit', out: 'pubsub://GLOBEX/**', share: '[]', peers: '[{ org: ACME, propose: true }]' },
 } as const;
 
 export async function buildWorld(folder: string, tell: (line: string) => void): Promise<DemoWorld> {
@@ -117,9 +120,10 @@ async function buildOrg(
   const peerAddress = await freeAddress();
   const { code } = await admin.createInvitation(name, 0);
   await joinFederation({ code, folder, addresses: [peerAddress] });
+  const approver = await makeApprover(folder, 'alice');
   const config = configTemplate({ gateway: 'gw1', listenNodes: nodeAddress, listenPeers: peerAddress })
     .replace('publish: ["**"] ', `publish: ["**", "${out}"] `)
-    .replace('share: [] ', `share: ${share} `)
+    .replace('share: [] ', `approvals: [view, propose, vote]\n      share: ${share} `)
     .replace('peers: []', `peers: ${peers}`);
   const configFile = orgFolder(folder).gatewayConfig;
   await writeFileAtomically(configFile, config);
@@ -131,7 +135,7 @@ async function buildOrg(
   services.push(gateway);
   const context = await addNode({ folder, name: node, gateway: 'gw1', address: nodeAddress });
   const client = await connect({ context, connectTimeoutMs: 20_000 });
-  return { name, folder, nodeAddress, peerAddress, gateway, node, context, client };
+  return { name, folder, nodeAddress, peerAddress, gateway, node, context, client, approver };
 }
 
 /** The registry writes where it listens once it does. */

@@ -52,7 +52,7 @@ test('demo: its story holds, every command it prints works as printed, and Ctrl-
   t.timeout(300_000);
   const demo = startFedgate(t, ['demo']);
   await demo.printed('Ctrl-C ends it');
-  t.regex(demo.stdout, /13 of 13 promises held/);
+  t.regex(demo.stdout, /17 of 17 promises held/);
   const folder = /lives in (\S+)/.exec(demo.stdout)?.[1] ?? '';
   const commands = [...demo.stdout.matchAll(/^ {2}# (.*)\n {2}(.*)$/gm)].map(([, what = '', command = '']) => ({
     what,
@@ -77,6 +77,12 @@ test('demo: its story holds, every command it prints works as printed, and Ctrl-
   const file = await shell(find('fedgate share'), 60);
   t.is(file.code, 0, file.output);
   t.true(file.output.includes(await readFile(`${ROOT}/README.md`, 'utf8')));
+  t.regex((await shell(find('proposals show'), 20)).output, /widget 1\.0\.0, number 1 of ACME/);
+  const code = await shell(find('--require-approved'), 60);
+  t.is(code.code, 0, code.output);
+  t.regex(code.output, /lib\/total\.js/);
+  for (const each of ['fedgate propose ', 'fedgate review', 'fedgate approve'])
+    t.is((await shell(find(each), 60)).code, 0, each);
   t.regex((await shell(find('fedgate status'), 20)).output, /^ACME +up/m);
   t.regex((await shell(find('fedgate doctor'), 20)).output, /the way to GLOBEX is open/);
   t.regex((await shell(find('registry list'), 20)).output, /INITECH/);

@@ -3,8 +3,11 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
+import { connect } from '../../src/client/index.js';
 import { packageRoot } from '../../src/package-root.js';
-import { startFederation } from '../support/federation.js';
+import { addApprovers } from '../support/approval-federation.js';
+import { testKey } from '../support/approvals.js';
+import { startFederation, type TestOrg } from '../support/federation.js';
 import { type TestScope, temporaryFolder } from '../support/registry.js';
 import { pageUrl } from './generate.js';
 
@@ -51,6 +54,21 @@ async function compile(t: TestScope, examples: readonly Example[]): Promise<stri
   return examples.map((_, i) => `${folder}/example${i}.js`);
 }
 
+/** An approver of each; the key of the first's is a file. Resolves when the first knows both. */
+async function registerAlice(orgs: readonly TestOrg[], folder: string): Promise<void> {
+  for (const org of orgs) {
+    const key = testKey(org.name);
+    await addApprovers(org.folder, { alice: key });
+    const pem = key.privateKey.export({ type: 'pkcs8', format: 'pem' });
+    if (org === orgs[0]) await writeFile(`${folder}/alice.key`, pem, { mode: 0o600 });
+  }
+  const [first] = orgs;
+  if (!first) throw new Error('there is no organisation');
+  await using client = await connect({ context: await first.context('looker') });
+  while ((await client.approvals.approvers()).length < orgs.length)
+    await new Promise(resolve => setTimeout(resolve, 50));
+}
+
 test('examples: every program of sdk.md, files.md and README.md compiles, runs, and prints what stands below it', async t => {
   t.timeout(120_000);
   const pages = await Promise.all(['docs/sdk.md', 'docs/files.md', 'README.md'].map(examplesOf));
@@ -60,10 +78,11 @@ test('examples: every program of sdk.md, files.md and README.md compiles, runs, 
   const { ACME, GLOBEX } = await startFederation(t, {
     ACME: {
       access:
-        'nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], share: ["*"], fetch: ["*"], status: true }]',
+        'nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], share: ["*"], fetch: ["*"], approvals: [propose, vote], status: true }]',
     },
     GLOBEX: {
-      access: 'nodes: [{ node: "*", subscribe: ["**"] }]\npeers: [{ org: ACME, publish: ["orders/*", "readings"] }]',
+      access:
+        'nodes: [{ node: "*", subscribe: ["**"] }]\npeers: [{ org: ACME, publish: ["orders/*", "readings"], propose: true }]',
     },
   });
   const context = await ACME.context('billing');
@@ -74,6 +93,7 @@ test('examples: every program of sdk.md, files.md and README.md compiles, runs, 
   })();
   // Where programs write their files.
   const cwd = await temporaryFolder(t);
+  await registerAlice([ACME, GLOBEX], cwd);
   for (const [i, { title, prints }] of examples.entries()) {
     const env = { ...process.env, FEDGATE_CONTEXT: context };
     const { stdout, stderr } = await run(process.execPath, [programs[i] ?? ''], { env, cwd, timeout: 30_000 });

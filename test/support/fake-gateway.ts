@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { ServerDuplexStream, ServiceDefinition } from '@grpc/grpc-js';
 import {
   type ConsumeNotice,
@@ -9,7 +11,9 @@ import {
   type SubscriptionSpec,
 } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
 import { HealthService as HealthDefinition } from '../../gen/ts/grpc/health/v1/health.js';
+import { writeContextFile } from '../../src/client/context.js';
 import { type ConnectOptions, connect, type FedgateClient, FedgateError } from '../../src/client/index.js';
+import { writeKeyAndCertificate } from '../../src/identity/files.js';
 import { createAuthority, issueLeaf } from '../../src/identity/issue.js';
 import { type HostPort, type OrgName, parseHostPort } from '../../src/identity/names.js';
 import { gatewayDnsName } from '../../src/identity/subject.js';
@@ -105,6 +109,18 @@ export class FakeGateway {
     const client = await connect({ ...this.#connect, address: this.#listener?.address, ...options });
     t.teardown(() => client.close());
     return client;
+  }
+
+  /** Writes a context file for commands into a folder; returns its path. */
+  async context(folder: string): Promise<string> {
+    const { serverName = '', identity, authorities = [] } = this.#connect;
+    if (!identity) throw new Error('not started');
+    const files = await writeKeyAndCertificate(folder, identity);
+    const ca = join(folder, 'ca.crt');
+    await writeFile(ca, authorities.join('\n'));
+    const path = join(folder, 'context.yaml');
+    await writeContextFile(path, { ...files, gateway: this.#listener?.address ?? '', serverName, ca });
+    return path;
   }
 
   async stop(): Promise<void> {

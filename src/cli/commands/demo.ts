@@ -2,6 +2,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import type { ApprovedPackage } from '../../demo/approval-story.js';
 import { explorations } from '../../demo/explore.js';
 import { Ledger } from '../../demo/ledger.js';
 import { type Storyteller, tellStory } from '../../demo/story.js';
@@ -41,7 +42,7 @@ async function demo(env: CliEnv, once: boolean): Promise<void> {
     }
     out(`\n${story.held} of ${story.held + story.broken} promises held`);
     if (story.broken > 0) env.exitCode = EXIT.checkFailed;
-    if (!once) await goOn(env, world, interrupted);
+    if (!once) await goOn(env, world, await told, interrupted);
   } finally {
     await world?.stop();
     await removeFolder(folder);
@@ -78,12 +79,17 @@ const TRAFFIC_MS = 1_000;
 const SETTLE_MS = 5_000;
 
 /** Keeps traffic going until Ctrl-C. */
-async function goOn(env: CliEnv, world: DemoWorld, interrupted: Promise<unknown>): Promise<void> {
+async function goOn(
+  env: CliEnv,
+  world: DemoWorld,
+  approved: ApprovedPackage,
+  interrupted: Promise<unknown>,
+): Promise<void> {
   await print(
     env,
     '\nIt goes on: ACME sends GLOBEX an order every second. In another terminal, in this folder, try:\n',
   );
-  for (const { what, command } of explorations(world)) await print(env, `  # ${what}\n  ${command}\n`);
+  for (const { what, command } of explorations(world, approved)) await print(env, `  # ${what}\n  ${command}\n`);
   await print(env, 'Ctrl-C ends it and removes everything.');
   const { globex, registry, acme, initech } = world;
   for (const service of [globex.gateway, acme.gateway, initech.gateway, registry]) {

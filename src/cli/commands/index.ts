@@ -13,8 +13,11 @@ import { registerNode } from './node/add.js';
 import { registerOrg } from './org/index.js';
 import { registerOutbox } from './outbox/index.js';
 import { registerPolicy } from './policy/index.js';
+import { registerProposals } from './proposals/index.js';
+import { registerPropose } from './propose/index.js';
 import { registerPub } from './pub/index.js';
 import { registerRegistry } from './registry/index.js';
+import { registerReview } from './review/index.js';
 import { registerShare } from './share/index.js';
 import { registerShares } from './shares/index.js';
 import { registerStatus } from './status.js';
@@ -23,6 +26,8 @@ import { registerSub } from './sub/index.js';
 import { registerSubs } from './subs/index.js';
 import { registerTransfers } from './transfers.js';
 import { registerVerify } from './verify.js';
+import { registerApprove } from './vote/approve.js';
+import { registerReject } from './vote/reject.js';
 
 export interface CommandGroup {
   /** Its heading in `fedgate --help`. */
@@ -34,12 +39,17 @@ export interface CommandGroup {
 export const COMMAND_GROUPS: readonly CommandGroup[] = [
   { title: 'Messages:', commands: [registerPub, registerSub] },
   { title: 'Files:', commands: [registerShare, registerFetch, registerShares, registerTransfers] },
-  { title: 'Approval of code:', commands: [registerVerify, registerPolicy] },
+  {
+    title: 'Approval of code:',
+    commands: [
+      ...[registerPropose, registerReview, registerApprove, registerReject, registerProposals],
+      ...[registerVerify, registerPolicy, registerApprover, registerKeys],
+    ],
+  },
   {
     title: 'What is stored:',
     commands: [registerSubs, registerOutbox, registerDead, registerStore, registerEvidence],
   },
-  { title: 'Approvals:', commands: [registerApprover, registerKeys] },
   { title: 'How it is going:', commands: [registerStatus, registerDoctor, registerDemo] },
   {
     title: 'Setting up:',

@@ -9,7 +9,7 @@ import { checkedManifest } from './manifest.js';
 import { checkFree, newDownloadId, PartFile, type Sidecar } from './part-file.js';
 import { mayPass, Patience, type TransferHost, throwIfGivenUp } from './patience.js';
 import { PieceCheck } from './piece-check.js';
-import type { FetchedFile, FetchOptions } from './types.js';
+import type { FetchedFile, FetchOptions, SharedFile } from './types.js';
 
 /** A share may be asked for through another organisation, milliseconds. */
 const LOOK = { timeoutMs: 30_000 };
@@ -64,7 +64,7 @@ class Fetching {
       const check = left ?? new PieceCheck(manifest, 0);
       this.#resumedBytes = check.offset;
       await this.#receive(content, check, manifest);
-      await this.#judge(check);
+      await this.#judge(check, share);
       await this.#part.publish(overwrite);
       return { share, path: to, resumedBytes: this.#resumedBytes };
     } catch (error) {
@@ -149,9 +149,10 @@ class Fetching {
     }
   }
 
-  async #judge(check: PieceCheck): Promise<void> {
+  async #judge(check: PieceCheck, share: SharedFile): Promise<void> {
     try {
       check.end();
+      await this.#options.accept?.(share);
     } catch (error) {
       await this.#part.discard();
       throw error;

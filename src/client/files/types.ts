@@ -88,6 +88,11 @@ export interface FetchOptions extends TransferOptions {
   readonly to: string;
   /** Whether a file that is there is replaced. @default false */
   readonly overwrite?: boolean | undefined;
+  /**
+   * Asked when all of it is there and verified, before the file appears: `share.sha256` is the digest of exactly these bytes. When it throws,
+   * what was fetched is thrown away, and the call rejects with that.
+   */
+  readonly accept?: ((share: SharedFile) => void | Promise<void>) | undefined;
   /** 16 random bytes: calls with the same ones count once against the share's number of downloads. @default kept beside the part */
   readonly downloadId?: Uint8Array | undefined;
 }

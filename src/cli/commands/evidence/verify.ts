@@ -1,10 +1,8 @@
 import { createReadStream } from 'node:fs';
 import type { Command } from 'commander';
-import { describe, FedgateError, fieldError } from '../../../errors.js';
-import type { TrustedAuthority } from '../../../evidence/authorities.js';
+import { describe, FedgateError } from '../../../errors.js';
 import { type EvidenceReport, verifyEvidence } from '../../../evidence/verify.js';
-import { readText } from '../../../identity/files.js';
-import { isOrgName } from '../../../identity/names.js';
+import { readAuthorities } from '../../authorities.js';
 import { formatCount, plural } from '../../counts.js';
 import { type CliEnv, print, printJson, say, table } from '../../env.js';
 import { EXIT } from '../../exit-codes.js';
@@ -54,18 +52,6 @@ async function verify(env: CliEnv, file: string, { ca, list, json = false }: Ver
     if (json) return printJson(env, { holds: false, problem: error.message });
     say(env, `fedgate: ${file} does not hold: ${error.message} [${error.reason}]`);
   }
-}
-
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g;
-
-/** Throws FILE_UNUSABLE, or FIELD_INVALID for a file without a certificate. */
-async function readAuthorities(text: string): Promise<TrustedAuthority[]> {
-  const [, name = '', named = ''] = /^([^=]+)=(.+)$/.exec(text) ?? [];
-  const org = isOrgName(name) ? name : undefined;
-  const path = org ? named : text;
-  const certificates = (await readText(path, 'CA certificate')).match(CERTIFICATE) ?? [];
-  if (certificates.length === 0) throw fieldError('--ca', `${path} holds no certificate in PEM form`);
-  return certificates.map(certificate => ({ org, certificate }));
 }
 
 async function* readPieces(env: CliEnv, file: string): AsyncGenerator<Uint8Array> {

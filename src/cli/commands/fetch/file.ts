@@ -1,4 +1,4 @@
-import type { FedgateClient, FetchedFile } from '../../../client/index.js';
+import type { FedgateClient, FetchedFile, FetchOptions } from '../../../client/index.js';
 import { type CliEnv, print, printJson } from '../../env.js';
 import { TransferReport } from '../../transfer-report.js';
 
@@ -7,21 +7,29 @@ export interface FetchWish {
   readonly json: boolean;
 }
 
+/** Where a file goes. */
+export interface FetchPlace {
+  readonly to: string;
+  /** Where it will be, when it is moved later: what is told. */
+  readonly shown?: string;
+  readonly accept?: FetchOptions['accept'];
+}
+
 /** Fetches one file, and tells its digest and path, as sha256sum does. */
 export async function fetchOne(
   env: CliEnv,
   client: FedgateClient,
   id: string,
-  to: string,
+  { to, shown = to, accept }: FetchPlace,
   { overwrite, json }: FetchWish,
 ): Promise<FetchedFile> {
-  const report = new TransferReport(env, json, { share: id, path: to });
+  const report = new TransferReport(env, json, { share: id, path: shown });
   try {
     const { onProgress } = report;
-    const fetched = await client.fetch(id, { to, overwrite, onProgress, signal: env.signal });
+    const fetched = await client.fetch(id, { to, overwrite, accept, onProgress, signal: env.signal });
     report.stop();
     const { resumedBytes, share } = fetched;
-    await tellFetched(env, json, { share: id, path: to, size: share.size, sha256: share.sha256, resumedBytes });
+    await tellFetched(env, json, { share: id, path: shown, size: share.size, sha256: share.sha256, resumedBytes });
     return fetched;
   } finally {
     report.stop();

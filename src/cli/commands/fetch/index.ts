@@ -1,18 +1,20 @@
 import type { Command } from 'commander';
-import type { FedgateClient } from '../../../client/index.js';
+import type { FedgateClient, SharedFile } from '../../../client/index.js';
 import { FedgateError, fieldError } from '../../../errors.js';
 import { letHeapGrow } from '../../../heap-growth.js';
 import { DIRECTORY_TYPE } from '../../directory-listing.js';
 import { type CliEnv, say } from '../../env.js';
+import { EXIT } from '../../exit-codes.js';
 import { examples } from '../../help.js';
 import { type GatewayOptions, parseCount, withClient, withGatewayOptions } from '../../options.js';
 import { TransferNotes } from '../../transfer-notes.js';
+import { ApprovalDemand, type ApprovalOptions, withApprovalOptions } from './approved.js';
 import { fetchDirectory } from './directory.js';
 import { fetchOne } from './file.js';
 import { pipe } from './pipe.js';
 import { chooseTarget } from './target.js';
 
-interface FetchCommandOptions extends GatewayOptions {
+interface FetchCommandOptions extends GatewayOptions, ApprovalOptions {
   readonly output?: string;
   readonly offset?: string;
   readonly length?: string;
@@ -33,13 +35,14 @@ export function registerFetch(program: Command, env: CliEnv): void {
     .option('--offset <bytes>', 'with -o -: from this byte on')
     .option('--length <bytes>', 'with -o -: only so many bytes')
     .option('--json', 'report each event as a line of JSON');
-  withGatewayOptions(command)
+  withGatewayOptions(withApprovalOptions(command))
     .addHelpText(
       'after',
       `${examples(
         'fedgate fetch share://ACME/8d0c6a54d2f145cd9b3f8a0f0f4b9a11 -o report.pdf',
         'fedgate fetch share://ACME/8d0c6a54d2f145cd9b3f8a0f0f4b9a11 -o - | tar -t',
         'fedgate fetch share://ACME/8d0c6a54d2f145cd9b3f8a0f0f4b9a11 -o - --offset 1048576 --length 4096 | xxd',
+        'fedgate fetch share://ACME/8d0c6a54d2f145cd9b3f8a0f0f4b9a11 -o app --require-approved --policy policy.yaml',
       )}\n\n${HELP}`,
     )
     .action((id: string, options: FetchCommandOptions) => fetch(env, id, options));
@@ -48,7 +51,9 @@ export function registerFetch(program: Command, env: CliEnv): void {
 const HELP = `There is no file of that name until all of it is verified and on stable storage; until then PATH.part holds what has come. After
 Ctrl-C, or a lost connection that did not come back, the same command goes on where it ended, and counts as one download. A name
 that somebody else chose is used only when it is a plain one and nothing is there. With -o - bytes are written as they come: a
-piece that turns out to be another ends the command before its last bytes. A folder is written beneath -o only.`;
+piece that turns out to be another ends the command before its last bytes. A folder is written beneath -o only.
+With --require-approved a file appears only when its SHA-256 is that of an approved artifact, and a folder only as a whole, when the
+checksum list of its files is; exits with ${EXIT.notApproved} otherwise, and with ${EXIT.policyMissing} without a good policy.`;
 
 async function fetch(env: CliEnv, id: string, options: FetchCommandOptions): Promise<void> {
   letHeapGrow();
@@ -57,6 +62,8 @@ async function fetch(env: CliEnv, id: string, options: FetchCommandOptions): Pro
   const length = options.length === undefined ? undefined : parseCount(options.length, '--length', 1);
   if (output !== '-' && (offset !== undefined || length !== undefined))
     throw fieldError(offset === undefined ? '--length' : '--offset', 'needs -o -');
+  if (output === '-' && options.requireApproved)
+    throw fieldError('--require-approved', 'not with -o -, which writes bytes before all of them are verified');
   if (output === '-' && json) throw fieldError('--json', 'not with -o -, which writes the bytes there');
   await withClient(env, options, async client => {
     if (output === '-') return pipe(env, client, id, { offset, length });
@@ -74,14 +81,21 @@ async function toDisk(
   env: CliEnv,
   client: FedgateClient,
   id: string,
-  options: GatewayOptions,
+  options: GatewayOptions & ApprovalOptions,
   { output, overwrite, json }: { output: string | undefined; overwrite: boolean; json: boolean },
 ): Promise<void> {
+  const demand = await ApprovalDemand.open(env, client, options);
   const share = await client.getShare(id);
   const isFolder = share.mediaType === DIRECTORY_TYPE;
   const target = await chooseTarget(output, share.name, isFolder);
-  if (!isFolder) return void (await fetchOne(env, client, id, target, { overwrite, json }));
+  if (!isFolder) {
+    // Before anything is fetched, and again for the very bytes that were.
+    const accept = demand && ((fetched: SharedFile) => demand.check(fetched, target));
+    await accept?.(share);
+    return void (await fetchOne(env, client, id, { to: target, ...(accept ? { accept } : {}) }, { overwrite, json }));
+  }
+  if (demand && overwrite) throw fieldError('--overwrite', 'not for a folder with --require-approved');
   const notes = await TransferNotes.open(env, options);
-  await fetchDirectory(env, client, notes, share, target, { overwrite, json });
+  await fetchDirectory(env, client, notes, share, target, { overwrite, json }, demand);
   await notes.forgetAll();
 }

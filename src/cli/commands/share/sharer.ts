@@ -1,10 +1,11 @@
+import { createHash } from 'node:crypto';
 import type { FedgateClient, SharedFile, ShareOptions } from '../../../client/index.js';
 import { FedgateError } from '../../../errors.js';
 import { DIRECTORY_TYPE, encodeListing, type ListedFile } from '../../directory-listing.js';
 import type { CliEnv } from '../../env.js';
 import type { TransferNotes } from '../../transfer-notes.js';
 import { TransferReport } from '../../transfer-report.js';
-import type { FileToShare, ToShare } from './sources.js';
+import type { FileToShare, FolderToShare, ToShare } from './sources.js';
 import type { Terms } from './terms.js';
 
 export interface SharerOptions extends Terms {
@@ -12,6 +13,12 @@ export interface SharerOptions extends Terms {
   readonly mediaType: string | undefined;
   readonly requiresApproval: boolean;
   readonly json: boolean;
+}
+
+export interface SharedFolder {
+  /** Of the listing. */
+  readonly share: SharedFile;
+  readonly listed: readonly ListedFile[];
 }
 
 /** After these an upload cannot go on. */
@@ -34,13 +41,27 @@ export class Sharer {
   async share(source: ToShare): Promise<SharedFile> {
     if (source.kind === 'file') return this.#file(source.file, this.#options.mediaType);
     if (source.kind === 'stdin') return this.#stream(this.#env.stdin, '-', 'stdin', this.#options.mediaType);
+    return (await this.folder(source)).share;
+  }
+
+  /** Shares a folder; also tells what its listing says. */
+  async folder({ path, name, files }: Pick<FolderToShare, 'path' | 'name' | 'files'>): Promise<SharedFolder> {
     const listed: ListedFile[] = [];
-    for (const file of source.files) {
+    for (const file of files) {
       const { id, size, sha256 } = await this.#file(file, undefined);
       listed.push({ path: file.listed, size, sha256, share: id });
     }
-    const listing = encodeListing(listed);
-    return this.#stream(chunksOf(listing), source.path, source.name, DIRECTORY_TYPE, listing.length);
+    return { share: await this.bytes(encodeListing(listed), path, name, DIRECTORY_TYPE), listed };
+  }
+
+  /** Shares what is made here. `path`: what is reported. */
+  async bytes(bytes: Buffer, path: string, name: string, mediaType: string): Promise<SharedFile> {
+    const { audience, expiresMs, maxDownloads, requiresApproval } = this.#options;
+    const terms = [audience, expiresMs, maxDownloads, requiresApproval, name, mediaType];
+    const digest = createHash('sha256').update(bytes).digest('hex');
+    const { id: uploadId, expireTimeMs } = await this.#notes.recall(['upload', digest, terms], expiresMs);
+    const options = { ...this.#common(mediaType), name, uploadId, expireTimeMs, sizeBytes: bytes.length };
+    return this.#run(chunksOf(bytes), options, path);
   }
 
   async #file(file: FileToShare, mediaType: string | undefined): Promise<SharedFile> {
@@ -66,10 +87,9 @@ export class Sharer {
     path: string,
     name: string,
     mediaType: string | undefined,
-    sizeBytes?: number,
   ): Promise<SharedFile> {
     const { expiresMs } = this.#options;
-    const options = { ...this.#common(mediaType), name: this.#options.name ?? name, expiresMs, sizeBytes };
+    const options = { ...this.#common(mediaType), name: this.#options.name ?? name, expiresMs };
     return this.#run(bytes, options, path);
   }
 

@@ -17,15 +17,20 @@ export interface FileToShare {
   readonly followLinks: boolean;
 }
 
+/** One of a folder. `listed`: its path in it, its names split by `/`. */
+export type ListedToShare = FileToShare & { readonly listed: string };
+
+export interface FolderToShare {
+  readonly kind: 'directory';
+  readonly path: string;
+  readonly name: string;
+  readonly files: readonly ListedToShare[];
+}
+
 export type ToShare =
   | { readonly kind: 'stdin' }
   | { readonly kind: 'file'; readonly file: FileToShare }
-  | {
-      readonly kind: 'directory';
-      readonly path: string;
-      readonly name: string;
-      readonly files: readonly (FileToShare & { readonly listed: string })[];
-    };
+  | FolderToShare;
 
 /** Looks at what a path is. Throws FILE_UNUSABLE, and for a folder FIELD_INVALID, naming what in it cannot be shared. */
 export async function toShare(path: string): Promise<ToShare> {
@@ -41,8 +46,8 @@ export async function toShare(path: string): Promise<ToShare> {
 }
 
 /** All regular files below a folder, in the order of their paths. */
-async function walk(root: string): Promise<(FileToShare & { readonly listed: string })[]> {
-  const files: (FileToShare & { readonly listed: string })[] = [];
+async function walk(root: string): Promise<ListedToShare[]> {
+  const files: ListedToShare[] = [];
   const entries = await readdir(root, { recursive: true, withFileTypes: true }).catch(cause => {
     throw unusable(root, describe(cause), cause);
   });
