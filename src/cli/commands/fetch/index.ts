@@ -51,7 +51,7 @@ that somebody else chose is used only when it is a plain one and nothing is ther
 piece that turns out to be another ends the command before its last bytes. A folder is written beneath -o only.`;
 
 async function fetch(env: CliEnv, id: string, options: FetchCommandOptions): Promise<void> {
-  letHeapGrow();
+  letHeapGrow('program');
   const { output, overwrite = false, json = false } = options;
   const offset = options.offset === undefined ? undefined : parseCount(options.offset, '--offset');
   const length = options.length === undefined ? undefined : parseCount(options.length, '--length', 1);
