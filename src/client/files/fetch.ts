@@ -55,7 +55,7 @@ class Fetching {
     } as const;
     // Before anything is asked for, so that whoever dies now counts as one download with whoever goes on.
     if (!left) await this.#part.begin(note);
-    const request = { shareId: this.#shareId, offset: left?.offset ?? 0, length: 0, downloadId };
+    const request = { shareId: this.#shareId, offset: left?.offset ?? 0, length: 0, downloadId, checksWhole: true };
     const content = new ContentStream(this.#host, request, this.#options);
     try {
       const { share, manifest } = await content.open();
@@ -133,11 +133,19 @@ class Fetching {
         const wrong = isDamaged(error) || (check.wholeOnly && isLie(error));
         if (check.wholeOnly && wrong) check = await this.#again(manifest, check.offset);
         else check.rewind();
+        // Its pieces are right, so its manifest lies.
+        if (wrong && check.offset > 0 && check.offset === manifest.size) await this.#tell(content);
         if (!wrong || damagedAt === check.offset) throw error;
         damagedAt = check.offset;
         content.seek(check.offset);
       }
     }
+  }
+
+  /** Has the gateway look at the whole itself: it raises the alarm, and gives it to nobody any more. */
+  async #tell(content: ContentStream): Promise<void> {
+    content.seek(content.offset - 1);
+    await content.next().catch(() => undefined);
   }
 
   /** What has come, read again up to the first wrong piece. */
