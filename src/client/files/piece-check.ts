@@ -83,7 +83,8 @@ export class PieceCheck {
 
   #beginPiece(): void {
     const { pieceSize, size } = this.#manifest;
-    this.#piece = !this.#wholeOnly && this.#offset % pieceSize === 0 && this.#offset < size ? createHash('sha256') : undefined;
+    this.#piece =
+      !this.#wholeOnly && this.#offset % pieceSize === 0 && this.#offset < size ? createHash('sha256') : undefined;
   }
 
   #endPiece(): void {

@@ -119,7 +119,11 @@ export class Fetcher {
     try {
       const range = rangeOf(offset, length, source.manifest.size);
       const onReceived = (bytes: number): void => hear(bytes);
-      const opening = RemoteFetch.open(source, { contents, fetches: this.#fetches, range, checksWhole, onReceived }, signal);
+      const opening = RemoteFetch.open(
+        source,
+        { contents, fetches: this.#fetches, range, checksWhole, onReceived },
+        signal,
+      );
       const fetch = await opening;
       return { fetch, total: range.to - range.from, listen };
     } catch (error) {
