@@ -33,7 +33,7 @@ const meter = new Meter();
 const methods = {
   /** Starts the first relay, in front of another. */
   async first({ next, ...tls }: Tls & { next: Target }): Promise<string> {
-    letHeapGrow();
+    letHeapGrow('gateway');
     const store = openStore();
     const key = createPrivateKey(tls.identity.key);
     return await listen('first durable relay', tls, {
@@ -52,7 +52,7 @@ const methods = {
 
   /** Starts the second relay. */
   async second({ from, ...tls }: Tls & { from: KeyAndCertificate['certificate'] }): Promise<string> {
-    letHeapGrow();
+    letHeapGrow('gateway');
     const store = openStore();
     const key = createPublicKey(from);
     let consumer: ServerDuplexStream<Buffer, Buffer> | undefined;

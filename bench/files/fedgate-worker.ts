@@ -49,7 +49,7 @@ const methods = {
 
 export type FileProgramMethods = typeof methods;
 // As `fedgate share` and `fedgate fetch` do.
-letHeapGrow();
+letHeapGrow('program');
 serveWorker(methods);
 
 function connected(): FedgateClient {

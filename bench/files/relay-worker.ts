@@ -85,7 +85,7 @@ const methods = {
 
 export type FileRelayMethods = typeof methods;
 // All of them, as gateways and the commands for files do.
-letHeapGrow();
+letHeapGrow('gateway');
 serveWorker(methods);
 
 /** Where chunks go on to. `end` resolves with the SHA-256 of what is stored there, or '' when nobody says. */

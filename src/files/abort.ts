@@ -24,7 +24,17 @@ export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Prom
     const aborted = (): void => reject(signal.reason);
     if (signal.aborted) aborted();
     else signal.addEventListener('abort', aborted, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted));
+    const settle = (): void => signal.removeEventListener('abort', aborted);
+    promise.then(
+      value => {
+        settle();
+        resolve(value);
+      },
+      error => {
+        settle();
+        reject(error);
+      },
+    );
   });
 }
 

@@ -78,6 +78,8 @@ export interface Download {
    * Throws the reason of `ended`, FILE_DAMAGED, TRANSFER_STALLED, or what `signal` says.
    */
   readPiece(index: number, offset: number, signal: AbortSignal): AsyncIterable<Buffer>;
+  /** Whether each chunk of `readPiece` is a buffer of its own behind room that whoever takes it may write to, as HeldContent.readPiece says. */
+  readonly roomy?: boolean;
   close(complete: boolean): void;
 }
 

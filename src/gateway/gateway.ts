@@ -59,7 +59,7 @@ const RECHECK_MS = 30_000;
  * Throws FILE_UNUSABLE, KEY_EXPOSED, ADDRESS_UNUSABLE, CONFIG_INVALID. A registry that does not answer is no reason not to start.
  */
 export async function startGateway(config: GatewayConfig, log: Log): Promise<Gateway> {
-  letHeapGrow();
+  letHeapGrow('gateway');
   const files = gatewayFiles(config);
   const membership = await readMembership(config.folder);
   const identity = await readKeyAndCertificate(files.key, files.certificate);

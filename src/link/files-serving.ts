@@ -103,7 +103,7 @@ export class Serving {
     const allowed = this.#creditBytes - this.#sentBytes;
     const { offset, data } = chunk;
     if (data.length <= allowed) return this.#sent(chunk);
-    this.#rest = { ...chunk, offset: offset + allowed, data: data.subarray(allowed) };
+    this.#rest = { ...chunk, offset: offset + allowed, data: data.subarray(allowed), roomy: false };
     return this.#sent({ ...chunk, data: data.subarray(0, allowed) });
   }
 
@@ -170,7 +170,9 @@ export class Serving {
         await this.#room();
         if (this.over) return;
         const data = bytes.subarray(from, from + CHUNK_BYTES);
-        this.#ready.push({ session, piece, offset: at, data });
+        // In front of the others is the one before, which may not have been sent yet.
+        const roomy = from === 0 && download.roomy === true;
+        this.#ready.push({ session, piece, offset: at, data, roomy });
         at += data.length;
         this.#readBytes += data.length;
         this.#host.wake(this);

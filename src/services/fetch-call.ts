@@ -24,11 +24,12 @@ export async function fetchCall(
   const offset = readOffset(request.offset);
   const length = readOffset(request.length);
   const downloadId = request.downloadId.length === 0 ? randomBytes(16) : readId(request.downloadId, 'download_id');
+  const wanted = { offset, length, downloadId, checksWhole: request.checksWhole };
   const guard = new ProgressGuard(host.progress);
   const stop = firstOf([signal, host.draining, guard.stalled]);
   const leave = room.enter();
   try {
-    const fetch = await host.fetcher.fetch(node, ref, { offset, length, downloadId }, stop.signal);
+    const fetch = await host.fetcher.fetch(node, ref, wanted, stop.signal);
     let complete = false;
     try {
       await out.send(opened(fetch, request.withManifest, host));

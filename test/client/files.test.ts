@@ -411,6 +411,24 @@ test.serial('fetch: manifests that lie are MANIFEST_INVALID, and nothing is left
   }
 });
 
+test.serial(
+  'fetch: pieces that are right of a whole that is not leave nothing, and the gateway is made to look',
+  async t => {
+    const world = await start(t);
+    const size = 2 * PIECE + 1;
+    const id = world.files.add(randomBytes(size), 'file', randomBytes(32));
+    await refused(t, 'MANIFEST_INVALID', () => world.client.fetch(id, { to: join(world.folder, 'out.bin') }));
+    t.deepEqual(await readdir(world.folder), []);
+    t.deepEqual(
+      world.files.fetches.map(({ offset, checksWhole }) => ({ offset, checksWhole })),
+      [
+        { offset: 0, checksWhole: true },
+        { offset: size - 1, checksWhole: false },
+      ],
+    );
+  },
+);
+
 test.serial('fetch: what is refused leaves nothing behind, and what cannot be written says so', async t => {
   const world = await start(t);
   const unknown = `share://ACME/${'0'.repeat(32)}`;

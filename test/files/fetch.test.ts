@@ -205,6 +205,33 @@ for (const [what, request] of [
   });
 }
 
+test('fetch: who checks the whole is given all of it, and once somebody does not, it is found out and nobody’s', async t => {
+  const { remote, world } = await scene(t, 4 * MIB);
+  remote.manifest = { ...manifestFor(remote.content), sha256: randomBytes(32) };
+  const erp = await world.client('erp');
+  const bytes = await erp.fetch(remote.share(), { checksWhole: true }).bytes();
+  t.true(bytes.equals(remote.content));
+  t.is(world.bad.length, 0);
+  const last = remote.content.length - 1;
+  await erp
+    .fetch(remote.share(), { offset: BigInt(last) })
+    .bytes(last)
+    .catch(() => undefined);
+  while (world.bad.length === 0) await new Promise(resolve => setTimeout(resolve, 20));
+  t.like(world.bad[0], { error: { reason: 'MANIFEST_INVALID' }, final: true });
+  t.is((await refusal(erp.fetch(remote.share(), { checksWhole: true }).bytes())).reason, 'MANIFEST_INVALID');
+});
+
+test('fetch: who says that it checks the whole and leaves early is not relied on', async t => {
+  const { remote, world } = await scene(t, 4 * MIB);
+  remote.manifest = { ...manifestFor(remote.content), sha256: randomBytes(32) };
+  const [leaver, erp] = [await world.client('leaver'), await world.client('erp')];
+  const chunks = leaver.fetch(remote.share(), { checksWhole: true }).chunks();
+  await chunks.next();
+  await chunks.return?.(undefined);
+  t.is((await refusal(erp.fetch(remote.share()).bytes())).reason, 'MANIFEST_INVALID');
+});
+
 test('fetch: a whole that came in ranges is read back and found right', async t => {
   const { remote, world } = await scene(t, 4 * MIB);
   const erp = await world.client('erp');

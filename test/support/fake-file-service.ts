@@ -53,7 +53,7 @@ export class FakeFileService {
   readonly uploads = new Map<string, FakeUpload>();
   readonly shares = new Map<string, FakeShare>();
   readonly cancelled: string[] = [];
-  readonly fetches: { readonly offset: number; readonly downloadId: string }[] = [];
+  readonly fetches: { readonly offset: number; readonly downloadId: string; readonly checksWhole: boolean }[] = [];
   readonly looks: string[] = [];
   /** Offsets that each Share call began with. */
   readonly uploadOffsets: number[] = [];
@@ -90,10 +90,10 @@ export class FakeFileService {
     this.lie = told => told;
   }
 
-  /** Makes a share of these bytes; returns its id. */
-  add(bytes: Buffer, name = 'file'): string {
+  /** Makes a share of these bytes; returns its id. `whole`: what is said to be their digest. */
+  add(bytes: Buffer, name = 'file', whole = sha256(bytes)): string {
     const start = ShareStart.fromPartial({ name });
-    return this.#make(start, bytes).id;
+    return this.#make(start, bytes, whole).id;
   }
 
   async #share(call: ServerReadableStream<Buffer, ShareResponse>, answer: sendUnaryData<ShareResponse>): Promise<void> {
@@ -142,11 +142,11 @@ export class FakeFileService {
     }
   }
 
-  #make(start: ShareStart, bytes: Buffer): Share {
+  #make(start: ShareStart, bytes: Buffer, whole = sha256(bytes)): Share {
     const pieces: Buffer[] = [];
     for (let at = 0; at < bytes.length; at += PIECE) pieces.push(sha256(bytes.subarray(at, at + PIECE)));
     const all = Buffer.concat(pieces);
-    const facts = { size: bytes.length, pieceSize: PIECE, sha256: sha256(bytes) };
+    const facts = { size: bytes.length, pieceSize: PIECE, sha256: whole };
     const root = merkleRoot(all);
     const manifest = { ...facts, size: BigInt(bytes.length), merkleRoot: root, pieceSha256: all };
     const share: Share = {
@@ -207,11 +207,11 @@ export class FakeFileService {
   };
 
   async #fetch(call: ServerWritableStream<FetchRequest, Buffer>): Promise<void> {
-    const { shareId, offset, length, withManifest, downloadId } = call.request;
+    const { shareId, offset, length, withManifest, downloadId, checksWhole } = call.request;
     const fail = (error: FedgateError): boolean => call.emit('error', toGrpcStatus(error));
     const found = this.shares.get(shareId);
     if (!found) return void fail(new FedgateError('SHARE_UNKNOWN', 'no such share'));
-    this.fetches.push({ offset: Number(offset), downloadId: Buffer.from(downloadId).toString('hex') });
+    this.fetches.push({ offset: Number(offset), downloadId: Buffer.from(downloadId).toString('hex'), checksWhole });
     const { share, manifest, bytes } = found;
     const told = this.lie({ share, manifest: withManifest ? manifest : undefined });
     call.write(encodeOpening(FetchOpened.encode({ ...told, cachedBytes: 0n }).finish()));

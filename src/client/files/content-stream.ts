@@ -24,6 +24,8 @@ export interface ContentRequest {
   /** 0: to the end. */
   readonly length: number;
   readonly downloadId: Buffer;
+  /** Whoever reads hashes the whole, and takes nothing for whole before. */
+  readonly checksWhole: boolean;
 }
 
 /** What a download can end with that is about the bytes themselves, or the contract. */
@@ -48,12 +50,14 @@ export class ContentStream {
   #opened: OpenedContent | undefined;
   #next: number;
   #end = 0;
+  #checksWhole: boolean;
 
   constructor(host: TransferHost, request: ContentRequest, options: TransferOptions) {
     this.#host = host;
     this.#request = request;
     this.#patience = new Patience(host, options);
     this.#next = request.offset;
+    this.#checksWhole = request.checksWhole;
     this.#signal = options.signal ? AbortSignal.any([options.signal, this.#ended.signal]) : this.#ended.signal;
   }
 
@@ -90,9 +94,10 @@ export class ContentStream {
     return undefined;
   }
 
-  /** Goes on from another place. */
+  /** Goes on from another place, because something was not right: the gateway is to look as well. */
   seek(offset: number): void {
     this.#next = offset;
+    this.#checksWhole = false;
     this.#drop();
   }
 
@@ -110,6 +115,7 @@ export class ContentStream {
       length: BigInt(length === 0 ? 0 : this.#request.offset + length - this.#next),
       downloadId,
       withManifest: this.#opened === undefined,
+      checksWhole: this.#checksWhole,
     };
     this.#call = callServerStream(this.#host.downloads, method, request, this.#signal);
     const frame = await this.#frame();

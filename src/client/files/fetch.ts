@@ -55,7 +55,7 @@ class Fetching {
     } as const;
     // Before anything is asked for, so that whoever dies now counts as one download with whoever goes on.
     if (!left) await this.#part.begin(note);
-    const request = { shareId: this.#shareId, offset: left?.offset ?? 0, length: 0, downloadId };
+    const request = { shareId: this.#shareId, offset: left?.offset ?? 0, length: 0, downloadId, checksWhole: true };
     const content = new ContentStream(this.#host, request, this.#options);
     try {
       const { share, manifest } = await content.open();
@@ -63,8 +63,9 @@ class Fetching {
       else if (share.manifestSha256 !== earlier?.manifestSha256) throw changed();
       const check = left ?? new PieceCheck(manifest, 0);
       this.#resumedBytes = check.offset;
+      check.checkWholeOnly();
       await this.#receive(content, check, manifest);
-      await this.#judge(check, share);
+      await this.#accept(share);
       await this.#part.publish(overwrite);
       return { share, path: to, resumedBytes: this.#resumedBytes };
     } catch (error) {
@@ -80,10 +81,7 @@ class Fetching {
     const bytes = await this.#part.resume();
     const manifest = bytes > 0 ? await this.#look(sidecar) : undefined;
     if (!manifest) return undefined;
-    const check = new PieceCheck(manifest, 0);
-    await this.#verify(check, Math.min(bytes, manifest.size));
-    await this.#part.truncate(check.offset);
-    return check;
+    return await this.#again(manifest, Math.min(bytes, manifest.size));
   }
 
   /** The manifest, before anything is fetched. Undefined: the share is of another content than before. */
@@ -117,10 +115,12 @@ class Fetching {
     check.rewind();
   }
 
-  async #receive(content: ContentStream, check: PieceCheck, { size }: Manifest): Promise<void> {
+  /** Whatever is found wrong is looked for piece by piece from then on. */
+  async #receive(content: ContentStream, first: PieceCheck, manifest: Manifest): Promise<void> {
     const { onProgress } = this.#options;
+    let check = first;
     const report = (): void =>
-      onProgress?.({ doneBytes: check.offset, totalBytes: size, resumedBytes: this.#resumedBytes });
+      onProgress?.({ doneBytes: check.offset, totalBytes: manifest.size, resumedBytes: this.#resumedBytes });
     report();
     for (let damagedAt = -1; ; ) {
       try {
@@ -128,15 +128,33 @@ class Fetching {
           await this.#take(bytes, check);
           report();
         }
-        return;
+        return await this.#judge(check);
       } catch (error) {
         // The gateway throws a damaged piece away, so that it may be right the second time.
-        check.rewind();
-        if (!isDamaged(error) || damagedAt === check.offset) throw error;
+        const wrong = isDamaged(error) || (check.wholeOnly && isLie(error));
+        if (check.wholeOnly && wrong) check = await this.#again(manifest, check.offset);
+        else check.rewind();
+        // Its pieces are right, so its manifest lies.
+        if (wrong && check.offset > 0 && check.offset === manifest.size) await this.#tell(content);
+        if (!wrong || damagedAt === check.offset) throw error;
         damagedAt = check.offset;
         content.seek(check.offset);
       }
     }
+  }
+
+  /** Has the gateway look at the whole itself: it raises the alarm, and gives it to nobody any more. */
+  async #tell(content: ContentStream): Promise<void> {
+    content.seek(content.offset - 1);
+    await content.next().catch(() => undefined);
+  }
+
+  /** What has come, read again up to the first wrong piece. */
+  async #again(manifest: Manifest, bytes: number): Promise<PieceCheck> {
+    const check = new PieceCheck(manifest, 0);
+    await this.#verify(check, bytes);
+    await this.#part.truncate(check.offset);
+    return check;
   }
 
   /** The disk works while the digests are made. */
@@ -149,9 +167,19 @@ class Fetching {
     }
   }
 
-  async #judge(check: PieceCheck, share: SharedFile): Promise<void> {
+  async #judge(check: PieceCheck): Promise<void> {
     try {
       check.end();
+    } catch (error) {
+      // Whether a piece or the manifest is wrong is to be found out first.
+      if (!check.wholeOnly) await this.#part.discard();
+      throw error;
+    }
+  }
+
+  /** Asks whoever wanted the file whether it may appear. What is not accepted is not kept. */
+  async #accept(share: SharedFile): Promise<void> {
+    try {
       await this.#options.accept?.(share);
     } catch (error) {
       await this.#part.discard();
@@ -162,6 +190,7 @@ class Fetching {
 
 const fromHex = (text: string): Buffer => Buffer.from(text, 'hex');
 const isDamaged = (error: unknown): boolean => error instanceof FedgateError && error.status === 'DATA_LOSS';
+const isLie = (error: unknown): boolean => error instanceof FedgateError && error.reason === 'MANIFEST_INVALID';
 const mayGoOn = (error: unknown): boolean => error instanceof FedgateError && (error.retryable || mayPass(error));
 const changed = (): FedgateError =>
   new FedgateError('FILE_CHANGED', 'the share got another content in this moment; begin again');

@@ -22,7 +22,7 @@ export async function fetchStream(
   if (options.length === 0) throw fieldError('length', 'must be 1 at least; leave it out for all that there is');
   const length = checkWhole(options.length ?? 0, 'length');
   const downloadId = options.downloadId ? checkId(options.downloadId, 'downloadId') : newDownloadId();
-  const content = new ContentStream(host, { shareId, offset, length, downloadId }, options);
+  const content = new ContentStream(host, { shareId, offset, length, downloadId, checksWhole: false }, options);
   try {
     const { share, manifest } = await content.open();
     const totalBytes = length === 0 ? share.size - offset : length;

@@ -4,6 +4,7 @@ import { type FileHandle, link, lstat, open, readFile, rename, rm, stat } from '
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { describe, FedgateError } from '../../errors.js';
+import { behind } from '../../files/buffers.js';
 import { writeFileAtomically } from '../../identity/files.js';
 
 /** What stands beside a part, so that a later call knows what it is a part of. */
@@ -17,6 +18,9 @@ const sidecarSchema = z.strictObject({
 
 export type Sidecar = z.output<typeof sidecarSchema>;
 
+/** What is written at once. As much again comes meanwhile, and no more. */
+const BATCH_BYTES = 512 * 1024;
+
 const NO_FOLLOW = constants.O_NOFOLLOW ?? 0;
 
 /**
@@ -26,6 +30,12 @@ const NO_FOLLOW = constants.O_NOFOLLOW ?? 0;
 export class PartFile {
   readonly #path: string;
   #handle: FileHandle | undefined;
+  /** Bytes that are still to be written, and where the next ones belong. */
+  #waiting: Buffer[] = [];
+  #waitingBytes = 0;
+  #next = 0;
+  /** Those that are being written. */
+  #writing: Promise<void> = Promise.resolve();
 
   /** `path`: of the file that is to be. */
   constructor(path: string) {
@@ -90,25 +100,34 @@ export class PartFile {
 
   /** Reads from a place into the buffer; returns the bytes read. */
   read(buffer: Buffer, position: number): Promise<number> {
-    return this.#usable(async () => (await this.#open.read(buffer, 0, buffer.length, position)).bytesRead);
+    return this.#usable(async () => {
+      await this.#flush();
+      return (await this.#open.read(buffer, 0, buffer.length, position)).bytesRead;
+    });
   }
 
-  async write(bytes: Buffer, position: number): Promise<void> {
-    await this.#usable(async () => {
-      for (let written = 0; written < bytes.length; ) {
-        const { bytesWritten } = await this.#open.write(bytes, written, bytes.length - written, position + written);
-        written += bytesWritten;
-      }
+  /** Resolves when the next may come; the bytes are kept until they are on the disk. Throws also for bytes before them. */
+  write(bytes: Buffer, position: number): Promise<void> {
+    return this.#usable(async () => {
+      if (position !== this.#next) await this.#flush();
+      this.#next = position + bytes.length;
+      this.#waiting.push(bytes);
+      this.#waitingBytes += bytes.length;
+      if (this.#waitingBytes >= BATCH_BYTES) await this.#writeWaiting();
     });
   }
 
   truncate(size: number): Promise<void> {
-    return this.#usable(() => this.#open.truncate(size));
+    return this.#usable(async () => {
+      await this.#flush();
+      await this.#open.truncate(size);
+    });
   }
 
   /** Makes it the file that it is to be, on stable storage. Throws FILE_UNUSABLE when there is one and it is not to be replaced. */
   async publish(overwrite: boolean): Promise<void> {
     await this.#usable(async () => {
+      await this.#flush();
       await this.#open.sync();
       const [ours, there] = [await this.#open.stat(), await lstat(this.#part)];
       if (ours.ino !== there.ino || ours.dev !== there.dev) throw new Error('another process fetches to the same path');
@@ -121,14 +140,39 @@ export class PartFile {
 
   /** Throws all of it away. */
   async discard(): Promise<void> {
+    this.#waiting = [];
+    this.#waitingBytes = 0;
     await this.close();
     await Promise.all([rm(this.#part, { force: true }), rm(this.#note, { force: true })]);
   }
 
+  /** What has come is written before: a later call goes on behind it. */
   async close(): Promise<void> {
+    // Whoever has to know that it failed has heard of it before.
+    if (this.#handle) await this.#flush().catch(() => undefined);
     const handle = this.#handle;
     this.#handle = undefined;
+    this.#writing = Promise.resolve();
+    this.#waiting = [];
+    this.#waitingBytes = 0;
     await handle?.close();
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#waitingBytes > 0) await this.#writeWaiting();
+    await this.#writing;
+  }
+
+  /** Begins to write what waits, once what is being written is. */
+  async #writeWaiting(): Promise<void> {
+    await this.#writing;
+    const batch = this.#waiting;
+    const at = this.#next - this.#waitingBytes;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    this.#writing = writeAll(this.#open, batch, at);
+    // Told to whoever comes next.
+    this.#writing.catch(() => undefined);
   }
 
   get #open(): FileHandle {
@@ -157,6 +201,15 @@ export class PartFile {
       if ((cause as NodeJS.ErrnoException).code === 'EEXIST') throw taken(this.#path);
       throw new FedgateError('FILE_UNUSABLE', `${this.#path}: cannot be written: ${describe(cause)}`, { cause });
     }
+  }
+}
+
+async function writeAll(handle: FileHandle, buffers: readonly Buffer[], position: number): Promise<void> {
+  let at = position;
+  for (let left = buffers; left.length > 0; ) {
+    const { bytesWritten } = await handle.writev(left, at);
+    at += bytesWritten;
+    left = behind(left, bytesWritten);
   }
 }
 

@@ -3,7 +3,8 @@ import { FedgateError } from '../../errors.js';
 import type { Manifest } from '../../files/types.js';
 
 /**
- * Checks bytes that come in order against a manifest: each piece that came from its first byte to its last, and the whole when all came.
+ * Checks bytes that come in order against a manifest: each piece that came from its first byte to its last, and the whole when all came. Or
+ * the whole alone: whoever keeps the bytes until then can look for the wrong piece when there is one, and hashes them once instead of twice.
  */
 export class PieceCheck {
   readonly #manifest: Manifest;
@@ -13,6 +14,7 @@ export class PieceCheck {
   #piece: Hash | undefined;
   #offset: number;
   #verified: number;
+  #wholeOnly = false;
 
   /** `offset`: where the bytes begin. */
   constructor(manifest: Manifest, offset: number) {
@@ -31,6 +33,16 @@ export class PieceCheck {
   /** Where the next byte belongs. */
   get offset(): number {
     return this.#offset;
+  }
+
+  get wholeOnly(): boolean {
+    return this.#wholeOnly;
+  }
+
+  /** From here on pieces are not looked at. Only where the bytes begin at 0, and behind a piece that was found right. */
+  checkWholeOnly(): void {
+    this.#wholeOnly = true;
+    this.#piece = undefined;
   }
 
   /** Throws PIECE_MISMATCH when a piece that ends in these bytes is another one. There must not be more bytes than the content has. */
@@ -71,10 +83,12 @@ export class PieceCheck {
 
   #beginPiece(): void {
     const { pieceSize, size } = this.#manifest;
-    this.#piece = this.#offset % pieceSize === 0 && this.#offset < size ? createHash('sha256') : undefined;
+    this.#piece =
+      !this.#wholeOnly && this.#offset % pieceSize === 0 && this.#offset < size ? createHash('sha256') : undefined;
   }
 
   #endPiece(): void {
+    if (this.#wholeOnly) return;
     const { pieceSize, pieces } = this.#manifest;
     const index = Math.ceil(this.#offset / pieceSize) - 1;
     const right = pieces.subarray(index * 32, index * 32 + 32);

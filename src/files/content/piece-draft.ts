@@ -1,18 +1,27 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, rename, unlink } from 'node:fs/promises';
+import { rename, unlink } from 'node:fs/promises';
 import { storeFailure } from '../../store/failures.js';
 import type { FileState } from './fresh-pieces.js';
+import type { OpenFile } from './open-file.js';
+
+/** What is written at once. As much again comes meanwhile, and no more: the memory of a draft is twice that and a chunk. */
+const BATCH_BYTES = 512 * 1024;
 
 /** A temporary file that is to become a piece. Hashed while it is written: no piece is ever in memory. */
 export class PieceDraft {
   #path: string;
-  readonly #file: FileHandle;
+  readonly #file: OpenFile;
   readonly #hash = createHash('sha256');
   #digest: Buffer | undefined;
   #length = 0;
   #closed = false;
+  /** Chunks that are still to be written. */
+  #waiting: Buffer[] = [];
+  #waitingBytes = 0;
+  /** Those that are being written. */
+  #writing: Promise<void> = Promise.resolve();
 
-  constructor(path: string, file: FileHandle) {
+  constructor(path: string, file: OpenFile) {
     this.#path = path;
     this.#file = file;
   }
@@ -27,18 +36,23 @@ export class PieceDraft {
     return this.#digest;
   }
 
-  /** Writes behind what there is. Throws STORE_*; the draft is then of no use any more. `meanwhile` runs while the disk is at work. */
+  /**
+   * Writes behind what there is. Resolves when the next may come; the chunk is kept until it is on the disk, and may not change. Throws
+   * STORE_*, also for chunks before it; the draft is then of no use any more. `meanwhile` runs while the disk is at work.
+   */
   async write(chunk: Buffer, meanwhile?: () => void): Promise<void> {
-    const at = this.#length;
     this.#length += chunk.length;
-    try {
-      const writing = this.#writeAll(chunk, at);
-      this.#hash.update(chunk);
-      meanwhile?.();
-      await writing;
-    } catch (error) {
-      throw storeFailure(error, 'a piece was not written');
-    }
+    this.#waitingBytes += chunk.length;
+    this.#waiting.push(chunk);
+    if (this.#waitingBytes >= BATCH_BYTES) await this.#writeWaiting();
+    this.#hash.update(chunk);
+    meanwhile?.();
+  }
+
+  /** Resolves when all of it is written. Throws as `write`. */
+  async flush(): Promise<void> {
+    if (this.#waitingBytes > 0) await this.#writeWaiting();
+    await this.#written();
   }
 
   /** Gives it another name, in the place of whatever has it. */
@@ -47,7 +61,7 @@ export class PieceDraft {
     this.#path = path;
   }
 
-  /** Resolves when all of it is on stable storage. */
+  /** Resolves when all of it is on stable storage. To be called behind `flush`. */
   async sync(): Promise<void> {
     // Dated back, so that whoever writes to it later, be it at once, changes its time.
     const aSecondAgo = Date.now() / 1_000 - 1;
@@ -55,29 +69,40 @@ export class PieceDraft {
     await this.#file.datasync();
   }
 
-  state(): Promise<FileState> {
-    return this.#file.stat({ bigint: true });
+  state(): FileState {
+    return this.#file.state();
   }
 
   /** It stays as it is. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
+  close(): void {
     this.#closed = true;
-    await this.#file.close().catch(() => undefined);
+    this.#file.close();
   }
 
   /** Removes it, unless it was closed. What stays for whatever reason is swept at the next start. */
   async discard(): Promise<void> {
     if (this.#closed) return;
-    await this.close();
+    this.close();
     await unlink(this.#path).catch(() => undefined);
   }
 
-  async #writeAll(chunk: Buffer, at: number): Promise<void> {
-    let done = 0;
-    while (done < chunk.length) {
-      const { bytesWritten } = await this.#file.write(chunk, done, chunk.length - done, at + done);
-      done += bytesWritten;
+  /** Begins to write what waits, once what is being written is. */
+  async #writeWaiting(): Promise<void> {
+    await this.#written();
+    const batch = this.#waiting;
+    const at = this.#length - this.#waitingBytes;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    this.#writing = this.#file.write(batch, at);
+    // Told to whoever comes next.
+    this.#writing.catch(() => undefined);
+  }
+
+  async #written(): Promise<void> {
+    try {
+      await this.#writing;
+    } catch (error) {
+      throw storeFailure(error, 'a piece was not written');
     }
   }
 }

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, unlink } from 'node:fs/promises';
+import { lstat, mkdir, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FedgateError } from '../../errors.js';
 import { storeFailure } from '../../store/failures.js';
 import type { FileState } from './fresh-pieces.js';
+import { OpenFile } from './open-file.js';
 import { PieceDraft } from './piece-draft.js';
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
@@ -55,7 +56,7 @@ export class PieceFiles {
   async draft(): Promise<PieceDraft> {
     const path = join(this.#incoming, randomBytes(16).toString('hex'));
     try {
-      return new PieceDraft(path, await open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600));
+      return new PieceDraft(path, await OpenFile.open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600));
     } catch (error) {
       throw storeFailure(error, 'a piece cannot be written');
     }
@@ -71,7 +72,7 @@ export class PieceFiles {
     const folder = join(path, '..');
     const above = join(folder, '..');
     try {
-      await this.#makeFolders(above, folder);
+      await Promise.all([draft.flush(), this.#makeFolders(above, folder)]);
       await draft.rename(path).catch(async (error: NodeJS.ErrnoException) => {
         if (error.code !== 'ENOENT') throw error;
         // Somebody removed the folder.
@@ -85,8 +86,8 @@ export class PieceFiles {
       if (!this.#entered.has(folder)) await syncFolder(above);
       if (!this.#entered.has(above)) await syncFolder(this.#pieces);
       this.#entered.add(folder).add(above);
-      const state = await draft.state();
-      await draft.close();
+      const state = draft.state();
+      draft.close();
       return state;
     } catch (error) {
       throw storeFailure(error, 'a piece was not put in its place');
@@ -98,9 +99,9 @@ export class PieceFiles {
   }
 
   /** Throws what the operating system says. */
-  read(sha256: Buffer): Promise<FileHandle> {
+  read(sha256: Buffer): Promise<OpenFile> {
     // A pipe in its place must not hold the reader up.
-    return open(this.pathOf(sha256), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    return OpenFile.open(this.pathOf(sha256), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   }
 
   /** Whether a file of that length is in the place of a piece. */
@@ -160,12 +161,13 @@ async function makeFolder(path: string): Promise<void> {
   }
 }
 
+/** Of a folder that was made, or got an entry, a moment ago. */
 async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, O_RDONLY | O_NOFOLLOW);
+  const folder = OpenFile.openHot(path, O_RDONLY | O_NOFOLLOW);
   try {
     await folder.sync();
   } finally {
-    await folder.close();
+    folder.close();
   }
 }
 

@@ -70,12 +70,15 @@ export class ContentFetch {
     }
   }
 
-  /** A reader that hashes the whole as it reads. While there is one, nobody else has to. Returns the end of that. */
-  readInOrder(): () => void {
+  /**
+   * A reader by whom the whole is hashed as it is read, here or by the program that it reads for. While there is one, nobody else has to. Returns
+   * the end of that; `elsewhere`: all of it was read, and the program judges it.
+   */
+  readInOrder(): (elsewhere: boolean) => void {
     this.#inOrder++;
-    return () => {
+    return elsewhere => {
       this.#inOrder--;
-      this.checkWhenWhole();
+      if (!elsewhere) this.checkWhenWhole();
     };
   }
 

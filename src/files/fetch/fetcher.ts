@@ -30,6 +30,8 @@ export interface FetchWanted {
   readonly length: number;
   /** 16 bytes. */
   readonly downloadId: Buffer;
+  /** Whoever asks hashes the whole itself. @default false */
+  readonly checksWhole?: boolean;
 }
 
 /** Without a byte for so long, a transfer is over. */
@@ -104,7 +106,7 @@ export class Fetcher {
   async #remote(
     node: string,
     { org }: ShareRef,
-    { offset, length }: FetchWanted,
+    { offset, length, checksWhole = false }: FetchWanted,
     request: DownloadRequest,
     signal: AbortSignal,
   ) {
@@ -117,7 +119,11 @@ export class Fetcher {
     try {
       const range = rangeOf(offset, length, source.manifest.size);
       const onReceived = (bytes: number): void => hear(bytes);
-      const opening = RemoteFetch.open(source, { contents, fetches: this.#fetches, range, onReceived }, signal);
+      const opening = RemoteFetch.open(
+        source,
+        { contents, fetches: this.#fetches, range, checksWhole, onReceived },
+        signal,
+      );
       const fetch = await opening;
       return { fetch, total: range.to - range.from, listen };
     } catch (error) {

@@ -24,6 +24,8 @@ export interface RemoteFetchParts {
   readonly contents: Pick<Contents, 'reserve'>;
   readonly fetches: ContentFetches;
   readonly range: ByteRange;
+  /** Whether the reader hashes the whole itself. */
+  readonly checksWhole: boolean;
   readonly onReceived: (bytes: number) => void;
 }
 
@@ -38,6 +40,7 @@ export class RemoteFetch implements OpenFetch {
   readonly #source: LastingDownload;
   readonly #content: ContentFetch;
   readonly #range: ByteRange;
+  readonly #checksWhole: boolean;
   readonly #onReceived: (bytes: number) => void;
   readonly #leave: () => void;
   readonly #stop: { readonly signal: AbortSignal; stop(): void };
@@ -67,7 +70,7 @@ export class RemoteFetch implements OpenFetch {
     source: LastingDownload,
     content: ContentFetch,
     leave: () => void,
-    { range, onReceived }: RemoteFetchParts,
+    { range, checksWhole, onReceived }: RemoteFetchParts,
     signal: AbortSignal,
   ) {
     this.share = source.share;
@@ -76,16 +79,18 @@ export class RemoteFetch implements OpenFetch {
     this.#source = source;
     this.#content = content;
     this.#range = range;
+    this.#checksWhole = checksWhole;
     this.#onReceived = onReceived;
     this.#leave = leave;
     this.#stop = firstOf([signal, source.over]);
-    content.checkWhenWhole();
+    if (!checksWhole) content.checkWhenWhole();
   }
 
   async *chunks(): AsyncGenerator<Buffer> {
     const { size } = this.manifest;
-    const whole = this.#range.from === 0 && this.#range.to === size && !this.#content.right;
-    const over = whole ? this.#content.readInOrder() : undefined;
+    const checksWhole = this.#checksWhole;
+    const whole = this.#range.from === 0 && this.#range.to === size && !checksWhole && !this.#content.right;
+    const over = whole || checksWhole ? this.#content.readInOrder() : undefined;
     const hash = createHash('sha256');
     let left = this.#range.to - this.#range.from;
     try {
@@ -100,7 +105,7 @@ export class RemoteFetch implements OpenFetch {
       }
       this.#check();
     } finally {
-      over?.();
+      over?.(checksWhole && left === 0);
     }
   }
 

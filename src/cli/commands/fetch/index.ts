@@ -56,7 +56,7 @@ With --require-approved a file appears only when its SHA-256 is that of an appro
 checksum list of its files is; exits with ${EXIT.notApproved} otherwise, and with ${EXIT.policyMissing} without a good policy.`;
 
 async function fetch(env: CliEnv, id: string, options: FetchCommandOptions): Promise<void> {
-  letHeapGrow();
+  letHeapGrow('program');
   const { output, overwrite = false, json = false } = options;
   const offset = options.offset === undefined ? undefined : parseCount(options.offset, '--offset');
   const length = options.length === undefined ? undefined : parseCount(options.length, '--length', 1);

@@ -51,7 +51,7 @@ A folder is shared as a share for each of its regular files, and a listing of th
 links or special files. Archives are files like others.`;
 
 async function share(env: CliEnv, paths: readonly string[], options: ShareCommandOptions): Promise<void> {
-  letHeapGrow();
+  letHeapGrow('program');
   const { name, type: mediaType, requiresApproval = false, json = false } = options;
   const terms = parseTerms(options);
   if (name !== undefined && paths.length > 1) throw fieldError('--name', 'is for one file');

@@ -175,6 +175,12 @@ export interface FetchRequest {
   readonly downloadId: Uint8Array;
   /** Whether `opened` carries the manifest, so that the client can check each piece itself. */
   readonly withManifest: boolean;
+  /**
+   * The client hashes all of the content itself and takes it for whole only when the digest is that of the share. The gateway, which verifies
+   * each piece anyway, then does not hash another organisation's content as a whole once more. Without it the gateway keeps the last bytes
+   * back until it has found the whole right.
+   */
+  readonly checksWhole: boolean;
 }
 
 /** A frame of a Fetch call. */
@@ -1397,7 +1403,14 @@ export const CancelUploadResponse: MessageFns<CancelUploadResponse> = {
 };
 
 function createBaseFetchRequest(): FetchRequest {
-  return { shareId: "", offset: 0n, length: 0n, downloadId: new Uint8Array(0), withManifest: false };
+  return {
+    shareId: "",
+    offset: 0n,
+    length: 0n,
+    downloadId: new Uint8Array(0),
+    withManifest: false,
+    checksWhole: false,
+  };
 }
 
 export const FetchRequest: MessageFns<FetchRequest> = {
@@ -1422,6 +1435,9 @@ export const FetchRequest: MessageFns<FetchRequest> = {
     }
     if (message.withManifest !== false) {
       writer.uint32(40).bool(message.withManifest);
+    }
+    if (message.checksWhole !== false) {
+      writer.uint32(48).bool(message.checksWhole);
     }
     return writer;
   },
@@ -1479,6 +1495,14 @@ export const FetchRequest: MessageFns<FetchRequest> = {
             message.withManifest = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.checksWhole = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1501,6 +1525,7 @@ export const FetchRequest: MessageFns<FetchRequest> = {
     message.length = (object.length !== undefined && object.length !== null) ? BigInt(object.length) : 0n;
     message.downloadId = object.downloadId ?? new Uint8Array(0);
     message.withManifest = object.withManifest ?? false;
+    message.checksWhole = object.checksWhole ?? false;
     return message;
   },
 };
