@@ -64,7 +64,7 @@ A folder, or several files, is a package: what is approved is the list of its fi
 After Ctrl-C, or a lost connection that did not come back, the same command goes on where it ended, for a day: it makes one proposal.`;
 
 async function propose(env: CliEnv, paths: readonly string[], options: ProposeCommandOptions): Promise<void> {
-  letHeapGrow();
+  letHeapGrow('program');
   const { json = false } = options;
   const terms = parseTerms(options, Date.now());
   const source = await toPropose(paths, `${terms.project}-${terms.version}`);

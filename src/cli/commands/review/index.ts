@@ -40,7 +40,7 @@ What was shown is remembered: if the gateway shows another statement under the s
 After Ctrl-C the same command goes on where it ended.`;
 
 async function review(env: CliEnv, digits: string, options: ReviewOptions): Promise<void> {
-  letHeapGrow();
+  letHeapGrow('program');
   await withClient(env, options, async client => {
     const id = await findProposalId(client, digits);
     const proposal = await client.approvals.get(id);
