@@ -17,11 +17,24 @@ export interface PublishReport {
   readonly streamEpoch?: bigint | undefined;
   /** Durable: the number of the batch in that stream; in the own organisation the offset in the log. */
   readonly sequence?: number | undefined;
+  /**
+   * Direct messages: whether the node was there, connected and subscribed to its inbox (`open`), connected only (`closed`), or not (`away`).
+   * `untold`: there is none, or the other organisation does not show it; the counts are 0 then, whether or not it got the record.
+   * Undefined: not a direct message, or stored for another organisation.
+   */
+  readonly inbox?: InboxState | undefined;
 }
+
+/** Whether a node that was written to directly was there. */
+export type InboxState = 'open' | 'closed' | 'away' | 'untold';
+
+const INBOXES: readonly (InboxState | undefined)[] = [undefined, 'open', 'closed', 'away', 'untold'];
 
 export function toReport(result: PublishResult): PublishReport {
   const { org, subscribers, dropped, duplicate, streamEpoch, sequence } = result;
-  const live = { side: result.side === 1 ? ('local' as const) : ('remote' as const), subscribers, dropped, org };
+  const inbox = INBOXES[result.inbox];
+  const side = result.side === 1 ? ('local' as const) : ('remote' as const);
+  const live = { side, subscribers, dropped, org, ...(inbox ? { inbox } : {}) };
   const level = LEVELS[result.level];
   return level === undefined ? live : { ...live, level, duplicate, streamEpoch, sequence: Number(sequence) };
 }

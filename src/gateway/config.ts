@@ -1,12 +1,12 @@
 import { dirname, resolve } from 'node:path';
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
-import { FedgateError } from '../errors.js';
+import { FedgateError, fieldError } from '../errors.js';
 import { readText } from '../identity/files.js';
 import { type HostPort, type OrgName, parseGatewayName, parseHostPort, parseOrgName } from '../identity/names.js';
 import { orgFolder } from '../identity/org-folder.js';
 import { type AccessRules, parsePublishGrant } from '../messaging/access.js';
-import { parsePattern } from '../messaging/address.js';
+import { isInbox, parsePattern } from '../messaging/address.js';
 
 /** A text that a function of ours must accept; what that function says becomes the message. */
 const checked = (check: (text: string) => unknown) =>
@@ -21,7 +21,13 @@ const checked = (check: (text: string) => unknown) =>
 
 const ANY_ORG = 'ANY' as OrgName;
 const listenAddress = checked(text => parseHostPort(text, 'listen', { allowPortZero: true }));
-const channelPattern = checked(text => parsePattern(text));
+const channelPattern = checked(text => parsePattern(text, 'pattern', { inboxes: true }));
+const subscribeGrant = checked(text => {
+  if (isInbox(text))
+    throw fieldError('subscribe', 'an inbox needs no grant: it is read by its own node, and by nobody else');
+  parsePattern(text);
+});
+const nodeOrAny = z.string().regex(/^(\*|[a-z0-9][a-z0-9-]{0,62})$/, 'expected a node name or "*"');
 const publishGrant = checked(text => {
   const { org } = parsePublishGrant(text, ANY_ORG, 'publish');
   if (org !== '*' && org !== ANY_ORG) parseOrgName(org, 'publish');
@@ -54,9 +60,9 @@ export const CONFIG_SCHEMA = z.strictObject({
       nodes: z
         .array(
           z.strictObject({
-            node: z.string().regex(/^(\*|[a-z0-9][a-z0-9-]{0,62})$/, 'expected a node name or "*"'),
+            node: nodeOrAny,
             publish: z.array(publishGrant).default([]),
-            subscribe: z.array(channelPattern).default([]),
+            subscribe: z.array(subscribeGrant).default([]),
             share: z.array(orgOrAny).default([]),
             fetch: z.array(orgOrAny).default([]),
             status: z.boolean().default(false),
@@ -68,11 +74,9 @@ export const CONFIG_SCHEMA = z.strictObject({
         .array(
           z.strictObject({
             org: orgOrAny,
-            node: z
-              .string()
-              .regex(/^(\*|[a-z0-9][a-z0-9-]{0,62})$/, 'expected a node name or "*"')
-              .default('*'),
+            node: nodeOrAny.default('*'),
             publish: z.array(channelPattern).default([]),
+            nodes: z.array(nodeOrAny).default([]),
           }),
         )
         .default([]),

@@ -19,6 +19,7 @@ import { Peers } from '../link/peers.js';
 import { cannotAsk } from '../link/refetches.js';
 import { Access } from '../messaging/access.js';
 import { parseChannel } from '../messaging/address.js';
+import { Inboxes } from '../messaging/inboxes.js';
 import { MAX_PATIENCE_MS, Publisher } from '../messaging/publisher.js';
 import { Router } from '../messaging/router.js';
 import { RegistryClient } from '../registry/client.js';
@@ -155,6 +156,7 @@ class RunningGateway implements Gateway {
     this.#dropped += dropped;
   });
   readonly #access: Access;
+  readonly #inboxes: Inboxes;
   readonly #registry: RegistryClient;
   readonly #watcher: RegistryWatcher;
   readonly #verifier: CertificateVerifier;
@@ -178,6 +180,7 @@ class RunningGateway implements Gateway {
       snapshotVersion: () => directory.version,
     };
     this.#access = new Access(org, config.access);
+    this.#inboxes = new Inboxes(this.#router, this.#access);
     this.#verifier = new CertificateVerifier(federation, directory);
     this.#registry = new RegistryClient({ federation, ...membership.registry, identity });
     this.#watcher = new RegistryWatcher({
@@ -314,7 +317,7 @@ class RunningGateway implements Gateway {
         if (refusal) throw refusal;
         // A timer of more than 2^31 ms fires at once; what a peer may make us hold is ours to say anyway.
         const waitMs = Math.min(patienceMs, MAX_PATIENCE_MS);
-        return this.#router.deliver({ channel, senderOrg: peer.org, senderNode, records, patienceMs: waitMs });
+        return this.#inboxes.deliver({ channel, senderOrg: peer.org, senderNode, records, patienceMs: waitMs });
       },
       identity,
       verifier: this.#verifier,
@@ -357,6 +360,7 @@ class RunningGateway implements Gateway {
         consumedHere: (offset, count, signal) => durable.subscriptions.consumedHere(offset, count, signal),
         draining: this.#draining.signal,
       }),
+      inboxState: node => this.#inboxes.stateOf(node),
       onPublished: records => this.#published.add(records),
     });
     const { subscriptionQueueBytes: queueBytes, subscriptionsPerNode } = config.limits;

@@ -2,7 +2,8 @@ import { fieldError } from '../errors.js';
 import type { OrgName } from '../identity/names.js';
 import type { PublishFrame } from '../wire/messaging-frames.js';
 import type { Access } from './access.js';
-import { type Address, parseAddress } from './address.js';
+import { type Address, nodeOfInbox, parseAddress } from './address.js';
+import type { InboxState } from './inbox.js';
 import type { DeliveryOutcome, Router } from './router.js';
 
 /** What became of records that were published live, and on which side. */
@@ -22,6 +23,8 @@ export interface DurableOutcome {
   readonly duplicate: boolean;
   readonly streamEpoch: bigint;
   readonly sequence: number;
+  /** Of a direct message within the own organisation: whether the node is there. */
+  readonly inbox?: InboxState | undefined;
 }
 
 export type PublishOutcome = LiveOutcome | DurableOutcome;
@@ -47,6 +50,8 @@ export interface PublisherOptions {
   readonly router: Router;
   readonly remote: RemoteSender;
   readonly durable: DurablePath;
+  /** Whether a node of the own organisation is there. */
+  readonly inboxState: (node: string) => InboxState;
   readonly onPublished: (records: number) => void;
 }
 
@@ -76,9 +81,21 @@ export class Publisher {
     const address = this.#parse(frame.address);
     access.checkPublish(node, address);
     onPublished(frame.records.count);
-    return this.#stores(address, frame.delivery)
+    const outcome = this.#stores(address, frame.delivery)
       ? durable.publish(node, address, frame)
       : this.#publishLive(node, address, frame);
+    return address.org === this.#options.org ? this.#withInbox(address, outcome) : outcome;
+  }
+
+  /** Within the own organisation the answer to a direct message says whether the node is there, stored or not. */
+  #withInbox(
+    { channel }: Address,
+    outcome: PublishOutcome | Promise<PublishOutcome>,
+  ): PublishOutcome | Promise<PublishOutcome> {
+    const owner = nodeOfInbox(channel);
+    if (owner === undefined) return outcome;
+    const told = (settled: PublishOutcome): PublishOutcome => ({ ...settled, inbox: this.#options.inboxState(owner) });
+    return outcome instanceof Promise ? outcome.then(told) : told(outcome);
   }
 
   #stores({ org, channel }: Address, delivery: number): boolean {

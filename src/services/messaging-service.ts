@@ -8,6 +8,7 @@ import {
 } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
 import { FedgateError, fieldError } from '../errors.js';
 import { parsePattern } from '../messaging/address.js';
+import { inboxNumber } from '../messaging/inbox.js';
 import { LiveSubscription, noticeFrame, type SubscriptionLimits } from '../messaging/live-subscription.js';
 import type { AckLevel, DurableOutcome, LiveOutcome, Publisher, PublishOutcome } from '../messaging/publisher.js';
 import type { Router } from '../messaging/router.js';
@@ -108,6 +109,7 @@ const LEVELS: { readonly [level in AckLevel]: 1 | 2 | 3 } = { stored: 1, receive
 const toResult = (outcome: PublishOutcome): PublishResult => ({
   side: outcome.side === 'local' ? 1 : 2,
   org: outcome.org,
+  inbox: inboxNumber(outcome.inbox),
   ...(outcome.level === undefined ? liveFacts(outcome) : durableFacts(outcome)),
 });
 

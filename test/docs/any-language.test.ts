@@ -47,6 +47,12 @@ test.serial('any language: buf curl publishes live in one organisation and subsc
   t.regex(subscriber.output, /"senderOrg": "ACME"/);
 });
 
+test.serial('any language: buf curl writes to one node, which is not shown', async t => {
+  const publisher = await paste(t, 'buf curl: write to one node', t.context.orgs.acme);
+  const { result } = JSON.parse(await publisher.finished());
+  t.like(result, { side: 'SIDE_REMOTE', org: 'GLOBEX', inbox: 'INBOX_STATE_UNTOLD' });
+});
+
 test.serial('any language: buf curl publishes a stream; a frame that fails does not end it', async t => {
   const { acme, globex } = t.context.orgs;
   const subscriber = await paste(t, 'buf curl: subscribe', globex);

@@ -11,7 +11,7 @@ const MEANING: Readonly<Record<string, string>> = {
   'log.format': '`auto` is `pretty` on a terminal and `json` otherwise; standard output either way',
   'access.nodes[].node': "a node's name, or `*` for every node of the own organisation",
   'access.nodes[].publish':
-    'where it may publish: channel patterns of the own organisation, `pubsub://ORG/pattern`, or `pubsub://*/pattern` for every other organisation',
+    'where it may publish: channel patterns of the own organisation, `pubsub://ORG/pattern`, or `pubsub://*/pattern` for every other organisation; inboxes as `@node` or `@*` in the place of the pattern',
   'access.nodes[].subscribe': 'channel patterns; a subscription must lie within one of them',
   'access.nodes[].share':
     'organisations it may share files with; `*` is every one, and needed for shares that anyone may fetch',
@@ -21,7 +21,8 @@ const MEANING: Readonly<Record<string, string>> = {
     'whether it may see and change what the gateway has stored (`fedgate outbox`, `dead`, `evidence`)',
   'access.peers[].org': 'an organisation, or `*` for every active member',
   'access.peers[].node': 'a node of that organisation, as its gateway names it, or `*`',
-  'access.peers[].publish': 'channel patterns on which it may publish here',
+  'access.peers[].publish': 'channel patterns on which it may publish here; inboxes as `@node` or `@*`',
+  'access.peers[].nodes': 'nodes of the own organisation that it may know of, by name, or `*` for all',
   'links.dial':
     '`granted`: dial whom `access.peers` names and whom there was a link with before; `all`: every active member; `demand`: only when something is published there',
   'links.dialTimeoutMs': 'longest wait for the hello of one lane at one address, connection and TLS included, ms',

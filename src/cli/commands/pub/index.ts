@@ -19,7 +19,10 @@ interface PubOptions extends GatewayOptions, DeliveryOptions, RecordOptions {
 export function registerPub(program: Command, env: CliEnv): void {
   const command = program
     .command('pub')
-    .argument('<address>', '`channel`, or `pubsub://ORG/channel` in another organisation')
+    .argument(
+      '<address>',
+      '`channel`, or `pubsub://ORG/channel` in another organisation; `@node` as the channel writes to one node',
+    )
     .argument('[data]', 'the payload; standard input when it is left out')
     .description('publish a record, a file, or every line of standard input')
     .option('--file <path>', 'publish the content of a file as one record')
@@ -42,6 +45,7 @@ export function registerPub(program: Command, env: CliEnv): void {
         'fedgate pub orders/created hello',
         'fedgate pub pubsub://GLOBEX/orders/created --file order.json --content-type application/json',
         'fedgate pub pubsub://GLOBEX/orders/created hello --id order-17 --dedupe --ack consumed --ack-timeout 1m',
+        'fedgate pub pubsub://GLOBEX/@erp "are you there?" --live',
         'git log --format=%s | fedgate pub pubsub://GLOBEX/commits --lines',
       )}\n\n${DELIVERY_HELP}`,
     )

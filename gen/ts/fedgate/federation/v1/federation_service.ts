@@ -16,6 +16,7 @@ import {
 } from "@grpc/grpc-js";
 import { Status } from "../../../google/rpc/status.js";
 import { Manifest, Share } from "../../files/v1/file_service.js";
+import { InboxState } from "../../messaging/v1/messaging_service.js";
 import { Record } from "../../messaging/v1/record.js";
 
 /** Why a durable batch comes without its records. Values may be added. */
@@ -295,7 +296,11 @@ export interface BatchOutcome {
   /** For how many it was dropped because a queue was full. */
   readonly dropped: number;
   /** Set when the receiver refused it. */
-  readonly error: Status | undefined;
+  readonly error:
+    | Status
+    | undefined;
+  /** Of a batch for one node: whether it was there. Not told: the counts are 0 then, whether or not it was. */
+  readonly inbox: InboxState;
 }
 
 /**
@@ -1877,7 +1882,7 @@ export const BatchHeader: MessageFns<BatchHeader> = {
 };
 
 function createBaseBatchOutcome(): BatchOutcome {
-  return { sequence: 0n, subscribers: 0, dropped: 0, error: undefined };
+  return { sequence: 0n, subscribers: 0, dropped: 0, error: undefined, inbox: 0 };
 }
 
 export const BatchOutcome: MessageFns<BatchOutcome> = {
@@ -1896,6 +1901,9 @@ export const BatchOutcome: MessageFns<BatchOutcome> = {
     }
     if (message.error !== undefined) {
       Status.encode(message.error, writer.uint32(34).fork()).join();
+    }
+    if (message.inbox !== 0) {
+      writer.uint32(40).int32(message.inbox);
     }
     return writer;
   },
@@ -1945,6 +1953,14 @@ export const BatchOutcome: MessageFns<BatchOutcome> = {
             message.error = Status.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.inbox = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1968,6 +1984,7 @@ export const BatchOutcome: MessageFns<BatchOutcome> = {
     message.error = (object.error !== undefined && object.error !== null)
       ? Status.fromPartial(object.error)
       : undefined;
+    message.inbox = object.inbox ?? 0;
     return message;
   },
 };

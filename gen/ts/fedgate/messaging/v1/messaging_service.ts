@@ -61,9 +61,36 @@ export namespace AckLevel {
   export type ACK_LEVEL_CONSUMED = typeof AckLevel.ACK_LEVEL_CONSUMED;
 }
 
+/** Whether a node that was written to directly was there. Values may be added. */
+export const InboxState = {
+  /** INBOX_STATE_UNSPECIFIED - Not a direct message; or one that is stored for another organisation, or whose gateway is of an earlier version. */
+  INBOX_STATE_UNSPECIFIED: 0,
+  /** INBOX_STATE_OPEN - It is connected and subscribed to its inbox. */
+  INBOX_STATE_OPEN: 1,
+  /** INBOX_STATE_CLOSED - It is connected, and not subscribed to its inbox. */
+  INBOX_STATE_CLOSED: 2,
+  /** INBOX_STATE_AWAY - It is not connected. */
+  INBOX_STATE_AWAY: 3,
+  /**
+   * INBOX_STATE_UNTOLD - There is no such node, or the other organisation does not show it to the publisher: the answer is the same. `subscribers` and
+   * `dropped` are 0 then, whether or not the node got the records.
+   */
+  INBOX_STATE_UNTOLD: 4,
+} as const;
+
+export type InboxState = typeof InboxState[keyof typeof InboxState];
+
+export namespace InboxState {
+  export type INBOX_STATE_UNSPECIFIED = typeof InboxState.INBOX_STATE_UNSPECIFIED;
+  export type INBOX_STATE_OPEN = typeof InboxState.INBOX_STATE_OPEN;
+  export type INBOX_STATE_CLOSED = typeof InboxState.INBOX_STATE_CLOSED;
+  export type INBOX_STATE_AWAY = typeof InboxState.INBOX_STATE_AWAY;
+  export type INBOX_STATE_UNTOLD = typeof InboxState.INBOX_STATE_UNTOLD;
+}
+
 /** Records for one address. */
 export interface PublishRequest {
-  /** Where to: `channel` or `pubsub://ORG/channel`. At most 512 bytes. */
+  /** Where to: `channel`, `@node`, `pubsub://ORG/channel` or `pubsub://ORG/@node`. At most 512 bytes. */
   readonly address: string;
   /**
    * How long, in milliseconds, a gateway may hold the answer while a subscriber's queue is full, before it drops the records
@@ -173,6 +200,8 @@ export interface PublishResult {
   readonly streamEpoch: bigint;
   /** Durable: the number of the batch that carries them in that stream. Own organisation: the offset of the first of them in the log. */
   readonly sequence: bigint;
+  /** Direct messages: whether the node was there. */
+  readonly inbox: InboxState;
 }
 
 /** Which side the subscribers are on. Values may be added. */
@@ -195,7 +224,7 @@ export namespace PublishResult_Side {
 
 /** Which channels to hear. */
 export interface SubscribeRequest {
-  /** A channel, or a pattern: `*` stands for exactly one segment, a last `**` for zero or more. At most 512 bytes. */
+  /** A channel, or a pattern: `*` stands for exactly one segment, a last `**` for zero or more. Or the own inbox, `@node`. At most 512 bytes. */
   readonly pattern: string;
 }
 
@@ -1050,7 +1079,17 @@ export const PublishStreamResponse: MessageFns<PublishStreamResponse> = {
 };
 
 function createBasePublishResult(): PublishResult {
-  return { side: 0, subscribers: 0, dropped: 0, org: "", level: 0, duplicate: false, streamEpoch: 0n, sequence: 0n };
+  return {
+    side: 0,
+    subscribers: 0,
+    dropped: 0,
+    org: "",
+    level: 0,
+    duplicate: false,
+    streamEpoch: 0n,
+    sequence: 0n,
+    inbox: 0,
+  };
 }
 
 export const PublishResult: MessageFns<PublishResult> = {
@@ -1084,6 +1123,9 @@ export const PublishResult: MessageFns<PublishResult> = {
         throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
       }
       writer.uint32(64).uint64(message.sequence);
+    }
+    if (message.inbox !== 0) {
+      writer.uint32(72).int32(message.inbox);
     }
     return writer;
   },
@@ -1165,6 +1207,14 @@ export const PublishResult: MessageFns<PublishResult> = {
             message.sequence = reader.uint64() as bigint;
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.inbox = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1192,6 +1242,7 @@ export const PublishResult: MessageFns<PublishResult> = {
       ? BigInt(object.streamEpoch)
       : 0n;
     message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
+    message.inbox = object.inbox ?? 0;
     return message;
   },
 };
@@ -3273,6 +3324,10 @@ export const AcknowledgeResponse: MessageFns<AcknowledgeResponse> = {
  * The caller is the node named by its certificate; what it may do is granted in the gateway's configuration. An address is
  * `channel` (one's own organisation) or `pubsub://ORG/channel`. A channel is one to sixteen segments split by `/`; a segment
  * is 1 to 64 of `A-Z a-z 0-9 . _ -` and begins with a letter or a digit.
+ *
+ * A direct message goes to `@node` (one's own organisation) or `pubsub://ORG/@node`: the inbox of that node, a channel that only the
+ * node itself may subscribe to, live or durable, without a grant. No pattern with `*` or `**` speaks of an inbox; a grant to publish to
+ * one names it, or says `@*`.
  *
  * Delivery classes. Live: records reach the subscriptions that are open at that moment; nothing is stored, and what is not delivered
  * is reported by the answer or by a notice. Durable: the answer comes when the records are on stable storage at the level asked for;
