@@ -34,7 +34,7 @@ export type { Message } from './message.js';
 export type { DeadLetteredNotice, DurableNotice, ExpiredNotice, GapNotice } from './notices.js';
 export type { ProducerOptions } from './producer.js';
 export type { PublishAllOptions, PublishSummary } from './publish-all.js';
-export type { InboxState, PublishReport } from './report.js';
+export type { InboxState, OrgReport, PublishReport } from './report.js';
 export type { NackOptions } from './settlements.js';
 export type { MessageBatch, SubscribeOptions, Subscription } from './subscription.js';
 export type { AckLevel, PublishOptions } from './terms.js';

@@ -1,4 +1,6 @@
-import type { PublishResult } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
+import type { OrgResult, PublishResult } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
+import type { FedgateError } from '../errors.js';
+import { fromRpcStatus } from '../transport/status.js';
 import { type AckLevel, LEVELS } from './terms.js';
 
 /** What became of a publish. Records published in the same turn to the same address share it. */
@@ -23,7 +25,17 @@ export interface PublishReport {
    * Undefined: not a direct message, or stored for another organisation.
    */
   readonly inbox?: InboxState | undefined;
+  /**
+   * Of a publish to several organisations (`pubsub://*\/…`, `pubsub://@group/…`): what became of it for each, by name. `org` is empty then, and
+   * all else speaks of those that took it: counts are sums, `level` is the lowest. Look here for those that did not.
+   */
+  readonly orgs?: readonly OrgReport[] | undefined;
 }
+
+/** What became of a publish for one of several organisations. */
+export type OrgReport =
+  | { readonly org: string; readonly report: PublishReport; readonly error?: undefined }
+  | { readonly org: string; readonly report?: undefined; readonly error: FedgateError };
 
 /** Whether a node that was written to directly was there. */
 export type InboxState = 'open' | 'closed' | 'away' | 'untold';
@@ -31,6 +43,17 @@ export type InboxState = 'open' | 'closed' | 'away' | 'untold';
 const INBOXES: readonly (InboxState | undefined)[] = [undefined, 'open', 'closed', 'away', 'untold'];
 
 export function toReport(result: PublishResult): PublishReport {
+  const report = toReportOfOne(result);
+  return result.org === '' ? { ...report, orgs: result.orgs.flatMap(toOrgReport) } : report;
+}
+
+/** What a later version says in another way is left out. */
+function toOrgReport({ org, outcome }: OrgResult): OrgReport[] {
+  if (outcome?.$case === 'result') return [{ org, report: toReportOfOne(outcome.value) }];
+  return outcome ? [{ org, error: fromRpcStatus(outcome.value) }] : [];
+}
+
+function toReportOfOne(result: PublishResult): PublishReport {
   const { org, subscribers, dropped, duplicate, streamEpoch, sequence } = result;
   const inbox = INBOXES[result.inbox];
   const side = result.side === 1 ? ('local' as const) : ('remote' as const);

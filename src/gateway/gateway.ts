@@ -18,7 +18,7 @@ import type { Peer } from '../link/peer.js';
 import { Peers } from '../link/peers.js';
 import { cannotAsk } from '../link/refetches.js';
 import { Access } from '../messaging/access.js';
-import { parseChannel } from '../messaging/address.js';
+import { parseChannel, type Several } from '../messaging/address.js';
 import { Inboxes } from '../messaging/inboxes.js';
 import { MAX_PATIENCE_MS, Publisher } from '../messaging/publisher.js';
 import { Router } from '../messaging/router.js';
@@ -338,6 +338,18 @@ class RunningGateway implements Gateway {
     }
   }
 
+  /** By name. The own organisation is no part of `*`, as it is none of grants for `*`; of a group it may be one. */
+  #orgsOf({ group }: Several): OrgName[] {
+    const { config, directory, membership } = this.#parts;
+    if (group === '*') {
+      const others = directory.members().filter(({ org, state }) => state === 'active' && org !== membership.org);
+      return others.map(({ org }) => org).sort();
+    }
+    const orgs = Object.hasOwn(config.groups, group) ? config.groups[group] : undefined;
+    if (!orgs) throw new FedgateError('GROUP_UNKNOWN', `no group ${group} is configured`, { metadata: { group } });
+    return [...new Set(orgs as OrgName[])].sort();
+  }
+
   /** Something may be stored for whoever may be reached again one day: a member that is active or suspended. */
   #outboxOf(org: OrgName): Outbox {
     const { directory, durable } = this.#parts;
@@ -360,6 +372,7 @@ class RunningGateway implements Gateway {
         consumedHere: (offset, count, signal) => durable.subscriptions.consumedHere(offset, count, signal),
         draining: this.#draining.signal,
       }),
+      orgsOf: destination => this.#orgsOf(destination),
       inboxState: node => this.#inboxes.stateOf(node),
       onPublished: records => this.#published.add(records),
     });

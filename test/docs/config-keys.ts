@@ -38,7 +38,8 @@ const MEANING: Readonly<Record<string, string>> = {
   'files.reserveBytes': 'bytes that are left free on the disk; with less, no file is taken (FILES_FULL)',
   'files.keepMs': 'how long content stays that no share stands for, or that nobody fetches any more, ms',
   'files.uploadKeepMs': 'how long an unfinished upload is kept, ms',
-  groups: 'named groups of organisations, for the audiences of shares: `suppliers: [GLOBEX, INITECH]`',
+  groups:
+    'named groups of organisations, for addresses (`pubsub://@suppliers/channel`) and the audiences of shares: `suppliers: [GLOBEX, INITECH]`',
   'durable.inboxBytesPerPeer':
     'bytes from one organisation that durable subscriptions have not acknowledged; beyond, it may send no more',
   'durable.inboxBytesPerChannel': 'the same for one channel',

@@ -249,6 +249,7 @@ const result = (facts: Partial<PublishResult>): PublishResult => ({
   dropped: 0,
   level: 1,
   inbox: 0,
+  orgs: [],
   duplicate: false,
   streamEpoch: 1n,
   sequence: 1n,
