@@ -29,6 +29,7 @@ import type {
   ShareSource,
   Transfer,
 } from './files/types.js';
+import { NodeDirectory } from './nodes.js';
 import { type ChosenProducer, chooseProducer, type ProducerOptions } from './producer.js';
 import { type PublishAllOptions, type PublishSummary, publishAll } from './publish-all.js';
 import { StreamPublisher } from './publisher.js';
@@ -189,6 +190,11 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   /** The channel of what is written to this node directly, as `pubsub://ORG/@node`. To be subscribed to; that needs no grant. */
   get inbox(): string {
     return `@${this.node}`;
+  }
+
+  /** Which nodes are there, in the own organisation and in others. */
+  get nodes(): NodeDirectory {
+    return new NodeDirectory(() => this.#connections.any);
   }
 
   /**

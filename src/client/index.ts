@@ -31,6 +31,7 @@ export type {
   TransferProgress,
 } from './files/types.js';
 export type { Message } from './message.js';
+export type { FoundNodes, NodeChange, NodeDirectory, NodePresence } from './nodes.js';
 export type { DeadLetteredNotice, DurableNotice, ExpiredNotice, GapNotice } from './notices.js';
 export type { ProducerOptions } from './producer.js';
 export type { PublishAllOptions, PublishSummary } from './publish-all.js';

@@ -65,6 +65,7 @@ export const CONFIG_SCHEMA = z.strictObject({
             subscribe: z.array(subscribeGrant).default([]),
             share: z.array(orgOrAny).default([]),
             fetch: z.array(orgOrAny).default([]),
+            nodes: z.array(orgOrAny).default([]),
             status: z.boolean().default(false),
             admin: z.boolean().default(false),
           }),

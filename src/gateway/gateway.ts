@@ -36,6 +36,7 @@ import { Durability } from './durable.js';
 import { durableAdmin } from './durable-admin.js';
 import { Files, type FilesParts } from './files.js';
 import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities } from './listeners.js';
+import { Nodes } from './nodes.js';
 import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
 
@@ -65,6 +66,7 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
   checkOwnCertificate(identity, membership, config.gateway);
   const directory = await loadDirectory(membership, files.state, log);
   const remembered = await RememberedPeers.load(files.state);
+  const nodes = await Nodes.open(files.state);
   const origin: Origin = { ask: () => Promise.reject(cannotAsk()) };
   const { federation, org } = membership;
   const durable = await Durability.open(
@@ -81,7 +83,19 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
     remote: { open: (...request) => remote.open(...request) },
     onAlarm: (error, from) => remote.alarm(error, from),
   });
-  const parts = { config, log, membership, identity, directory, remembered, durable, files: filesOf, origin, remote };
+  const parts = {
+    config,
+    log,
+    membership,
+    identity,
+    directory,
+    remembered,
+    nodes,
+    durable,
+    files: filesOf,
+    origin,
+    remote,
+  };
   return new RunningGateway(parts).start();
 }
 
@@ -136,6 +150,7 @@ interface Parts {
   readonly identity: KeyAndCertificate;
   readonly directory: Directory;
   readonly remembered: RememberedPeers;
+  readonly nodes: Nodes;
   readonly durable: Durability;
   readonly files: Files;
   readonly origin: Origin;
@@ -180,7 +195,8 @@ class RunningGateway implements Gateway {
       snapshotVersion: () => directory.version,
     };
     this.#access = new Access(org, config.access);
-    this.#inboxes = new Inboxes(this.#router, this.#access);
+    this.#inboxes = new Inboxes(this.#router, this.#access, node => parts.nodes.inboxState(node));
+    parts.nodes.follow(this.#router);
     this.#verifier = new CertificateVerifier(federation, directory);
     this.#registry = new RegistryClient({ federation, ...membership.registry, identity });
     this.#watcher = new RegistryWatcher({
@@ -208,7 +224,10 @@ class RunningGateway implements Gateway {
     directory.onChange(() => this.#directoryChanged());
     // Every open stream listens to it.
     setMaxListeners(0, this.#draining.signal);
-    this.#recheck = setInterval(() => this.#peers.recheck(), RECHECK_MS);
+    this.#recheck = setInterval(() => {
+      this.#peers.recheck();
+      parts.nodes.presence.recheck();
+    }, RECHECK_MS);
   }
 
   get nodeAddress(): string {
@@ -253,12 +272,13 @@ class RunningGateway implements Gateway {
     this.#parts.log.info('draining');
     clearInterval(this.#recheck);
     this.#health.drain();
+    this.#parts.nodes.drain();
     this.#draining.abort(new FedgateError('DRAINING', 'the gateway is about to stop', { retryAfterMs: 200 }));
     await Promise.all([this.#nodeListener.stop(drainMs), this.#peers.close(drainMs)]);
     await this.#peerListener.stop(1_000);
     await this.#watcher.close();
     this.#registry.close();
-    await Promise.all([this.#parts.remembered.flush(), this.#parts.directory.flush()]);
+    await Promise.all([this.#parts.remembered.flush(), this.#parts.directory.flush(), this.#parts.nodes.flush()]);
     await this.#parts.files.close();
     await this.#parts.durable.close();
     this.#parts.log.info('gateway stopped');
@@ -373,7 +393,7 @@ class RunningGateway implements Gateway {
         draining: this.#draining.signal,
       }),
       orgsOf: destination => this.#orgsOf(destination),
-      inboxState: node => this.#inboxes.stateOf(node),
+      inboxState: node => this.#parts.nodes.inboxState(node),
       onPublished: records => this.#published.add(records),
     });
     const { subscriptionQueueBytes: queueBytes, subscriptionsPerNode } = config.limits;
@@ -400,6 +420,15 @@ class RunningGateway implements Gateway {
         peer: org => this.#peers.get(org),
       }),
       files: this.#parts.files.host(this.#access, this.#draining.signal),
+      nodes: {
+        org: membership.org,
+        access: this.#access,
+        nodes: this.#parts.nodes.presence,
+        others: () => this.#orgsOf({ group: '*', channel: '' }),
+        ask: org => Promise.reject(new FedgateError('FEATURE_UNSUPPORTED', `nodes of ${org} cannot be asked for yet`)),
+        draining: this.#draining.signal,
+      },
+      presence: this.#parts.nodes.presence,
       health: this.#health,
     };
   }
@@ -420,6 +449,7 @@ class RunningGateway implements Gateway {
     const { directory, identity, log, config } = this.#parts;
     this.#nodeListener.swap(identity, ownAuthorities(directory, this.#parts.membership.org));
     this.#peerListener.swap(identity, directory.authoritiesPem());
+    this.#parts.nodes.presence.recheck();
     log.info({ snapshot: String(directory.version), members: directory.members().length }, 'registry snapshot taken');
     if (!this.#draining.signal.aborted) this.#wantPeers(config.links.dial);
   }

@@ -18,6 +18,8 @@ export interface NodeRule {
   readonly share: readonly string[];
   /** Organisations whose shares it may fetch; `*` is every one. */
   readonly fetch: readonly string[];
+  /** Organisations of whose nodes it may know, as far as they show them; `*` is every one, the own one included. */
+  readonly nodes: readonly string[];
   /** Whether it may ask how the gateway is. */
   readonly status: boolean;
   /** Whether it may see and change what the gateway has stored: outboxes, dead letters, evidence. */
@@ -123,6 +125,17 @@ export class Access {
   checkFetch(node: string, org: string): void {
     if (this.#grants(node, org, rule => rule.fetch)) return;
     throw notGranted(`node ${node} may not fetch files of ${org}`, 'access.nodes[].fetch');
+  }
+
+  /** Whether a node may ask which nodes of an organisation are there. */
+  maySeeNodes(node: string, org: string): boolean {
+    return this.#grants(node, org, rule => rule.nodes);
+  }
+
+  /** Throws NOT_GRANTED. */
+  checkNodes(node: string, org: string): void {
+    if (this.maySeeNodes(node, org)) return;
+    throw notGranted(`node ${node} may not ask for nodes of ${org}`, 'access.nodes[].nodes');
   }
 
   /** Throws NOT_GRANTED. */

@@ -7,14 +7,13 @@ import type { Delivery, DeliveryOutcome, Router } from './router.js';
 export class Inboxes {
   readonly #router: Router;
   readonly #access: Access;
+  readonly #stateOf: (node: string) => InboxState;
 
-  constructor(router: Router, access: Access) {
+  /** `stateOf`: whether a node of the own organisation is there. */
+  constructor(router: Router, access: Access, stateOf: (node: string) => InboxState) {
     this.#router = router;
     this.#access = access;
-  }
-
-  stateOf(node: string): InboxState {
-    return this.#router.targets(`@${node}`).length > 0 ? 'open' : 'away';
+    this.#stateOf = stateOf;
   }
 
   /** As Router.deliver. */
@@ -26,7 +25,7 @@ export class Inboxes {
       void this.#router.deliver({ ...delivery, patienceMs: 0 });
       return UNTOLD;
     }
-    const told = (outcome: DeliveryOutcome): DeliveryOutcome => ({ ...outcome, inbox: this.stateOf(node) });
+    const told = (outcome: DeliveryOutcome): DeliveryOutcome => ({ ...outcome, inbox: this.#stateOf(node) });
     const outcome = this.#router.deliver(delivery);
     return outcome instanceof Promise ? outcome.then(told) : told(outcome);
   }

@@ -59,6 +59,12 @@ test.serial('any language: buf curl publishes to every organisation, and each an
   t.like(result.orgs[0], { org: 'GLOBEX', result: { org: 'GLOBEX', level: 'ACK_LEVEL_RECEIVED' } });
 });
 
+test.serial('any language: buf curl watches nodes', async t => {
+  const watcher = await paste(t, 'buf curl: watch nodes', t.context.orgs.acme);
+  await watcher.printed(/"node": "any-language",\s+"state": "STATE_CONNECTED"[\s\S]*"complete": true/);
+  t.pass();
+});
+
 test.serial('any language: buf curl publishes a stream; a frame that fails does not end it', async t => {
   const { acme, globex } = t.context.orgs;
   const subscriber = await paste(t, 'buf curl: subscribe', globex);

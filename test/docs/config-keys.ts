@@ -16,6 +16,8 @@ const MEANING: Readonly<Record<string, string>> = {
   'access.nodes[].share':
     'organisations it may share files with; `*` is every one, and needed for shares that anyone may fetch',
   'access.nodes[].fetch': 'organisations whose shares it may fetch; `*` is every one, the own one included',
+  'access.nodes[].nodes':
+    'organisations of whose nodes it may know which are there (`fedgate nodes`), as far as they show them; `*` is every one, the own one included',
   'access.nodes[].status': 'whether it may ask for status and diagnosis (`fedgate status`, `fedgate doctor`)',
   'access.nodes[].admin':
     'whether it may see and change what the gateway has stored (`fedgate outbox`, `dead`, `evidence`)',

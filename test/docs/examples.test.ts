@@ -60,7 +60,7 @@ test('examples: every program of sdk.md, files.md and README.md compiles, runs, 
   const { ACME, GLOBEX } = await startFederation(t, {
     ACME: {
       access:
-        'nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], share: ["*"], fetch: ["*"], status: true }]',
+        'nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], share: ["*"], fetch: ["*"], nodes: ["*"], status: true }]',
     },
     GLOBEX: {
       access: 'nodes: [{ node: "*", subscribe: ["**"] }]\npeers: [{ org: ACME, publish: ["orders/*", "readings"] }]',

@@ -4,6 +4,11 @@ import { fedgate } from '../support/cli.js';
 import { startFederation, take } from '../support/federation.js';
 import { LIVE } from '../support/live.js';
 
+/** Resolves when a check holds; connections end when both sides have noticed. */
+async function until(check: () => Promise<boolean>): Promise<void> {
+  while (!(await check())) await new Promise(resolve => setImmediate(resolve));
+}
+
 const ASKS =
   'nodes: [{ node: "*", publish: ["**", "@*", "pubsub://*/**", "pubsub://*/@*"], subscribe: ["**"], admin: true }]';
 const shows = (nodes: string): string =>
@@ -35,6 +40,11 @@ test('direct: the answer says that the node is away, and the same nothing of one
   const own = erp.subscribe(erp.inbox);
   await Promise.all([inbox.opened, own.opened]);
   t.is((await billing.publish('pubsub://GLOBEX/@erp', 'x', LIVE)).inbox, 'open');
+  own.close();
+  const state = async (): Promise<unknown> => (await billing.publish('pubsub://GLOBEX/@erp', 'x', LIVE)).inbox;
+  await until(async () => (await state()) === 'closed');
+  erp.close();
+  await until(async () => (await state()) === 'away');
   const [there, ghost] = [
     await billing.publish('pubsub://GLOBEX/@hidden', 'x', { ...LIVE, patienceMs: 1_000 }),
     await billing.publish('pubsub://GLOBEX/@ghost', 'x', { ...LIVE, patienceMs: 1_000 }),
@@ -124,8 +134,9 @@ test('direct: what is stored for a node waits in its inbox across an outage, als
 test('direct: within the own organisation the answer says whether the node is there, stored or live', async t => {
   const { ACME } = await startFederation(t, { ACME: { access: ASKS } });
   const a = await ACME.node('a');
-  t.like(await a.publish('@b', 'x'), { side: 'local', subscribers: 0, inbox: 'away' });
+  t.like(await a.publish('@b', 'x'), { side: 'local', subscribers: 0, inbox: 'untold' });
   const b = await ACME.node('b');
+  t.like(await a.publish('@b', 'x'), { side: 'local', subscribers: 0, inbox: 'closed' });
   const inbox = b.subscribe('@b');
   await inbox.opened;
   t.like(await a.publish('@b', 'x'), { side: 'local', subscribers: 1, inbox: 'open' });
@@ -141,6 +152,8 @@ test('direct: fedgate pub and sub --inbox', async t => {
   const billing = await ACME.context('billing');
   const erp = await GLOBEX.context('erp');
   const pub = (...rest: string[]) => fedgate(['pub', ...rest, '--context', billing]);
+  (await GLOBEX.node('erp')).close();
+  await until(async () => (await pub('pubsub://GLOBEX/@erp', 'hi', '--live')).code === 5);
   const away = await pub('pubsub://GLOBEX/@erp', 'hi', '--live');
   t.is(away.code, 5);
   t.regex(away.stdout, /the record went nowhere/);

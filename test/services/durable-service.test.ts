@@ -17,8 +17,8 @@ import { block, outgoing } from '../support/inbox.js';
 
 const ACCESS = new Access('GLOBEX' as OrgName, {
   nodes: [
-    { node: 'admin', publish: [], subscribe: [], share: [], fetch: [], status: false, admin: true },
-    { node: 'shop', publish: [], subscribe: ['orders'], share: [], fetch: [], status: false, admin: false },
+    { node: 'admin', publish: [], subscribe: [], share: [], fetch: [], nodes: [], status: false, admin: true },
+    { node: 'shop', publish: [], subscribe: ['orders'], share: [], fetch: [], nodes: [], status: false, admin: false },
   ],
   peers: [],
 });

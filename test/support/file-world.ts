@@ -54,6 +54,7 @@ const NOTHING: NodeRule = {
   subscribe: [],
   share: [],
   fetch: [],
+  nodes: [],
   status: false,
   admin: false,
 };

@@ -8,6 +8,7 @@ import { registerEvidence } from './evidence/index.js';
 import { registerFetch } from './fetch/index.js';
 import { registerGateway } from './gateway/run.js';
 import { registerNode } from './node/add.js';
+import { registerNodes } from './nodes/index.js';
 import { registerOrg } from './org/index.js';
 import { registerOutbox } from './outbox/index.js';
 import { registerPub } from './pub/index.js';
@@ -28,7 +29,7 @@ export interface CommandGroup {
 
 /** In the order of `fedgate --help`. */
 export const COMMAND_GROUPS: readonly CommandGroup[] = [
-  { title: 'Messages:', commands: [registerPub, registerSub] },
+  { title: 'Messages:', commands: [registerPub, registerSub, registerNodes] },
   { title: 'Files:', commands: [registerShare, registerFetch, registerShares, registerTransfers] },
   {
     title: 'What is stored:',

@@ -30,9 +30,9 @@ export const describeLate = (org: string, { ackTimeoutMs }: DeliveryWish): strin
 
 /** Exit code for a report: only what went nowhere is not a success. Of several organisations the worst counts. */
 export function exitCodeFor(report: PublishReport, wish: DeliveryWish): number {
-  const { level, subscribers, dropped, inbox, orgs } = report;
+  const { side, level, subscribers, dropped, inbox, orgs } = report;
   if (orgs) return orgs.length === 0 ? EXIT.nothingThere : worstOf(orgs.map(each => exitCodeOfOrg(each, wish)));
-  if (level !== undefined || subscribers > 0 || inbox === 'untold') return EXIT.ok;
+  if (level !== undefined || subscribers > 0 || (inbox === 'untold' && side === 'remote')) return EXIT.ok;
   return dropped > 0 ? EXIT.limit : EXIT.nothingThere;
 }
 
@@ -42,6 +42,7 @@ function exitCodeOfOrg({ report, error }: OrgReport, wish: DeliveryWish): number
 }
 
 function describeLive({ org, side, subscribers, dropped, inbox }: PublishReport): string {
+  if (inbox === 'untold' && side === 'local') return 'no node of that name was ever connected: the record went nowhere';
   if (inbox) return describeDirect(org, subscribers, dropped, inbox);
   const where = side === 'local' ? `in ${org}, your own organisation` : `in ${org}`;
   const lost = dropped > 0 ? `; dropped for ${dropped} whose queue is full` : '';
