@@ -331,6 +331,10 @@ class RunningGateway implements Gateway {
         holder: this.#parts.files.holder,
         onAlarm: (error, facts) => this.#refusals.write(error, facts.org ?? '', facts, true),
       },
+      nodes: {
+        nodes: this.#parts.nodes.presence,
+        exposes: (org, asker, node) => this.#access.exposes(org, asker, node),
+      },
       receive: peer => (header, records) => {
         const { channel, senderNode, patienceMs } = header;
         const refusal = this.#judge(peer.org, channel, senderNode);
@@ -425,7 +429,7 @@ class RunningGateway implements Gateway {
         access: this.#access,
         nodes: this.#parts.nodes.presence,
         others: () => this.#orgsOf({ group: '*', channel: '' }),
-        ask: org => Promise.reject(new FedgateError('FEATURE_UNSUPPORTED', `nodes of ${org} cannot be asked for yet`)),
+        ask: (to, asker, signal, node) => this.#peers.askNodes(to, asker, signal, node),
         draining: this.#draining.signal,
       },
       presence: this.#parts.nodes.presence,

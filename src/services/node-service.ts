@@ -13,11 +13,11 @@ import { FedgateError } from '../errors.js';
 import { type OrgName, parseNodeName, parseOrgName } from '../identity/names.js';
 import type { Access } from '../messaging/access.js';
 import { NodeChanges } from '../presence/changes.js';
+import { toMessage } from '../presence/messages.js';
 import type { NodeSource } from '../presence/types.js';
 import type { CallContext, CallWrapper, Handlers } from '../transport/calls.js';
 import type { FrameWriter } from '../transport/frame-writer.js';
 import { toRpcStatus } from '../transport/status.js';
-import { byName, toNode } from './node-messages.js';
 
 /** The nodes of another organisation as far as it shows them, kept up to date over the link. */
 export interface RemoteNodes extends NodeSource {
@@ -94,11 +94,11 @@ function checkedOrg({ org: own, access }: NodeHost, node: string, text: string):
 }
 
 const all = (org: OrgName, nodes: NodeSource): Message[] =>
-  [...nodes.names()].flatMap(name => one(org, nodes, name)).sort(byName);
+  [...nodes.names()].flatMap(name => one(org, nodes, name)).sort((a, b) => (a.node < b.node ? -1 : 1));
 
 function one(org: OrgName, nodes: NodeSource, name: string): Message[] {
   const node = nodes.get(name);
-  return node ? [toNode(org, node)] : [];
+  return node ? [toMessage(org, node)] : [];
 }
 
 async function withRemote<T>(
@@ -163,7 +163,7 @@ function watch(
       get writable() {
         return out.writable;
       },
-      put: (told, complete) => out.put({ nodes: told.map(node => toNode(org, node)), complete }),
+      put: (told, complete) => out.put({ nodes: told.map(node => toMessage(org, node)), complete }),
     });
     out.onDrain(() => changes.resume());
     const listeners = others.map(signal => ({ signal, end: () => finish(() => reject(signal.reason)) }));

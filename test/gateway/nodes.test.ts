@@ -144,3 +144,94 @@ test('nodes: fedgate nodes list, find and watch', async t => {
   watch.child.kill('SIGINT');
   t.is(await watch.exited, 130);
 });
+
+const ASKS = 'nodes: [{ node: ops, nodes: ["*"] }, { node: other, nodes: ["*"] }]';
+const SHOWS = `nodes: [{ node: "*", subscribe: ["**"] }]
+peers: [{ org: ACME, node: ops, nodes: [erp, billing, never-seen] }, { org: ACME, node: boss, nodes: ["*"] }]`;
+
+test('nodes across organisations: what another shows to the asker is told, and what it does not is as if it were not', async t => {
+  const { ACME, GLOBEX, INITECH } = await startFederation(t, {
+    ACME: { access: ASKS },
+    GLOBEX: { access: SHOWS },
+    INITECH: { access: 'nodes: []' },
+  });
+  t.truthy(INITECH);
+  const [ops, other] = [await ACME.node('ops'), await ACME.node('other')];
+  const erp = await GLOBEX.node('erp');
+  await GLOBEX.node('hidden');
+  const inbox = erp.subscribe(erp.inbox);
+  await inbox.opened;
+  const shown = await ops.nodes.list('GLOBEX');
+  t.deepEqual(
+    shown.map(({ org, node, state, inbox }) => [org, node, state, inbox]),
+    [['GLOBEX', 'erp', 'connected', true]],
+  );
+  t.deepEqual(await other.nodes.list('GLOBEX'), []);
+  t.deepEqual(await ops.nodes.list('INITECH'), []);
+  t.deepEqual(await ops.nodes.find('hidden'), await ops.nodes.find('ghost'));
+  t.is((await t.throwsAsync<FedgateError>(ops.nodes.list('NOBODY')))?.reason, 'ORG_UNKNOWN');
+});
+
+test('nodes across organisations: a watcher is told of each change, and of the end of the link', async t => {
+  const { ACME, GLOBEX } = await startFederation(t, { ACME: { access: ASKS }, GLOBEX: { access: SHOWS } });
+  const ops = await ACME.node('ops');
+  const erp = await GLOBEX.node('erp');
+  const billing = seen(ops, nodes => nodes.get('billing')?.inbox === true, 'GLOBEX');
+  const client = await GLOBEX.node('billing');
+  await client.subscribe(client.inbox).opened;
+  t.like((await billing).get('erp'), { state: 'connected' });
+  const gone = seen(ops, nodes => nodes.get('erp')?.state === 'away', 'GLOBEX');
+  erp.close();
+  t.like((await gone).get('erp'), { state: 'away', why: 'closed' });
+  const forever = seen(ops, () => false, 'GLOBEX');
+  await seen(ops, nodes => nodes.has('billing'), 'GLOBEX');
+  await GLOBEX.stop();
+  const ended = await t.throwsAsync<FedgateError>(forever);
+  t.is(ended?.reason, 'PEER_UNREACHABLE');
+  await GLOBEX.start();
+  let back: readonly NodePresence[] | undefined;
+  while (!back) {
+    back = await ops.nodes.list('GLOBEX').catch((error: FedgateError) => {
+      if (error.reason === 'PEER_UNREACHABLE') return undefined;
+      throw error;
+    });
+  }
+  t.deepEqual(
+    back.map(({ node, why }) => [node, why]),
+    [
+      ['billing', 'drained'],
+      ['erp', 'closed'],
+    ],
+  );
+});
+
+test('nodes across organisations: one is found wherever it is shown, and who does not answer is named', async t => {
+  const { ACME, GLOBEX, INITECH } = await startFederation(t, {
+    ACME: { access: ASKS },
+    GLOBEX: { access: SHOWS },
+    INITECH: { access: SHOWS },
+  });
+  const ops = await ACME.node('ops');
+  await ACME.node('erp');
+  await GLOBEX.node('erp');
+  await INITECH.stop();
+  const { nodes, unanswered } = await ops.nodes.find('erp');
+  t.deepEqual(
+    nodes.map(({ org, node, state }) => [org, node, state]),
+    [
+      ['ACME', 'erp', 'connected'],
+      ['GLOBEX', 'erp', 'connected'],
+    ],
+  );
+  t.deepEqual(
+    unanswered.map(({ org, error }) => [org, error.retryable]),
+    [['INITECH', true]],
+  );
+  const context = await ACME.context('ops');
+  const found = await fedgate(['nodes', 'find', 'erp', '--context', context]);
+  t.is(found.code, 0);
+  t.regex(found.stdout, /GLOBEX +erp +connected/);
+  t.regex(found.stderr, /INITECH did not answer/);
+  const list = await fedgate(['nodes', 'list', 'GLOBEX', '--context', context]);
+  t.regex(list.stdout, /GLOBEX +erp +connected/);
+});
