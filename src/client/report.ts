@@ -27,7 +27,7 @@ export interface PublishReport {
   readonly inbox?: InboxState | undefined;
   /**
    * Of a publish to several organisations (`pubsub://*\/…`, `pubsub://@group/…`): what became of it for each, by name. `org` is empty then, and
-   * all else speaks of those that took it: counts are sums, `level` is the lowest. Look here for those that did not.
+   * all else speaks of those that took it: counts are sums, `level` is the lowest of those that stored it. Look here for those that did not.
    */
   readonly orgs?: readonly OrgReport[] | undefined;
 }

@@ -6,6 +6,7 @@ import {
   type Address,
   type Destination,
   formatAudience,
+  isInbox,
   nodeOfInbox,
   parseDestination,
   type Several,
@@ -146,7 +147,13 @@ export class Publisher {
     const { records, patienceMs } = frame;
     if (address.org !== org) {
       const sent = remote.send(address.org, { channel: address.channel, senderNode: node, patienceMs, records });
-      return sent.then(outcome => ({ ...outcome, org: address.org, side: 'remote' as const }));
+      return sent.then(({ inbox, ...outcome }) => ({
+        ...outcome,
+        org: address.org,
+        side: 'remote' as const,
+        // What a peer says of an inbox where none was written to says nothing.
+        ...(inbox && isInbox(address.channel) ? { inbox } : {}),
+      }));
     }
     const outcome = router.deliver({ channel: address.channel, senderOrg: org, senderNode: node, records, patienceMs });
     const local = (settled: DeliveryOutcome): LiveOutcome => ({ ...settled, org, side: 'local' });

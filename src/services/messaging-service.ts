@@ -133,7 +133,7 @@ function toResultOfSeveral({ orgs }: SeveralOutcome): PublishResult {
     org: '',
     subscribers: taken.reduce((sum, { subscribers }) => sum + subscribers, 0),
     dropped: taken.reduce((sum, { dropped }) => sum + dropped, 0),
-    level: taken.length === 0 ? 0 : (Math.min(...taken.map(({ level }) => level)) as PublishResult['level']),
+    level: lowest(taken.map(({ level }) => level)),
     duplicate: taken.length === entries.length && taken.length > 0 && taken.every(({ duplicate }) => duplicate),
     streamEpoch: 0n,
     sequence: 0n,
@@ -141,6 +141,10 @@ function toResultOfSeveral({ orgs }: SeveralOutcome): PublishResult {
     orgs: entries,
   };
 }
+
+/** Of those that are stored; 0: none is. */
+const lowest = (levels: readonly PublishResult['level'][]): PublishResult['level'] =>
+  levels.reduce((low, level) => (low === 0 || (level !== 0 && level < low) ? level : low), 0);
 
 const liveFacts = ({ subscribers, dropped }: LiveOutcome) => ({
   subscribers,

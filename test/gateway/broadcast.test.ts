@@ -60,6 +60,10 @@ test('broadcast: a group is whom the configuration names, the own organisation t
   const all = await a.publish('pubsub://@all/news', 'all', LIVE);
   t.deepEqual(fates(all), { ACME: 1, GLOBEX: 1, INITECH: 1, NOBODY: 'ORG_UNKNOWN' });
   t.is(all.subscribers, 3);
+  // The own part is live, and does not hide the level of the others.
+  const kept = await a.publish('pubsub://@all/news', 'kept', { ack: 'received' });
+  t.is(kept.level, 'received');
+  t.deepEqual(fates(kept), { ACME: 1, GLOBEX: 'received', INITECH: 'received', NOBODY: 'ORG_UNKNOWN' });
   t.deepEqual(await texts(globex, 2), ['some', 'all']);
   t.deepEqual(await texts(own, 1), ['all']);
   const unknown = await t.throwsAsync<FedgateError>(a.publish('pubsub://@nobody/news', 'x'));

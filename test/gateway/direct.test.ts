@@ -1,5 +1,8 @@
 import test from 'ava';
+import { MessagingServiceService } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
 import type { FedgateError } from '../../src/errors.js';
+import { parseConfig } from '../../src/gateway/config.js';
+import { callServerStream, callUnary } from '../../src/transport/client-calls.js';
 import { fedgate } from '../support/cli.js';
 import { startFederation, take } from '../support/federation.js';
 import { LIVE } from '../support/live.js';
@@ -8,6 +11,13 @@ import { LIVE } from '../support/live.js';
 async function until(check: () => Promise<boolean>): Promise<void> {
   while (!(await check())) await new Promise(resolve => setImmediate(resolve));
 }
+
+const never = new AbortController().signal;
+const pullOf = (name: string, pattern: string) => ({
+  subscription: { name, pattern, from: undefined, group: false, ackWaitMs: 0, maxDeliveries: 0 },
+  maxRecords: 1,
+  waitMs: 0,
+});
 
 const ASKS =
   'nodes: [{ node: "*", publish: ["**", "@*", "pubsub://*/**", "pubsub://*/@*"], subscribe: ["**"], admin: true }]';
@@ -91,6 +101,14 @@ test('direct: a node reads its own inbox without a grant and no other, live or d
     spy.subscribe('@erp').opened,
     spy.subscribe('@erp', { durable: 'mine' }).opened,
     spy.subscribe('@erp', { durable: 'post' }).opened,
+    callServerStream(spy.channel, MessagingServiceService.pull, pullOf('post', ''), never).next(),
+    callServerStream(spy.channel, MessagingServiceService.pull, pullOf('other', '@erp'), never).next(),
+    callUnary(
+      spy.channel,
+      MessagingServiceService.acknowledge,
+      { subscription: 'post', ack: [{ first: 1n, last: 9n }], nack: undefined },
+      { timeoutMs: 5_000 },
+    ),
     spy.durable.getSubscription('post'),
     spy.durable.seekSubscription('post', 'earliest'),
     spy.durable.deleteSubscription('post'),
@@ -104,6 +122,21 @@ test('direct: a node reads its own inbox without a grant and no other, live or d
   await inbox.drain();
   await boss.durable.deleteSubscription('post');
   t.deepEqual(await boss.durable.listSubscriptions(), []);
+});
+
+test('direct: the configuration grants writing to inboxes by name or as @*, and reading to nobody', t => {
+  const parse = (access: string) =>
+    parseConfig(`listen: { nodes: "127.0.0.1:0", peers: "127.0.0.1:0" }\n${access}`, 'gateway.yaml');
+  for (const grant of ['@erp', '@*', 'pubsub://GLOBEX/@erp', 'pubsub://*/@*'])
+    t.notThrows(() => parse(`access: { nodes: [{ node: a, publish: ["${grant}"] }] }`), grant);
+  t.notThrows(() => parse('access: { peers: [{ org: ACME, publish: ["@erp", "@*"], nodes: ["erp", "*"] }] }'));
+  t.notThrows(() => parse('durable: { retention: [{ pattern: "@*" }, { pattern: "@erp" }] }'));
+  for (const pattern of ['@erp', '@*'])
+    t.throws(() => parse(`access: { nodes: [{ node: a, subscribe: ["${pattern}"] }] }`), {
+      message: /gateway.yaml:2:\d+ access.nodes\[0\].subscribe\[0\]: an inbox needs no grant/,
+    });
+  for (const grant of ['@Erp', '@erp/x', 'x/@erp', '@**', 'pubsub://@group/x'])
+    t.throws(() => parse(`access: { nodes: [{ node: a, publish: ["${grant}"] }] }`), undefined, grant);
 });
 
 test('direct: what is stored for a node waits in its inbox across an outage, also before it ever read it', async t => {

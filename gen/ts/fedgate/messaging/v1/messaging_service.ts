@@ -204,8 +204,8 @@ export interface PublishResult {
   readonly inbox: InboxState;
   /**
    * Of a publish to several organisations: one entry for each, by name. The fields above then speak of all that took the records: `side`
-   * is remote, `org` is empty, counts are sums, `level` is the lowest, `duplicate` is whether it was one for each. Empty: one organisation; or
-   * several were meant and there is none.
+   * is remote, `org` is empty, counts are sums, `level` is the lowest of those that stored them, `duplicate` is whether it was one for each.
+   * Empty: one organisation; or several were meant and there is none.
    */
   readonly orgs: readonly OrgResult[];
 }
