@@ -188,6 +188,7 @@ test('nodes across organisations: a watcher is told of each change, and of the e
   await GLOBEX.stop();
   const ended = await t.throwsAsync<FedgateError>(forever);
   t.is(ended?.reason, 'PEER_UNREACHABLE');
+  client.close();
   await GLOBEX.start();
   let back: readonly NodePresence[] | undefined;
   while (!back) {

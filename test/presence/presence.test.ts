@@ -1,11 +1,12 @@
-import { mkdtemp, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { type ChangesSink, MAX_NODES_A_FRAME, NodeChanges } from '../../src/presence/changes.js';
 import { KEEP_LEFT_MS, MAX_KNOWN_NODES, Presence } from '../../src/presence/presence.js';
 import { RememberedNodes } from '../../src/presence/remembered.js';
 import type { NodePresence } from '../../src/presence/types.js';
+import { temporaryFolder } from '../support/registry.js';
 
 const NEVER = Number.MAX_SAFE_INTEGER;
 const credential = (name: string, notAfterMs = NEVER, good = () => true) => ({ name, notAfterMs, good });
@@ -71,12 +72,13 @@ test('presence: an open connection whose certificate ended is of no use, and the
 
 test('presence: what an earlier process knew is known; who was connected when it died is away, lost', async t => {
   let now = 1;
-  const folder = await mkdtemp(join(tmpdir(), 'fedgate-presence-'));
+  const folder = await temporaryFolder(t);
   const presence = new Presence(() => now);
   presence.arrived(credential('stopped', 500));
   presence.arrived(credential('gone'))('closed');
   now = 2;
   const file = new RememberedNodes(folder);
+  t.deepEqual(await file.load(), []);
   await file.flush(() => presence.remembered());
   now = 10;
   const killed = new Presence(() => now, await new RememberedNodes(folder).load());
@@ -89,10 +91,38 @@ test('presence: what an earlier process knew is known; who was connected when it
   t.like(presence.get('stopped'), { state: 'away', why: 'drained', sinceMs: 501 });
   presence.arrived(credential('late'));
   t.is(presence.get('late'), undefined);
-  await writeFile(join(folder, 'nodes.json'), '[{"node":1},null,7,{"node":"x","state":"odd"}]');
-  t.deepEqual(await file.load(), []);
-  await writeFile(join(folder, 'nodes.json'), '{');
-  t.deepEqual(await file.load(), []);
+});
+
+test('presence: of a file that a kill left half written, or that is nonsense, what can be read is known', async t => {
+  const folder = await temporaryFolder(t);
+  const path = join(folder, 'nodes.jsonl');
+  const line = (node: string, sinceMs: number): string =>
+    `${JSON.stringify({ node, state: 'away', sinceMs, why: 'closed', notAfterMs: 9 })}\n`;
+  const file = new RememberedNodes(folder);
+  for (const nonsense of ['{', '[]', 'null\n7\n{"node":1}\n{"node":"x","state":"odd"}\n\u0000\n']) {
+    await writeFile(path, nonsense);
+    t.deepEqual(await file.load(), []);
+  }
+  await writeFile(
+    path,
+    `${line('a', 2)}${line('b', 2).slice(0, 20)}${line('c', 1).slice(9)}${line('a', 1)}${line('d', 1)}`,
+  );
+  t.deepEqual(
+    (await file.load()).map(({ node, sinceMs }) => [node, sinceMs]),
+    [
+      ['a', 2],
+      ['d', 1],
+    ],
+  );
+  const presence = new Presence(() => 5, await file.load());
+  presence.arrived(credential('a'))('lost');
+  await file.flush(() => presence.remembered().slice(0, 1));
+  t.deepEqual(await file.load(), [
+    { node: 'a', state: 'away', sinceMs: 5, why: 'lost', notAfterMs: Number.MAX_SAFE_INTEGER },
+  ]);
+  await rm(folder, { recursive: true });
+  await file.flush(() => presence.remembered());
+  t.false(existsSync(folder));
 });
 
 test('presence: no more nodes are known than may be; the one gone for the longest time is forgotten first', t => {
