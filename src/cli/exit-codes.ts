@@ -59,5 +59,18 @@ const BY_REASON: { readonly [reason in Reason]?: number } = {
   APPROVER_UNKNOWN: EXIT.refused,
 };
 
+/** Of several outcomes the one that a script should hear of: what is least likely to pass by itself comes first. */
+export const WORST_FIRST: readonly number[] = [
+  EXIT.unexpected,
+  EXIT.damaged,
+  EXIT.usage,
+  EXIT.refused,
+  EXIT.limit,
+  EXIT.unreachable,
+  EXIT.nothingThere,
+];
+
+export const worstOf = (codes: readonly number[]): number => WORST_FIRST.find(code => codes.includes(code)) ?? EXIT.ok;
+
 export const exitCodeOf = (error: unknown): number =>
   error instanceof FedgateError ? (BY_REASON[error.reason] ?? BY_STATUS[error.status]) : EXIT.unexpected;

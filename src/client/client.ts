@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import type { Client } from '@grpc/grpc-js';
 import { HealthCheckRequest, HealthCheckResponse, HealthService } from '../../gen/ts/grpc/health/v1/health.js';
@@ -29,6 +30,7 @@ import type {
   ShareSource,
   Transfer,
 } from './files/types.js';
+import { NodeDirectory } from './nodes.js';
 import { type ChosenProducer, chooseProducer, type ProducerOptions } from './producer.js';
 import { type PublishAllOptions, type PublishSummary, publishAll } from './publish-all.js';
 import { StreamPublisher } from './publisher.js';
@@ -85,7 +87,7 @@ export async function connect(options: ConnectOptions = {}): Promise<FedgateClie
   const target = options.address === undefined ? await loadContext(options.context) : requireAll(options);
   const open = (window: number): Client =>
     openChannel({ ...target, window, maxReceiveBytes: MAX_RECEIVE_BYTES, maxBackoffMs: 500 });
-  const client = new FedgateClient(open, options, producer);
+  const client = new FedgateClient(open, options, producer, target.identity.certificate);
   try {
     await client.establish();
     return client;
@@ -107,6 +109,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   readonly #connections: Connections;
   readonly #options: ConnectOptions;
   readonly #publisher: StreamPublisher;
+  readonly #certificate: string;
   readonly #subscriptions = new Set<LiveClientSubscription>();
   readonly #durables = new Set<DurableClientSubscription>();
   readonly #host: SubscriptionHost;
@@ -117,8 +120,14 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   #reconnecting: Promise<void> | undefined;
 
   /** Use `connect`. */
-  constructor(open: (window: number) => Client, options: ConnectOptions, producer: ChosenProducer) {
+  constructor(
+    open: (window: number) => Client,
+    options: ConnectOptions,
+    producer: ChosenProducer,
+    certificate: string,
+  ) {
     super();
+    this.#certificate = certificate;
     const connections = new Connections(() => open(WINDOW_BYTES));
     this.#connections = connections;
     this.#options = options;
@@ -185,6 +194,24 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
       reconnected: error => this.#broken(error),
     });
     return this.#approvals;
+  }
+
+  /** The name of the node that this program is, as its certificate says. */
+  get node(): string {
+    const { subjectAltName = '' } = new X509Certificate(this.#certificate);
+    const name = /^URI:spiffe:\/\/[^/,]+\/node\/([a-z0-9-]+)$/.exec(subjectAltName)?.[1];
+    if (name === undefined) throw new FedgateError('FILE_UNUSABLE', 'the certificate is not one of a node');
+    return name;
+  }
+
+  /** The channel of what is written to this node directly, as `pubsub://ORG/@node`. To be subscribed to; that needs no grant. */
+  get inbox(): string {
+    return `@${this.node}`;
+  }
+
+  /** Which nodes are there, in the own organisation and in others. */
+  get nodes(): NodeDirectory {
+    return new NodeDirectory(() => this.#connections.any);
   }
 
   /**

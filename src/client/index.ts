@@ -53,10 +53,11 @@ export type {
   TransferProgress,
 } from './files/types.js';
 export type { Message } from './message.js';
+export type { FoundNodes, NodeChange, NodeDirectory, NodePresence } from './nodes.js';
 export type { DeadLetteredNotice, DurableNotice, ExpiredNotice, GapNotice } from './notices.js';
 export type { ProducerOptions } from './producer.js';
 export type { PublishAllOptions, PublishSummary } from './publish-all.js';
-export type { PublishReport } from './report.js';
+export type { InboxState, OrgReport, PublishReport } from './report.js';
 export type { NackOptions } from './settlements.js';
 export type { MessageBatch, SubscribeOptions, Subscription } from './subscription.js';
 export type { AckLevel, PublishOptions } from './terms.js';

@@ -1,8 +1,11 @@
+import { randomInt } from 'node:crypto';
 import { Fifo } from '../fifo.js';
 import type { OutgoingFrame, Producer } from './outgoing-frame.js';
 
 /** A number that no gateway expects: it answers with the one it does. */
 const UNKNOWN_SEQUENCE = 2 ** 50;
+/** Addresses of several organisations, where gateways take numbers as they come. */
+const SEVERAL = /^pubsub:\/\/[*@]/;
 /** A frame that was told so often that its number is too high fails: the gateway contradicts itself. */
 const MAX_GAPS = 100;
 
@@ -43,6 +46,8 @@ export class ProducerLane {
     this.address = address;
     this.producer = producer;
     this.#next = known ? 1 : UNKNOWN_SEQUENCE;
+    // Nobody would say which number is the next, and one that was given before would be taken for a repetition.
+    if (!known && SEVERAL.test(address)) this.#next += randomInt(2 ** 40);
   }
 
   get idle(): boolean {

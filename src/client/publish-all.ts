@@ -21,6 +21,8 @@ export interface PublishSummary {
   readonly unheard: number;
   /** Of these, how many had been stored by an earlier publish and were not stored again. */
   readonly duplicates: number;
+  /** Of these, how many at least one of several organisations did not take, or not to the level asked for. */
+  readonly partial: number;
 }
 
 /** Records that share an answer. */
@@ -64,7 +66,7 @@ export async function publishAll(
 class Progress {
   readonly #groups = new Fifo<Group>();
   readonly #onProgress: PublishAllOptions['onProgress'];
-  #summary = { records: 0, bytes: 0, dropped: 0, unheard: 0, duplicates: 0 };
+  #summary = { records: 0, bytes: 0, dropped: 0, unheard: 0, duplicates: 0, partial: 0 };
   failure: FedgateError | undefined;
 
   constructor(onProgress: PublishAllOptions['onProgress']) {
@@ -106,11 +108,12 @@ class Progress {
     this.#onProgress?.(this.summary);
   }
 
-  #count({ records, bytes }: Group, { level, subscribers, dropped, duplicate }: PublishReport): void {
+  #count({ records, bytes }: Group, { level, subscribers, dropped, duplicate, orgs }: PublishReport): void {
     this.#summary.records += records;
     this.#summary.bytes += bytes;
     if (dropped > 0) this.#summary.dropped += records;
     if (level === undefined && subscribers === 0 && dropped === 0) this.#summary.unheard += records;
     if (duplicate) this.#summary.duplicates += records;
+    if (orgs?.some(({ error }) => error)) this.#summary.partial += records;
   }
 }

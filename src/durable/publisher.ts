@@ -43,13 +43,13 @@ export class DurablePublisher implements DurablePath {
     return this.#options.wanted(channel);
   }
 
-  publish(node: string, address: Address, frame: PublishFrame): Promise<DurableOutcome> {
+  publish(node: string, address: Address, frame: PublishFrame, audience?: string): Promise<DurableOutcome> {
     const { org } = this.#options;
     const { ackTimeoutMs } = frame;
     const level = LEVELS[frame.ack];
     if (level === undefined) throw fieldError('ack', `${frame.ack} is not known`);
     if (ackTimeoutMs > MAX_ACK_TIMEOUT_MS) throw fieldError('ack_timeout_ms', `is over ${MAX_ACK_TIMEOUT_MS}`);
-    const outgoing = toOutgoing(node, address.channel, frame, level === 'consumed');
+    const outgoing = toOutgoing(node, address.channel, frame, level === 'consumed', audience);
     const wanted = { level, timeoutMs: ackTimeoutMs || DEFAULT_ACK_TIMEOUT_MS };
     return address.org === org ? this.#publishHere(outgoing, wanted) : this.#publishTo(address.org, outgoing, wanted);
   }
@@ -112,9 +112,16 @@ const timeout = (wanted: AckLevel, reached: AckLevel, timeoutMs: number): Fedgat
     },
   );
 
-function toOutgoing(node: string, channel: string, frame: PublishFrame, notifyConsumed: boolean): OutgoingRecords {
+function toOutgoing(
+  node: string,
+  channel: string,
+  frame: PublishFrame,
+  notifyConsumed: boolean,
+  audience: string | undefined,
+): OutgoingRecords {
   if (frame.ttlMs > MAX_TTL_MS) throw fieldError('ttl_ms', `is over ${MAX_TTL_MS}`);
-  const idempotency = idempotencyOf(frame);
+  const given = idempotencyOf(frame);
+  const idempotency = given && audience !== undefined ? perOrganisation(given, audience) : given;
   return { channel, senderNode: node, records: frame.records, ttlMs: frame.ttlMs, notifyConsumed, idempotency };
 }
 
@@ -132,6 +139,19 @@ function idempotencyOf(frame: PublishFrame): Idempotency | undefined {
   checkText('producer_id', producerId, MAX_PRODUCER_ID_BYTES);
   if (sequence === 0) throw fieldError('producer_sequence', 'begins with 1');
   return { kind: 'producer', id: producerId, epoch, sequence };
+}
+
+/** A character that no id of a publisher has. */
+const APART = '\ufffd';
+
+/**
+ * What is published to several organisations under one number is known in each by that very number: what one did not take leaves no hole that
+ * would stop what follows, and repeated it is stored where it is missing, and nowhere twice. The same ids and numbers in the
+ * address of one organisation are others.
+ */
+function perOrganisation(given: Idempotency, audience: string): Idempotency {
+  const parts = given.kind === 'id' ? ['id', given.id] : ['producer', given.id, given.epoch, given.sequence];
+  return { kind: 'id', id: [audience, ...parts].join(APART) };
 }
 
 function checkText(field: string, text: string, most: number): void {

@@ -1,15 +1,22 @@
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
+import { fieldError } from '../errors.js';
 import { readText } from '../identity/files.js';
 import { type HostPort, type OrgName, parseGatewayName, parseHostPort, parseOrgName } from '../identity/names.js';
 import { orgFolder } from '../identity/org-folder.js';
 import { type AccessRules, APPROVAL_RIGHTS, parsePublishGrant } from '../messaging/access.js';
-import { parsePattern } from '../messaging/address.js';
+import { isInbox, parsePattern } from '../messaging/address.js';
 import { checked, parseYaml } from '../yaml-file.js';
 
 const ANY_ORG = 'ANY' as OrgName;
 const listenAddress = checked(text => parseHostPort(text, 'listen', { allowPortZero: true }));
-const channelPattern = checked(text => parsePattern(text));
+const channelPattern = checked(text => parsePattern(text, 'pattern', { inboxes: true }));
+const subscribeGrant = checked(text => {
+  if (isInbox(text))
+    throw fieldError('subscribe', 'an inbox needs no grant: it is read by its own node, and by nobody else');
+  parsePattern(text);
+});
+const nodeOrAny = z.string().regex(/^(\*|[a-z0-9][a-z0-9-]{0,62})$/, 'expected a node name or "*"');
 const publishGrant = checked(text => {
   const { org } = parsePublishGrant(text, ANY_ORG, 'publish');
   if (org !== '*' && org !== ANY_ORG) parseOrgName(org, 'publish');
@@ -42,12 +49,13 @@ export const CONFIG_SCHEMA = z.strictObject({
       nodes: z
         .array(
           z.strictObject({
-            node: z.string().regex(/^(\*|[a-z0-9][a-z0-9-]{0,62})$/, 'expected a node name or "*"'),
+            node: nodeOrAny,
             publish: z.array(publishGrant).default([]),
-            subscribe: z.array(channelPattern).default([]),
+            subscribe: z.array(subscribeGrant).default([]),
             share: z.array(orgOrAny).default([]),
             fetch: z.array(orgOrAny).default([]),
             approvals: z.array(z.enum(APPROVAL_RIGHTS)).default([]),
+            nodes: z.array(orgOrAny).default([]),
             status: z.boolean().default(false),
             admin: z.boolean().default(false),
           }),
@@ -57,12 +65,10 @@ export const CONFIG_SCHEMA = z.strictObject({
         .array(
           z.strictObject({
             org: orgOrAny,
-            node: z
-              .string()
-              .regex(/^(\*|[a-z0-9][a-z0-9-]{0,62})$/, 'expected a node name or "*"')
-              .default('*'),
+            node: nodeOrAny.default('*'),
             publish: z.array(channelPattern).default([]),
             propose: z.boolean().default(false),
+            nodes: z.array(nodeOrAny).default([]),
           }),
         )
         .default([]),

@@ -125,7 +125,7 @@ function evidence(
     ownOrg: org,
     now: () => Date.now(),
     org: request.org === '' ? undefined : parseOrgName(request.org, 'org'),
-    pattern: request.pattern === '' ? undefined : parsePattern(request.pattern),
+    pattern: request.pattern === '' ? undefined : parsePattern(request.pattern, 'pattern', { inboxes: true }),
     fromMs: fromTimeMs === 0n ? undefined : Number(fromTimeMs),
     toMs: toTimeMs === 0n ? undefined : Number(toTimeMs),
     withoutRecords: request.withoutRecords,

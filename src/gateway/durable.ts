@@ -90,7 +90,10 @@ export class Durability {
           bytesPerChannel: config.inboxBytesPerChannel,
           windowBytes: WINDOW_BYTES,
         },
-        retention: config.retention.map(rule => ({ ...rule, pattern: parsePattern(rule.pattern) })),
+        retention: config.retention.map(rule => ({
+          ...rule,
+          pattern: parsePattern(rule.pattern, 'pattern', { inboxes: true }),
+        })),
         now,
         refetch,
         onEvent: event => logInbox(log, event),

@@ -18,7 +18,8 @@ import type { Peer } from '../link/peer.js';
 import { Peers } from '../link/peers.js';
 import { cannotAsk } from '../link/refetches.js';
 import { Access } from '../messaging/access.js';
-import { parseChannel } from '../messaging/address.js';
+import { parseChannel, type Several } from '../messaging/address.js';
+import { Inboxes } from '../messaging/inboxes.js';
 import { MAX_PATIENCE_MS, Publisher } from '../messaging/publisher.js';
 import { Router } from '../messaging/router.js';
 import { RegistryClient } from '../registry/client.js';
@@ -37,6 +38,7 @@ import { Durability } from './durable.js';
 import { durableAdmin } from './durable-admin.js';
 import { Files, type FilesParts } from './files.js';
 import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities } from './listeners.js';
+import { Nodes } from './nodes.js';
 import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
 
@@ -66,6 +68,7 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
   checkOwnCertificate(identity, membership, config.gateway);
   const directory = await loadDirectory(membership, files.state, log);
   const remembered = await RememberedPeers.load(files.state);
+  const nodes = await Nodes.open(files.state);
   const origin: Origin = { ask: () => Promise.reject(cannotAsk()) };
   const { federation, org } = membership;
   const durable = await Durability.open(
@@ -93,7 +96,7 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
     onAlarm: (error, from) => refusals.write(error, from, { org: from }, true),
   };
   const filesOf = await orClose([approvals, durable], () => Files.open(filesParts));
-  const kept = { directory, remembered, durable, approvals, files: filesOf };
+  const kept = { directory, remembered, nodes, durable, approvals, files: filesOf };
   return new RunningGateway({ config, log, membership, identity, access, refusals, ...kept, origin, remote }).start();
 }
 
@@ -147,6 +150,7 @@ interface Parts {
   readonly identity: KeyAndCertificate;
   readonly directory: Directory;
   readonly remembered: RememberedPeers;
+  readonly nodes: Nodes;
   readonly durable: Durability;
   readonly access: Access;
   readonly refusals: Refusals;
@@ -170,6 +174,7 @@ class RunningGateway implements Gateway {
     this.#dropped += dropped;
   });
   readonly #access: Access;
+  readonly #inboxes: Inboxes;
   readonly #registry: RegistryClient;
   readonly #watcher: RegistryWatcher;
   readonly #verifier: CertificateVerifier;
@@ -193,6 +198,8 @@ class RunningGateway implements Gateway {
       snapshotVersion: () => directory.version,
     };
     this.#access = parts.access;
+    this.#inboxes = new Inboxes(this.#router, this.#access, node => parts.nodes.inboxState(node));
+    parts.nodes.follow(this.#router);
     this.#verifier = new CertificateVerifier(federation, directory);
     this.#registry = new RegistryClient({ federation, ...membership.registry, identity });
     this.#watcher = new RegistryWatcher({
@@ -219,7 +226,10 @@ class RunningGateway implements Gateway {
     directory.onChange(() => this.#directoryChanged());
     // Every open stream listens to it.
     setMaxListeners(0, this.#draining.signal);
-    this.#recheck = setInterval(() => this.#peers.recheck(), RECHECK_MS);
+    this.#recheck = setInterval(() => {
+      this.#peers.recheck();
+      parts.nodes.presence.recheck();
+    }, RECHECK_MS);
   }
 
   get nodeAddress(): string {
@@ -264,12 +274,13 @@ class RunningGateway implements Gateway {
     this.#parts.log.info('draining');
     clearInterval(this.#recheck);
     this.#health.drain();
+    this.#parts.nodes.drain();
     this.#draining.abort(new FedgateError('DRAINING', 'the gateway is about to stop', { retryAfterMs: 200 }));
     await Promise.all([this.#nodeListener.stop(drainMs), this.#peers.close(drainMs)]);
     await this.#peerListener.stop(1_000);
     await this.#watcher.close();
     this.#registry.close();
-    await Promise.all([this.#parts.remembered.flush(), this.#parts.directory.flush()]);
+    await Promise.all([this.#parts.remembered.flush(), this.#parts.directory.flush(), this.#parts.nodes.flush()]);
     await this.#parts.files.close();
     await this.#parts.approvals.close();
     await this.#parts.durable.close();
@@ -324,13 +335,17 @@ class RunningGateway implements Gateway {
         holder: this.#parts.files.holder,
         onAlarm: (error, facts) => this.#refusals.write(error, facts.org ?? '', facts, true),
       },
+      nodes: {
+        nodes: this.#parts.nodes.presence,
+        exposes: (org, asker, node) => this.#access.exposes(org, asker, node),
+      },
       receive: peer => (header, records) => {
         const { channel, senderNode, patienceMs } = header;
         const refusal = this.#judge(peer.org, channel, senderNode);
         if (refusal) throw refusal;
         // A timer of more than 2^31 ms fires at once; what a peer may make us hold is ours to say anyway.
         const waitMs = Math.min(patienceMs, MAX_PATIENCE_MS);
-        return this.#router.deliver({ channel, senderOrg: peer.org, senderNode, records, patienceMs: waitMs });
+        return this.#inboxes.deliver({ channel, senderOrg: peer.org, senderNode, records, patienceMs: waitMs });
       },
       identity,
       verifier: this.#verifier,
@@ -349,6 +364,18 @@ class RunningGateway implements Gateway {
       this.#refusals.write(error as FedgateError, org, { org, node, channel });
       return error as FedgateError;
     }
+  }
+
+  /** By name. The own organisation is no part of `*`, as it is none of grants for `*`; of a group it may be one. */
+  #orgsOf({ group }: Several): OrgName[] {
+    const { config, directory, membership } = this.#parts;
+    if (group === '*') {
+      const others = directory.members().filter(({ org, state }) => state === 'active' && org !== membership.org);
+      return others.map(({ org }) => org).sort();
+    }
+    const orgs = Object.hasOwn(config.groups, group) ? config.groups[group] : undefined;
+    if (!orgs) throw new FedgateError('GROUP_UNKNOWN', `no group ${group} is configured`, { metadata: { group } });
+    return [...new Set(orgs as OrgName[])].sort();
   }
 
   /** Something may be stored for whoever may be reached again one day: a member that is active or suspended. */
@@ -374,6 +401,8 @@ class RunningGateway implements Gateway {
         consumedHere: (offset, count, signal) => durable.subscriptions.consumedHere(offset, count, signal),
         draining: this.#draining.signal,
       }),
+      orgsOf: destination => this.#orgsOf(destination),
+      inboxState: node => this.#parts.nodes.inboxState(node),
       onPublished: records => this.#published.add(records),
     });
     const { subscriptionQueueBytes: queueBytes, subscriptionsPerNode } = config.limits;
@@ -407,6 +436,15 @@ class RunningGateway implements Gateway {
         shares: new ProposedShares(files),
         draining: this.#draining.signal,
       },
+      nodes: {
+        org: membership.org,
+        access: this.#access,
+        nodes: this.#parts.nodes.presence,
+        others: () => this.#orgsOf({ group: '*', channel: '' }),
+        ask: (to, asker, signal, node) => this.#peers.askNodes(to, asker, signal, node),
+        draining: this.#draining.signal,
+      },
+      presence: this.#parts.nodes.presence,
       health: this.#health,
     };
   }
@@ -427,6 +465,7 @@ class RunningGateway implements Gateway {
     const { directory, identity, log, config } = this.#parts;
     this.#nodeListener.swap(identity, ownAuthorities(directory, this.#parts.membership.org));
     this.#peerListener.swap(identity, directory.authoritiesPem());
+    this.#parts.nodes.presence.recheck();
     log.info({ snapshot: String(directory.version), members: directory.members().length }, 'registry snapshot taken');
     if (!this.#draining.signal.aborted) this.#wantPeers(config.links.dial);
   }

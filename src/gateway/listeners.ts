@@ -1,12 +1,14 @@
 import { ApprovalServiceService } from '../../gen/ts/fedgate/approvals/v1/approval_service.js';
 import { DurableServiceService } from '../../gen/ts/fedgate/gateway/v1/durable_service.js';
 import { GatewayServiceService } from '../../gen/ts/fedgate/gateway/v1/gateway_service.js';
+import { NodeServiceService } from '../../gen/ts/fedgate/gateway/v1/node_service.js';
 import { HealthService as HealthDefinition } from '../../gen/ts/grpc/health/v1/health.js';
 import { FedgateError } from '../errors.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 import type { OrgName } from '../identity/names.js';
-import { CertificateVerifier, type TrustDirectory } from '../identity/verify.js';
+import { CertificateVerifier, type Identity, type TrustDirectory } from '../identity/verify.js';
 import type { Acceptor } from '../link/accept.js';
+import type { Presence } from '../presence/presence.js';
 import type { Directory } from '../registry/directory.js';
 import { type ApprovalHost, approvalService } from '../services/approval-service.js';
 import { type DurableHost, durableService } from '../services/durable-service.js';
@@ -16,10 +18,11 @@ import { fileDefinition, fileService } from '../services/file-service.js';
 import { type GatewayServiceHost, gatewayService } from '../services/gateway-service.js';
 import type { HealthService } from '../services/health.js';
 import { type MessagingHost, messagingDefinition, messagingService } from '../services/messaging-service.js';
+import { type NodeHost, nodeService } from '../services/node-service.js';
 import { createReflection } from '../services/reflection.js';
 import type { Log } from '../telemetry/log.js';
-import { CallWrapper } from '../transport/calls.js';
-import { Listener } from '../transport/server.js';
+import { type CallPolicy, CallWrapper } from '../transport/calls.js';
+import { type Connection, Listener } from '../transport/server.js';
 import { admission, hostOf } from './admission.js';
 import type { GatewayConfig } from './config.js';
 import type { Refusals } from './refusals.js';
@@ -42,6 +45,9 @@ export interface NodeServices {
   readonly durable: DurableHost;
   readonly files: FileHost;
   readonly approvals: ApprovalHost;
+  readonly nodes: NodeHost;
+  /** Hears who connects. */
+  readonly presence: Presence;
   readonly health: HealthService;
 }
 
@@ -54,12 +60,15 @@ const EXPLAINED = [
   'fedgate.gateway.v1.DurableService',
   'fedgate.files.v1.FileService',
   'fedgate.approvals.v1.ApprovalService',
+  'fedgate.gateway.v1.NodeService',
   'grpc.health.v1.Health',
 ];
 
 /** For nodes of the own organisation: messaging, files, approvals, status and diagnosis, health, reflection. */
 export function makeNodeListener(parts: ListenerParts, federation: string, services: NodeServices): Listener {
   const { config, identity, org, directory, log, refusals } = parts;
+  const verifier = new CertificateVerifier(federation, ownTrust(directory, org));
+  const policy = admission({ verifier, log, refusals, role: 'node', ownOrg: org });
   const listener = new Listener({
     name: 'node listener',
     listen: config.listen.nodes,
@@ -68,20 +77,38 @@ export function makeNodeListener(parts: ListenerParts, federation: string, servi
     windows: NODE_WINDOWS,
     maxConcurrentStreams: 1_000,
     onHandshakeRefused: (error, remote) => handshakeRefused(refusals, 'nodes', error, remote),
+    onConnection: connection => nodeArrived(connection, policy, verifier, services.presence),
   });
-  const verifier = new CertificateVerifier(federation, ownTrust(directory, org));
-  const calls = new CallWrapper(admission({ verifier, log, refusals, role: 'node', ownOrg: org }));
+  const calls = new CallWrapper(policy);
   listener.addService(messagingDefinition, messagingService(calls, services.messaging));
   listener.addService(GatewayServiceService, gatewayService(calls, services.administration));
   listener.addService(DurableServiceService, durableService(calls, services.durable));
   listener.addService(fileDefinition, fileService(calls, services.files));
   listener.addService(ApprovalServiceService, approvalService(calls, services.approvals));
+  listener.addService(NodeServiceService, nodeService(calls, services.nodes));
   listener.addService(HealthDefinition, services.health.implementation(calls));
   for (const { definition, implementation } of Object.values(createReflection(calls, { services: EXPLAINED }))) {
     listener.addService(definition, implementation as never);
   }
   for (const service of EXPLAINED) services.health.set(service, true);
   return listener;
+}
+
+/** Whoever may not call here is not there either: its calls are refused, and that is where it is logged. */
+function nodeArrived(
+  { certificate, onEnd }: Connection,
+  policy: CallPolicy<Identity>,
+  verifier: CertificateVerifier,
+  presence: Presence,
+): void {
+  let identity: Identity;
+  try {
+    identity = policy.authenticate(certificate, '');
+  } catch {
+    return;
+  }
+  const { name, notAfterMs } = identity;
+  onEnd(presence.arrived({ name, notAfterMs, good: () => verifier.stillGood(identity) }));
 }
 
 /** For gateways of the other members: links, and nothing else. */

@@ -47,6 +47,15 @@ export function parseApproverName(text: string, field: string): string {
   );
 }
 
+/** The name of a group of organisations in a gateway's configuration. Throws FIELD_INVALID naming `field`. */
+export function parseGroupName(text: string, field: string): string {
+  if (NODE.test(text)) return text;
+  throw fieldError(
+    field,
+    `${quoted(text)} is not a group name (1 to 63 of a-z 0-9 -, beginning with a letter or a digit)`,
+  );
+}
+
 export function parseFederationDomain(text: string, field: string): string {
   if (DOMAIN.test(text)) return text;
   throw fieldError(field, `${quoted(text)} is not a federation domain (a lower-case host name such as fed.example)`);

@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto';
-import type { BatchHeader } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
+import type { BatchHeader, BatchOutcome } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { FedgateError } from '../errors.js';
+import { inboxNumber } from '../messaging/inbox.js';
 import type { DeliveryOutcome } from '../messaging/router.js';
 import { toRpcStatus } from '../transport/status.js';
 import type { SealedBatch } from '../wire/lane-frames.js';
@@ -73,25 +74,17 @@ export class BatchReceiver {
     );
   }
 
-  #answer(sequence: bigint, bytes: number, { subscribers, dropped }: DeliveryOutcome): void {
-    this.#put(bytes, { sequence, subscribers, dropped, error: undefined });
+  #answer(sequence: bigint, bytes: number, { subscribers, dropped, inbox }: DeliveryOutcome): void {
+    this.#put(bytes, { sequence, subscribers, dropped, error: undefined, inbox: inboxNumber(inbox) });
   }
 
   #refuse(sequence: bigint, bytes: number, thrown: unknown): void {
     const error =
       thrown instanceof FedgateError ? thrown : new FedgateError('INTERNAL', 'internal error', { cause: thrown });
-    this.#put(bytes, { sequence, subscribers: 0, dropped: 0, error: toRpcStatus(error) });
+    this.#put(bytes, { sequence, subscribers: 0, dropped: 0, error: toRpcStatus(error), inbox: 0 });
   }
 
-  #put(
-    bytes: number,
-    value: {
-      sequence: bigint;
-      subscribers: number;
-      dropped: number;
-      error: ReturnType<typeof toRpcStatus> | undefined;
-    },
-  ): void {
+  #put(bytes: number, value: BatchOutcome): void {
     this.#unansweredBytes -= bytes;
     this.#unreadOutcomes = this.#lane.out.writable ? 0 : this.#unreadOutcomes + 1;
     if (this.#unreadOutcomes > MAX_UNREAD_OUTCOMES) {

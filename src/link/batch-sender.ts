@@ -3,6 +3,7 @@ import type { BatchOutcome, Limits } from '../../gen/ts/fedgate/federation/v1/fe
 import type { Status } from '../../gen/ts/google/rpc/status.js';
 import { FedgateError } from '../errors.js';
 import { Fifo } from '../fifo.js';
+import { INBOX_STATES } from '../messaging/inbox.js';
 import type { DeliveryOutcome } from '../messaging/router.js';
 import { fromRpcStatus } from '../transport/status.js';
 import { encodeBatchFrame } from '../wire/lane-frames.js';
@@ -189,7 +190,8 @@ export class BatchSender {
       for (const { reject } of pending.settle) reject(error);
     } else {
       const { subscribers, dropped } = outcome;
-      for (const { resolve } of pending.settle) resolve({ subscribers, dropped });
+      const inbox = INBOX_STATES[outcome.inbox];
+      for (const { resolve } of pending.settle) resolve({ subscribers, dropped, ...(inbox ? { inbox } : {}) });
     }
     this.#pump();
     if (this.#inFlight.size === 0 && this.#queue.length === 0) this.#becomeIdle();

@@ -8,9 +8,13 @@ import { BatchReceiver, type ReceiveBatch } from './batch-receiver.js';
 import { BatchSender } from './batch-sender.js';
 import type { LaneWork } from './extra-lanes.js';
 import { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
-import { LANE, type LaneHello, type LaneKind, type Self } from './hello.js';
+import { LANE, type LaneHello, type LaneKind, PRESENCE, type Self } from './hello.js';
 import type { IncomingFrame, Lane } from './lane.js';
 import { LiveMeter } from './live-meter.js';
+import { NodesAsker } from './nodes-asker.js';
+import { NodesHolder } from './nodes-holder.js';
+import type { NodesMirror } from './nodes-mirror.js';
+import type { NodesHost } from './nodes-terms.js';
 
 /** A lane whose hellos were exchanged. */
 export interface OpenLane {
@@ -41,6 +45,8 @@ export interface LinkSettings {
   readonly signingKey: KeyObject;
   readonly heartbeat: HeartbeatOptions;
   readonly receive: (peer: Identity) => ReceiveBatch;
+  /** Undefined: nothing is told of nodes. */
+  readonly nodes?: NodesHost | undefined;
 }
 
 /** A link that is up: its control and mail lanes are open, others are added. It ends as a whole when one of them ends. */
@@ -64,6 +70,7 @@ export class Link {
   readonly #sender: BatchSender;
   readonly #receiver: BatchReceiver;
   readonly #heartbeat: Heartbeat;
+  readonly #nodes: { readonly holder: NodesHolder; readonly asker: NodesAsker } | undefined;
   readonly #closed: Promise<FedgateError>;
   #draining = false;
   #lostBatches = 0;
@@ -73,7 +80,7 @@ export class Link {
 
   constructor(
     { peer, dialled, address, control, mail, mailBack = mail, openLane }: LinkParts,
-    { self, signingKey, heartbeat, receive }: LinkSettings,
+    { self, signingKey, heartbeat, receive, nodes }: LinkSettings,
   ) {
     this.peer = peer;
     this.dialled = dialled;
@@ -106,6 +113,10 @@ export class Link {
     this.#sender = new BatchSender(outgoing.lane, us, limits, signingKey);
     this.#receiver = new BatchReceiver(incoming.lane, them, peer.publicKey, receive(peer));
     this.#heartbeat = new Heartbeat(control.lane, this.#lanes, heartbeat);
+    this.#nodes = nodes && {
+      holder: new NodesHolder(control.lane, { own: self.org, peer: peer.org }, nodes),
+      asker: new NodesAsker(control.lane, peer.org),
+    };
     this.#closed = this.#tieTogether();
     control.lane.listen(frame => this.#onControl(frame));
     for (const lane of this.#mail)
@@ -166,6 +177,18 @@ export class Link {
     return this.#sender.send(batch);
   }
 
+  /**
+   * Asks which nodes of the peer one of ours may know of, or whether there is the one of that name. Throws FEATURE_UNSUPPORTED,
+   * LIMIT_REACHED.
+   */
+  askNodes(asker: string, node?: string): NodesMirror {
+    if (this.#nodes && this.peerCan(PRESENCE)) return this.#nodes.asker.ask(asker, node);
+    const { org } = this.peer;
+    throw new FedgateError('FEATURE_UNSUPPORTED', `the gateway of ${org} does not tell of nodes`, {
+      metadata: { org },
+    });
+  }
+
   /** Hears that the peer is going away. */
   onDrain(listener: (reconnectAfterMs: number) => void): void {
     this.#onDrain = listener;
@@ -202,6 +225,8 @@ export class Link {
     return new Promise(resolve => {
       this.#endAll = reason => {
         this.#heartbeat.stop();
+        this.#nodes?.holder.close();
+        this.#nodes?.asker.close(reason);
         this.#lostBatches += this.#sender.close(reason);
         for (const lane of this.#lanes) lane.close(reason);
         resolve(reason);
@@ -221,6 +246,9 @@ export class Link {
 
   #onControl(frame: IncomingFrame): void {
     if (frame.$case === 'ping' || frame.$case === 'pong') return this.#heartbeat.take(frame);
+    if (this.#nodes && frame.$case === 'nodesAsk') return this.#nodes.holder.ask(frame.value);
+    if (this.#nodes && frame.$case === 'nodesClose') return this.#nodes.holder.closeAsk(frame.value.id);
+    if (this.#nodes && frame.$case === 'nodesTold') return this.#nodes.asker.take(frame.value);
     if (frame.$case !== 'drain') throw misplaced(frame, LANE.control);
     this.#draining = true;
     this.#drainExtra();

@@ -34,6 +34,11 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
+interface Awaiting {
+  resolve(link: Link): void;
+  reject(error: unknown): void;
+}
+
 /** How long a publish waits for a link that is being made for the first time, milliseconds: time for several addresses in turn. */
 const CONNECT_WAIT_MS = 20_000;
 /** A link that lived this long was a good one: the next attempts begin quickly again. */
@@ -55,6 +60,8 @@ export class Peer {
   readonly #host: PeerHost;
   readonly #backoff = new Backoff(LINK_BACKOFF);
   readonly #waiting = new Fifo<Waiting>();
+  /** Those who wait for the link itself. */
+  readonly #awaiting = new Set<Awaiting>();
   #waitingBytes = 0;
   #state: PeerState = 'idle';
   #sinceMs = Date.now();
@@ -127,6 +134,34 @@ export class Peer {
       this.#waiting.push({ batch, resolve, reject });
       this.#waitingBytes += bytes;
       this.#waitTimer ??= setTimeout(() => this.#refuseWaiting(), CONNECT_WAIT_MS);
+    });
+  }
+
+  /** The link. While the first is being made it is waited for as by `send`; when the peer is known to be away this rejects at once. */
+  linked(signal: AbortSignal): Promise<Link> {
+    if (this.#link?.usable) return Promise.resolve(this.#link);
+    this.want();
+    if (this.#state !== 'connecting' && this.#state !== 'up') return Promise.reject(this.#unreachable());
+    return new Promise((resolve, reject) => {
+      const giveUp = (): void => waiter.reject(signal.reason);
+      const settled = (): void => {
+        signal.removeEventListener('abort', giveUp);
+        this.#awaiting.delete(waiter);
+      };
+      const waiter: Awaiting = {
+        resolve: link => {
+          settled();
+          resolve(link);
+        },
+        reject: error => {
+          settled();
+          reject(error);
+        },
+      };
+      this.#awaiting.add(waiter);
+      this.#waitTimer ??= setTimeout(() => this.#refuseWaiting(), CONNECT_WAIT_MS);
+      if (signal.aborted) giveUp();
+      else signal.addEventListener('abort', giveUp, { once: true });
     });
   }
 
@@ -317,6 +352,10 @@ export class Peer {
     clearTimeout(this.#waitTimer);
     this.#waitTimer = undefined;
     this.#waitingBytes = 0;
+    for (const { resolve, reject } of [...this.#awaiting]) {
+      if (this.#link) resolve(this.#link);
+      else reject(this.#unreachable());
+    }
     for (const { batch, resolve, reject } of this.#waiting.drain()) {
       if (this.#link) this.#link.send(batch).then(resolve, reject);
       else reject(this.#unreachable());
@@ -327,7 +366,7 @@ export class Peer {
     clearTimeout(this.#waitTimer);
     this.#waitTimer = undefined;
     this.#waitingBytes = 0;
-    for (const { reject } of this.#waiting.drain()) reject(error);
+    for (const { reject } of [...this.#awaiting, ...this.#waiting.drain()]) reject(error);
   }
 
   #unreachable(): FedgateError {

@@ -16,6 +16,7 @@ import { ExtraLanes } from './extra-lanes.js';
 import { FilesLanes } from './files-lanes.js';
 import type { FilesHost } from './files-terms.js';
 import { Link, type LinkParts, type LinkSettings } from './link.js';
+import type { NodesMirror } from './nodes-mirror.js';
 import { Peer, type PeerHost } from './peer.js';
 import { cannotAsk } from './refetches.js';
 
@@ -32,6 +33,9 @@ export interface PeersOptions extends LinkSettings {
   readonly onState: (peer: Peer) => void;
 }
 
+/** How long a peer has to tell all its nodes, milliseconds. */
+export const NODES_TIMEOUT_MS = 10_000;
+
 /** All other organisations this gateway has or wants a link to. */
 export class Peers {
   readonly acceptor: Acceptor;
@@ -43,7 +47,12 @@ export class Peers {
   readonly #files: FilesLanes | undefined;
 
   constructor(options: PeersOptions) {
-    const self = { ...options.self, durable: options.durable !== undefined, files: options.files !== undefined };
+    const self = {
+      ...options.self,
+      durable: options.durable !== undefined,
+      files: options.files !== undefined,
+      presence: options.nodes !== undefined,
+    };
     const settings = { ...options, self };
     this.#options = settings;
     this.#durable = options.durable && new DurableLanes(options.durable, self, options.signingKey);
@@ -118,6 +127,23 @@ export class Peers {
     const session = lanes.session(org, signal, () => peer.lastError);
     peer.waiting();
     return (await session).ask(node, request, signal);
+  }
+
+  /**
+   * Asks which nodes of an organisation one of the own may know of, and resolves once all are known. Makes a link when there is none, as `send`
+   * does. Throws ORG_UNKNOWN, ORG_INACTIVE, SNAPSHOT_EXPIRED, PEER_UNREACHABLE, FEATURE_UNSUPPORTED, LIMIT_REACHED.
+   */
+  async askNodes(org: OrgName, asker: string, signal: AbortSignal, node?: string): Promise<NodesMirror> {
+    if (!this.#peers.get(org)?.link?.usable) this.#targets(org);
+    const link = await this.#peer(org).linked(signal);
+    const nodes = link.askNodes(asker, node);
+    try {
+      await nodes.complete(signal, NODES_TIMEOUT_MS);
+      return nodes;
+    } catch (error) {
+      nodes.close();
+      throw error;
+    }
   }
 
   /** Undefined: nobody has asked for a link to it. */

@@ -1,6 +1,6 @@
 import { FedgateError } from '../errors.js';
 import type { OrgName } from '../identity/names.js';
-import { type Address, formatAddress, type Pattern, parsePattern } from './address.js';
+import { type Address, formatAddress, nodeOfInbox, type Pattern, parsePattern } from './address.js';
 import { covers, matches } from './pattern.js';
 
 /** What a node may do about proposals: see them, make and withdraw them, vote. Who may do any of that may see them. */
@@ -11,7 +11,10 @@ export type ApprovalRight = (typeof APPROVAL_RIGHTS)[number];
 export interface NodeRule {
   /** A node's name, or `*` for every node of the own organisation. */
   readonly node: string;
-  /** Addresses with patterns: `channel/**` in the own organisation, `pubsub://ORG/channel/**` in another (`pubsub://*\/…` in any). */
+  /**
+   * Addresses with patterns: `channel/**` in the own organisation, `pubsub://ORG/channel/**` in another (`pubsub://*\/…` in any). Inboxes are
+   * granted by name or as `@*` only.
+   */
   readonly publish: readonly string[];
   /** Channel patterns of the own organisation. */
   readonly subscribe: readonly string[];
@@ -20,6 +23,8 @@ export interface NodeRule {
   /** Organisations whose shares it may fetch; `*` is every one. */
   readonly fetch: readonly string[];
   readonly approvals: readonly ApprovalRight[];
+  /** Organisations of whose nodes it may know, as far as they show them; `*` is every one, the own one included. */
+  readonly nodes: readonly string[];
   /** Whether it may ask how the gateway is. */
   readonly status: boolean;
   /** Whether it may see and change what the gateway has stored: outboxes, dead letters, evidence. */
@@ -35,6 +40,8 @@ export interface PeerRule {
   readonly publish: readonly string[];
   /** Whether that organisation may send proposals. A rule of some of its nodes grants it as well: it is the organisation that proposes. */
   readonly propose: boolean;
+  /** Nodes of the own organisation that it may know of: by name, or `*`. */
+  readonly nodes: readonly string[];
 }
 
 export interface AccessRules {
@@ -52,8 +59,8 @@ interface PublishGrant {
 /** The organisation and pattern of a publish grant. Throws FIELD_INVALID naming `field`. */
 export function parsePublishGrant(text: string, ownOrg: OrgName, field: string): { org: string; pattern: Pattern } {
   const match = /^pubsub:\/\/([^/]*)\/(.*)$/.exec(text);
-  if (!match) return { org: ownOrg, pattern: parsePattern(text, field) };
-  return { org: match[1] ?? '', pattern: parsePattern(match[2] ?? '', field) };
+  if (!match) return { org: ownOrg, pattern: parsePattern(text, field, { inboxes: true }) };
+  return { org: match[1] ?? '', pattern: parsePattern(match[2] ?? '', field, { inboxes: true }) };
 }
 
 const REMEMBERED = 10_000;
@@ -73,7 +80,7 @@ export class Access {
       publish.map(text => ({ node, ...parsePublishGrant(text, ownOrg, 'publish') })),
     );
     this.#receive = rules.peers.flatMap(({ org, node, publish }) =>
-      publish.map(text => ({ node, org, pattern: parsePattern(text, 'publish') })),
+      publish.map(text => ({ node, org, pattern: parsePattern(text, 'publish', { inboxes: true }) })),
     );
   }
 
@@ -91,8 +98,15 @@ export class Access {
       throw notGranted(`node ${node} may not publish to ${formatAddress(address)}`, 'access.nodes[].publish');
   }
 
-  /** Throws NOT_GRANTED. */
+  /** The own inbox is every node's own, and nobody else's. Throws NOT_GRANTED. */
   checkSubscribe(node: string, pattern: Pattern): void {
+    const owner = nodeOfInbox(pattern.text);
+    if (owner === node) return;
+    if (owner !== undefined)
+      throw new FedgateError(
+        'NOT_GRANTED',
+        `node ${node} may not subscribe to ${pattern.text}: that is ${owner}'s alone`,
+      );
     const granted = this.#rules.nodes.some(
       rule =>
         (rule.node === '*' || rule.node === node) &&
@@ -118,6 +132,17 @@ export class Access {
   checkFetch(node: string, org: string): void {
     if (this.#grants(node, org, rule => rule.fetch)) return;
     throw notGranted(`node ${node} may not fetch files of ${org}`, 'access.nodes[].fetch');
+  }
+
+  /** Whether a node may ask which nodes of an organisation are there. */
+  maySeeNodes(node: string, org: string): boolean {
+    return this.#grants(node, org, rule => rule.nodes);
+  }
+
+  /** Throws NOT_GRANTED. */
+  checkNodes(node: string, org: string): void {
+    if (this.maySeeNodes(node, org)) return;
+    throw notGranted(`node ${node} may not ask for nodes of ${org}`, 'access.nodes[].nodes');
   }
 
   /** Throws NOT_GRANTED. */
@@ -160,6 +185,16 @@ export class Access {
       throw new FedgateError('NOT_GRANTED', `${this.#ownOrg} does not let ${org} publish to ${channel}`, {
         metadata: { org: this.#ownOrg },
       });
+  }
+
+  /** Whether a node of another organisation may know of a node of the own one: that there is one, and whether it is there. */
+  exposes(org: string, asker: string, node: string): boolean {
+    return this.#rules.peers.some(
+      rule =>
+        (rule.org === '*' || rule.org === org) &&
+        (rule.node === '*' || rule.node === asker) &&
+        (rule.nodes.includes('*') || rule.nodes.includes(node)),
+    );
   }
 
   /** The organisations that are granted something by name, and whether all are. */

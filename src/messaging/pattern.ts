@@ -1,24 +1,32 @@
-import type { Pattern } from './address.js';
+import { isInbox, type Pattern } from './address.js';
+
+/** `@*`: any one inbox. */
+const EVERY_INBOX = '@*';
 
 /** Whether a channel is one that the pattern speaks of. Whole segments only: `user` never opens `users` nor `user/x`. */
 export function matches(pattern: Pattern, channel: string): boolean {
   const segments = channel.split('/');
   const { segments: wanted } = pattern;
   for (const [i, want] of wanted.entries()) {
-    if (want === '**') return true;
+    if (want === '**') return !segments.slice(i).some(isInbox);
     const segment = segments[i];
-    if (segment === undefined || (want !== '*' && want !== segment)) return false;
+    if (segment === undefined || !stands(want, segment)) return false;
   }
   return segments.length === wanted.length;
+}
+
+/** Whether a segment of a pattern speaks of a segment, which may be one of a narrower pattern. */
+function stands(want: string, segment: string): boolean {
+  if (want === '*') return !isInbox(segment);
+  return want === segment || (want === EVERY_INBOX && isInbox(segment));
 }
 
 /** Whether all that `asked` speaks of is granted by `granted`. A wildcard never leaves what was granted. */
 export function covers(granted: Pattern, asked: Pattern): boolean {
   for (const [i, grant] of granted.segments.entries()) {
-    if (grant === '**') return true;
+    if (grant === '**') return !asked.segments.slice(i).some(isInbox);
     const ask = asked.segments[i];
-    if (ask === undefined || ask === '**') return false;
-    if (grant !== '*' && grant !== ask) return false;
+    if (ask === undefined || ask === '**' || !stands(grant, ask)) return false;
   }
   return asked.segments.length === granted.segments.length;
 }
@@ -70,6 +78,11 @@ export class PatternIndex<T> {
 
   match(channel: string): Set<T> {
     const found = new Set<T>();
+    if (isInbox(channel)) {
+      for (const segment of [channel, EVERY_INBOX])
+        for (const value of this.#root.children.get(segment)?.here ?? []) found.add(value);
+      return found;
+    }
     collect(this.#root, channel.split('/'), 0, found);
     return found;
   }

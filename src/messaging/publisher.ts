@@ -2,7 +2,17 @@ import { fieldError } from '../errors.js';
 import type { OrgName } from '../identity/names.js';
 import type { PublishFrame } from '../wire/messaging-frames.js';
 import type { Access } from './access.js';
-import { type Address, parseAddress } from './address.js';
+import {
+  type Address,
+  type Destination,
+  formatAudience,
+  isInbox,
+  nodeOfInbox,
+  parseDestination,
+  type Several,
+} from './address.js';
+import { type OneOutcome, publishToEach, type SeveralOutcome } from './broadcast.js';
+import type { InboxState } from './inbox.js';
 import type { DeliveryOutcome, Router } from './router.js';
 
 /** What became of records that were published live, and on which side. */
@@ -22,9 +32,11 @@ export interface DurableOutcome {
   readonly duplicate: boolean;
   readonly streamEpoch: bigint;
   readonly sequence: number;
+  /** Of a direct message within the own organisation: whether the node is there. */
+  readonly inbox?: InboxState | undefined;
 }
 
-export type PublishOutcome = LiveOutcome | DurableOutcome;
+export type PublishOutcome = OneOutcome | SeveralOutcome;
 
 /** The way of live records to other organisations. */
 export interface RemoteSender {
@@ -38,7 +50,8 @@ export interface RemoteSender {
 export interface DurablePath {
   /** Whether a durable subscription of the own organisation wants what is published on a channel of it. */
   wanted(channel: string): boolean;
-  publish(node: string, address: Address, frame: PublishFrame): Promise<DurableOutcome>;
+  /** `audience`: of which destination of several organisations the address is one, `*` or `@group`. */
+  publish(node: string, address: Address, frame: PublishFrame, audience?: string): Promise<DurableOutcome>;
 }
 
 export interface PublisherOptions {
@@ -47,6 +60,10 @@ export interface PublisherOptions {
   readonly router: Router;
   readonly remote: RemoteSender;
   readonly durable: DurablePath;
+  /** Whether a node of the own organisation is there. */
+  readonly inboxState: (node: string) => InboxState;
+  /** The organisations of a destination, at this moment. Throws GROUP_UNKNOWN. */
+  readonly orgsOf: (destination: Several) => readonly OrgName[];
   readonly onPublished: (records: number) => void;
 }
 
@@ -59,7 +76,7 @@ const DELIVERY = { unspecified: 0, live: 1, durable: 2 } as const;
 /** Publishes what nodes of the own organisation hand in: checks, then routes to the own subscriptions, to the link, or to the store. */
 export class Publisher {
   readonly #options: PublisherOptions;
-  readonly #addresses = new Map<string, Address>();
+  readonly #addresses = new Map<string, Destination>();
 
   constructor(options: PublisherOptions) {
     this.#options = options;
@@ -67,18 +84,55 @@ export class Publisher {
 
   /**
    * Order holds per caller, address and delivery class, in the order of the calls. Throws or rejects with what the call is to fail with:
-   * FIELD_INVALID, CHANNEL_RESERVED, NOT_GRANTED, ORG_UNKNOWN, ORG_INACTIVE; live also PEER_UNREACHABLE, OUTCOME_UNKNOWN, LIMIT_REACHED;
+   * FIELD_INVALID, CHANNEL_RESERVED, NOT_GRANTED, ORG_UNKNOWN, ORG_INACTIVE, GROUP_UNKNOWN; live also PEER_UNREACHABLE, OUTCOME_UNKNOWN, LIMIT_REACHED;
    * durable also OUTBOX_FULL, INBOX_FULL, STORE_FULL, STORE_READ_ONLY, STORE_FAILED, SEQUENCE_GAP, PRODUCER_FENCED, ACK_TIMEOUT.
    */
   publish(node: string, frame: PublishFrame): PublishOutcome | Promise<PublishOutcome> {
-    const { access, onPublished, durable } = this.#options;
+    const { onPublished, orgsOf } = this.#options;
     if (frame.patienceMs > MAX_PATIENCE_MS) throw fieldError('patience_ms', `is over ${MAX_PATIENCE_MS}`);
-    const address = this.#parse(frame.address);
-    access.checkPublish(node, address);
+    const destination = this.#parse(frame.address);
+    let outcome: PublishOutcome | Promise<PublishOutcome>;
+    if ('org' in destination) outcome = this.#publishOne(node, destination, frame);
+    else {
+      const { channel } = destination;
+      const audience = formatAudience(destination);
+      outcome = publishToEach(orgsOf(destination), org => this.#publishOne(node, { org, channel }, frame, audience));
+    }
     onPublished(frame.records.count);
-    return this.#stores(address, frame.delivery)
-      ? durable.publish(node, address, frame)
+    return outcome;
+  }
+
+  /** How many organisations a publish to an address goes to: what it costs while it is unanswered. 1 for what is no address. */
+  widthOf(address: string): number {
+    if (!/^pubsub:\/\/[*@]/.test(address)) return 1;
+    try {
+      const destination = this.#parse(address);
+      return 'org' in destination ? 1 : Math.max(1, this.#options.orgsOf(destination).length);
+    } catch {
+      return 1;
+    }
+  }
+
+  #publishOne(
+    node: string,
+    address: Address,
+    frame: PublishFrame,
+    audience?: string,
+  ): OneOutcome | Promise<OneOutcome> {
+    const { access, durable } = this.#options;
+    access.checkPublish(node, address);
+    const outcome = this.#stores(address, frame.delivery)
+      ? durable.publish(node, address, frame, audience)
       : this.#publishLive(node, address, frame);
+    return address.org === this.#options.org ? this.#withInbox(address, outcome) : outcome;
+  }
+
+  /** Within the own organisation the answer to a direct message says whether the node is there, stored or not. */
+  #withInbox({ channel }: Address, outcome: OneOutcome | Promise<OneOutcome>): OneOutcome | Promise<OneOutcome> {
+    const owner = nodeOfInbox(channel);
+    if (owner === undefined) return outcome;
+    const told = (settled: OneOutcome): OneOutcome => ({ ...settled, inbox: this.#options.inboxState(owner) });
+    return outcome instanceof Promise ? outcome.then(told) : told(outcome);
   }
 
   #stores({ org, channel }: Address, delivery: number): boolean {
@@ -93,17 +147,23 @@ export class Publisher {
     const { records, patienceMs } = frame;
     if (address.org !== org) {
       const sent = remote.send(address.org, { channel: address.channel, senderNode: node, patienceMs, records });
-      return sent.then(outcome => ({ ...outcome, org: address.org, side: 'remote' as const }));
+      return sent.then(({ inbox, ...outcome }) => ({
+        ...outcome,
+        org: address.org,
+        side: 'remote' as const,
+        // What a peer says of an inbox where none was written to says nothing.
+        ...(inbox && isInbox(address.channel) ? { inbox } : {}),
+      }));
     }
     const outcome = router.deliver({ channel: address.channel, senderOrg: org, senderNode: node, records, patienceMs });
     const local = (settled: DeliveryOutcome): LiveOutcome => ({ ...settled, org, side: 'local' });
     return outcome instanceof Promise ? outcome.then(local) : local(outcome);
   }
 
-  #parse(text: string): Address {
+  #parse(text: string): Destination {
     const known = this.#addresses.get(text);
     if (known) return known;
-    const address = parseAddress(text, this.#options.org);
+    const address = parseDestination(text, this.#options.org);
     if (this.#addresses.size >= CACHED_ADDRESSES) this.#addresses.clear();
     this.#addresses.set(text, address);
     return address;

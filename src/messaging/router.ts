@@ -1,5 +1,6 @@
 import { encodeDelivery, type Origin } from '../wire/messaging-frames.js';
 import type { RecordBlock } from '../wire/records.js';
+import type { InboxState } from './inbox.js';
 import type { LiveSubscription } from './live-subscription.js';
 import { PatternIndex } from './pattern.js';
 
@@ -13,6 +14,8 @@ export interface Delivery extends Origin {
 export interface DeliveryOutcome {
   readonly subscribers: number;
   readonly dropped: number;
+  /** Of a direct message: whether the node was there. */
+  readonly inbox?: InboxState | undefined;
 }
 
 export interface RouterWatcher {

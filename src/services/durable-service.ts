@@ -24,7 +24,7 @@ import type { Subscriptions } from '../durable/subscriptions/subscriptions.js';
 import { FedgateError, fieldError } from '../errors.js';
 import { type OrgName, parseOrgName } from '../identity/names.js';
 import type { Access } from '../messaging/access.js';
-import { parsePattern } from '../messaging/address.js';
+import { nodeOfInbox, type Pattern, parsePattern } from '../messaging/address.js';
 import type { CallContext, CallWrapper, Handlers } from '../transport/calls.js';
 import type { FrameWriter } from '../transport/frame-writer.js';
 import { joinedLetter, toId, toLetter, toSelection, toSubscription } from './durable-messages.js';
@@ -77,7 +77,7 @@ function subscriptionMethods(wrapper: CallWrapper<{ readonly name: string }>, ho
   /** The name, if it is one and the caller may see the subscription. */
   const visible = (text: string, { caller }: Context): string => {
     const name = parseSubscriptionName(text, 'name');
-    access.checkSubscribe(caller.name, subscriptions.definition(name).pattern);
+    checkSee(access, caller.name, subscriptions.definition(name).pattern);
     return name;
   };
   return {
@@ -100,6 +100,7 @@ function subscriptionMethods(wrapper: CallWrapper<{ readonly name: string }>, ho
     }),
     seekSubscription: wrapper.unary(async ({ name, position }: SeekSubscriptionRequest, context: Context) => {
       const known = visible(name, context);
+      access.checkSubscribe(context.caller.name, subscriptions.definition(known).pattern);
       const place = parsePlace(position, 'position');
       if (!place) throw fieldError('position', 'is missing');
       await subscriptions.seek(known, place);
@@ -168,7 +169,7 @@ function otherMethods(wrapper: CallWrapper<{ readonly name: string }>, host: Dur
       async (request: ExportEvidenceRequest, out: FrameWriter<ExportEvidenceResponse>, { caller, signal }: Context) => {
         access.checkAdmin(caller.name);
         if (request.org !== '') parseOrgName(request.org, 'org');
-        if (request.pattern !== '') parsePattern(request.pattern);
+        if (request.pattern !== '') parsePattern(request.pattern, 'pattern', { inboxes: true });
         for await (const chunk of host.evidence(request, signal)) await out.send({ chunk });
       },
     ),
@@ -182,9 +183,16 @@ function checked(selection: DeadLetterSelection | undefined) {
   return toSelection(selection, 'selection.direction');
 }
 
-function maySee(access: Access, node: string, pattern: Parameters<Access['checkSubscribe']>[1]): boolean {
+/** Nobody but its node subscribes to an inbox; what a node that is gone left behind is the operator's to find and delete. Throws NOT_GRANTED. */
+function checkSee(access: Access, node: string, pattern: Pattern): void {
+  const owner = nodeOfInbox(pattern.text);
+  if (owner === undefined || owner === node) access.checkSubscribe(node, pattern);
+  else access.checkAdmin(node);
+}
+
+function maySee(access: Access, node: string, pattern: Pattern): boolean {
   try {
-    access.checkSubscribe(node, pattern);
+    checkSee(access, node, pattern);
     return true;
   } catch {
     return false;

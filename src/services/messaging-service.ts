@@ -1,6 +1,7 @@
 import type { ServerDuplexStream, ServiceDefinition } from '@grpc/grpc-js';
 import {
   MessagingServiceService,
+  type OrgResult,
   type PublishResponse,
   type PublishResult,
   type PublishStreamResponse,
@@ -8,6 +9,8 @@ import {
 } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
 import { FedgateError, fieldError } from '../errors.js';
 import { parsePattern } from '../messaging/address.js';
+import type { OneOutcome, SeveralOutcome } from '../messaging/broadcast.js';
+import { inboxNumber } from '../messaging/inbox.js';
 import { LiveSubscription, noticeFrame, type SubscriptionLimits } from '../messaging/live-subscription.js';
 import type { AckLevel, DurableOutcome, LiveOutcome, Publisher, PublishOutcome } from '../messaging/publisher.js';
 import type { Router } from '../messaging/router.js';
@@ -105,11 +108,43 @@ function ended(call: AbortSignal, draining: AbortSignal): Promise<void> {
 
 const LEVELS: { readonly [level in AckLevel]: 1 | 2 | 3 } = { stored: 1, received: 2, consumed: 3 };
 
-const toResult = (outcome: PublishOutcome): PublishResult => ({
+const toResult = (outcome: PublishOutcome): PublishResult =>
+  'orgs' in outcome ? toResultOfSeveral(outcome) : toResultOfOne(outcome);
+
+const NO_ORGS: PublishResult['orgs'] = [];
+
+const toResultOfOne = (outcome: OneOutcome): PublishResult => ({
   side: outcome.side === 'local' ? 1 : 2,
   org: outcome.org,
+  inbox: inboxNumber(outcome.inbox),
+  orgs: NO_ORGS,
   ...(outcome.level === undefined ? liveFacts(outcome) : durableFacts(outcome)),
 });
+
+/** The parts, and above them what holds for all that took the records. */
+function toResultOfSeveral({ orgs }: SeveralOutcome): PublishResult {
+  const entries = orgs.map(({ org, outcome, error }): OrgResult => {
+    if (outcome) return { org, outcome: { $case: 'result', value: toResultOfOne(outcome) } };
+    return { org, outcome: { $case: 'error', value: toRpcStatus(error) } };
+  });
+  const taken = entries.flatMap(({ outcome }) => (outcome?.$case === 'result' ? [outcome.value] : []));
+  return {
+    side: 2,
+    org: '',
+    subscribers: taken.reduce((sum, { subscribers }) => sum + subscribers, 0),
+    dropped: taken.reduce((sum, { dropped }) => sum + dropped, 0),
+    level: lowest(taken.map(({ level }) => level)),
+    duplicate: taken.length === entries.length && taken.length > 0 && taken.every(({ duplicate }) => duplicate),
+    streamEpoch: 0n,
+    sequence: 0n,
+    inbox: 0,
+    orgs: entries,
+  };
+}
+
+/** Of those that are stored; 0: none is. */
+const lowest = (levels: readonly PublishResult['level'][]): PublishResult['level'] =>
+  levels.reduce((low, level) => (low === 0 || (level !== 0 && level < low) ? level : low), 0);
 
 const liveFacts = ({ subscribers, dropped }: LiveOutcome) => ({
   subscribers,
@@ -128,6 +163,13 @@ const durableFacts = ({ level, duplicate, streamEpoch, sequence }: DurableOutcom
   streamEpoch,
   sequence: BigInt(sequence),
 });
+
+/** What a frame counts for while it is unanswered. */
+interface Cost {
+  readonly bytes: number;
+  /** Organisations that it goes to. */
+  readonly width: number;
+}
 
 /** One PublishStream call: reads frames while few enough are unanswered, and answers each when its fate is known. */
 class PublishStreamSession {
@@ -201,39 +243,41 @@ class PublishStreamSession {
       throw fieldError('frame_id', `is ${frame.frameId} after ${this.#lastFrameId}; it must rise`);
     if (frame.address === '') throw fieldError('address', 'is empty');
     this.#lastFrameId = frame.frameId;
-    this.#unanswered++;
+    // One for several organisations is as much work, and memory, as one for each.
+    const width = this.#publisher.widthOf(frame.address);
+    this.#unanswered += width;
     this.#unansweredBytes += bytes.length;
-    this.#publish(frame, bytes.length);
+    this.#publish(frame, { bytes: bytes.length, width });
     this.#adjust();
   }
 
-  #publish(frame: PublishFrame, bytes: number): void {
+  #publish(frame: PublishFrame, cost: Cost): void {
     const { frameId } = frame;
     try {
       const outcome = this.#publisher.publish(this.#node, frame);
-      if (outcome instanceof Promise) this.#answerLater(frameId, bytes, outcome);
-      else this.#answer(frameId, bytes, { $case: 'result', value: toResult(outcome) });
+      if (outcome instanceof Promise) this.#answerLater(frameId, cost, outcome);
+      else this.#answer(frameId, cost, { $case: 'result', value: toResult(outcome) });
     } catch (error) {
-      this.#refuse(frameId, bytes, error);
+      this.#refuse(frameId, cost, error);
     }
   }
 
   /** Holds on to the frame's number and not to the frame: many are on their way at once. */
-  #answerLater(frameId: number, bytes: number, outcome: Promise<PublishOutcome>): void {
+  #answerLater(frameId: number, cost: Cost, outcome: Promise<PublishOutcome>): void {
     outcome.then(
-      settled => this.#answer(frameId, bytes, { $case: 'result', value: toResult(settled) }),
-      error => this.#refuse(frameId, bytes, error),
+      settled => this.#answer(frameId, cost, { $case: 'result', value: toResult(settled) }),
+      error => this.#refuse(frameId, cost, error),
     );
   }
 
-  #refuse(frameId: number, bytes: number, thrown: unknown): void {
+  #refuse(frameId: number, cost: Cost, thrown: unknown): void {
     const error =
       thrown instanceof FedgateError ? thrown : new FedgateError('INTERNAL', 'internal error', { cause: thrown });
-    this.#answer(frameId, bytes, { $case: 'error', value: toRpcStatus(error) });
+    this.#answer(frameId, cost, { $case: 'error', value: toRpcStatus(error) });
   }
 
-  #answer(frameId: number, bytes: number, outcome: NonNullable<PublishStreamResponse['outcome']>): void {
-    this.#unanswered--;
+  #answer(frameId: number, { bytes, width }: Cost, outcome: NonNullable<PublishStreamResponse['outcome']>): void {
+    this.#unanswered -= width;
     this.#unansweredBytes -= bytes;
     this.#out.put({ frameId: BigInt(frameId), outcome });
     this.#adjust();

@@ -1,10 +1,11 @@
-import type { Http2SecureServer, ServerHttp2Session } from 'node:http2';
+import { constants, type Http2SecureServer, type ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { Server, type ServerOptions, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { FedgateError } from '../errors.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 import { formatHostPort, type HostPort } from '../identity/names.js';
+import type { CallerCertificate } from './calls.js';
 import { type ServerTlsOptions, SwappableServerCredentials } from './tls.js';
 
 /** How often, and how patiently, both ends of a connection ask whether the other is there. The same on both sides. */
@@ -22,6 +23,15 @@ export interface ListenerOptions extends ServerTlsOptions {
   readonly name: string;
   /** Hears of callers that TLS refused, with `host:port` of each. */
   readonly onHandshakeRefused?: (error: Error, remoteAddress: string) => void;
+  /** Hears of each connection whose other end showed a certificate that TLS accepts. */
+  readonly onConnection?: (connection: Connection) => void;
+}
+
+/** A connection on which calls may come. */
+export interface Connection {
+  readonly certificate: CallerCertificate;
+  /** Hears once that it is over: the other end said goodbye (HTTP/2 GOAWAY, as gRPC clients do when they close), or it just ended. */
+  onEnd(listener: (why: 'closed' | 'lost') => void): void;
 }
 
 /** A gRPC server on one port, with windows on what it receives and certificates that can be swapped. */
@@ -82,9 +92,10 @@ export class Listener {
   #watchConnections(): void {
     const { http2Servers } = this.#server as unknown as { http2Servers: ReadonlyMap<Http2SecureServer, unknown> };
     for (const server of http2Servers.keys()) {
-      server.on('session', (session: ServerHttp2Session) =>
-        session.setLocalWindowSize(this.#options.windows.connection),
-      );
+      server.on('session', (session: ServerHttp2Session) => {
+        session.setLocalWindowSize(this.#options.windows.connection);
+        this.#tellConnection(session);
+      });
       server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
         // Node destroys the socket of an unwelcome certificate and says ECONNRESET; why stands on the socket.
         const why = socket.authorizationError as unknown as string | undefined;
@@ -98,6 +109,20 @@ export class Listener {
         socket.once('close', () => this.#sockets.delete(socket));
       });
     }
+  }
+
+  #tellConnection(session: ServerHttp2Session): void {
+    const { onConnection } = this.#options;
+    const certificate = onConnection && (session.socket as TLSSocket).getPeerX509Certificate?.();
+    if (!certificate) return;
+    let why: 'closed' | 'lost' = 'lost';
+    session.once('goaway', (code: number) => {
+      if (code === constants.NGHTTP2_NO_ERROR) why = 'closed';
+    });
+    onConnection({
+      certificate: { fingerprint: certificate.fingerprint256, read: () => certificate },
+      onEnd: listener => session.once('close', () => listener(why)),
+    });
   }
 
   /** New connections are judged by these from now on; open ones stay as they are. */

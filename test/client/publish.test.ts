@@ -281,7 +281,7 @@ test('publishAll: counts duplicates', async t => {
   const client = await gateway.connect(t);
   const records = ['a', 'b', 'a'].map(id => ({ payload: id, id }));
   const first = await client.publishAll(TO, records.slice(0, 2), { dedupe: true });
-  t.deepEqual(first, { records: 2, bytes: 2, dropped: 0, unheard: 0, duplicates: 0 });
+  t.deepEqual(first, { records: 2, bytes: 2, dropped: 0, unheard: 0, duplicates: 0, partial: 0 });
   t.deepEqual(await client.publishAll(TO, records, { dedupe: true }), {
     ...first,
     records: 3,

@@ -47,6 +47,24 @@ test.serial('any language: buf curl publishes live in one organisation and subsc
   t.regex(subscriber.output, /"senderOrg": "ACME"/);
 });
 
+test.serial('any language: buf curl writes to one node, which is not shown', async t => {
+  const publisher = await paste(t, 'buf curl: write to one node', t.context.orgs.acme);
+  const { result } = JSON.parse(await publisher.finished());
+  t.like(result, { side: 'SIDE_REMOTE', org: 'GLOBEX', inbox: 'INBOX_STATE_UNTOLD' });
+});
+
+test.serial('any language: buf curl publishes to every organisation, and each answers', async t => {
+  const publisher = await paste(t, 'buf curl: publish to every organisation', t.context.orgs.acme);
+  const { result } = JSON.parse(await publisher.finished());
+  t.like(result.orgs[0], { org: 'GLOBEX', result: { org: 'GLOBEX', level: 'ACK_LEVEL_RECEIVED' } });
+});
+
+test.serial('any language: buf curl watches nodes', async t => {
+  const watcher = await paste(t, 'buf curl: watch nodes', t.context.orgs.acme);
+  await watcher.printed(/"node": "any-language",\s+"state": "STATE_CONNECTED"[\s\S]*"complete": true/);
+  t.pass();
+});
+
 test.serial('any language: buf curl publishes a stream; a frame that fails does not end it', async t => {
   const { acme, globex } = t.context.orgs;
   const subscriber = await paste(t, 'buf curl: subscribe', globex);

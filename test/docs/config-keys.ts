@@ -11,21 +11,24 @@ const MEANING: Readonly<Record<string, string>> = {
   'log.format': '`auto` is `pretty` on a terminal and `json` otherwise; standard output either way',
   'access.nodes[].node': "a node's name, or `*` for every node of the own organisation",
   'access.nodes[].publish':
-    'where it may publish: channel patterns of the own organisation, `pubsub://ORG/pattern`, or `pubsub://*/pattern` for every other organisation',
+    'where it may publish: channel patterns of the own organisation, `pubsub://ORG/pattern`, or `pubsub://*/pattern` for every other organisation; inboxes as `@node` or `@*` in the place of the pattern',
   'access.nodes[].subscribe': 'channel patterns; a subscription must lie within one of them',
   'access.nodes[].share':
     'organisations it may share files with; `*` is every one, and needed for shares that anyone may fetch',
   'access.nodes[].fetch': 'organisations whose shares it may fetch; `*` is every one, the own one included',
   'access.nodes[].approvals':
     'what it may do about proposals: `view` them, `propose` (and withdraw own ones), `vote`; who may propose or vote may view',
+  'access.nodes[].nodes':
+    'organisations of whose nodes it may know which are there (`fedgate nodes`), as far as they show them; `*` is every one, the own one included',
   'access.nodes[].status': 'whether it may ask for status and diagnosis (`fedgate status`, `fedgate doctor`)',
   'access.nodes[].admin':
     'whether it may see and change what the gateway has stored (`fedgate outbox`, `dead`, `evidence`)',
   'access.peers[].org': 'an organisation, or `*` for every active member',
   'access.peers[].node': 'a node of that organisation, as its gateway names it, or `*`',
-  'access.peers[].publish': 'channel patterns on which it may publish here',
+  'access.peers[].publish': 'channel patterns on which it may publish here; inboxes as `@node` or `@*`',
   'access.peers[].propose':
     'whether it may ask for approval: a proposal of one that may not is refused with NOT_GRANTED',
+  'access.peers[].nodes': 'nodes of the own organisation that it may know of, by name, or `*` for all',
   'links.dial':
     '`granted`: dial whom `access.peers` names and whom there was a link with before; `all`: every active member; `demand`: only when something is published there',
   'links.dialTimeoutMs': 'longest wait for the hello of one lane at one address, connection and TLS included, ms',
@@ -41,7 +44,8 @@ const MEANING: Readonly<Record<string, string>> = {
   'files.reserveBytes': 'bytes that are left free on the disk; with less, no file is taken (FILES_FULL)',
   'files.keepMs': 'how long content stays that no share stands for, or that nobody fetches any more, ms',
   'files.uploadKeepMs': 'how long an unfinished upload is kept, ms',
-  groups: 'named groups of organisations, for the audiences of shares: `suppliers: [GLOBEX, INITECH]`',
+  groups:
+    'named groups of organisations, for addresses (`pubsub://@suppliers/channel`) and the audiences of shares: `suppliers: [GLOBEX, INITECH]`',
   'durable.inboxBytesPerPeer':
     'bytes from one organisation that durable subscriptions have not acknowledged; beyond, it may send no more',
   'durable.inboxBytesPerChannel': 'the same for one channel',

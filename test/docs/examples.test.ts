@@ -78,7 +78,7 @@ test('examples: every program of sdk.md, files.md and README.md compiles, runs, 
   const { ACME, GLOBEX } = await startFederation(t, {
     ACME: {
       access:
-        'nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], share: ["*"], fetch: ["*"], approvals: [propose, vote], status: true }]',
+        'nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], share: ["*"], fetch: ["*"], nodes: ["*"], approvals: [propose, vote], status: true }]',
     },
     GLOBEX: {
       access:

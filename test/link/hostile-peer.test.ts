@@ -192,7 +192,10 @@ attack(
 attack('hostile peer: an outcome for a batch never sent ends the link with FRAME_UNEXPECTED', async (t, { acme }) => {
   const link = await acme.link();
   link.mail.write(
-    frameBytes({ $case: 'batchOutcome', value: { sequence: 1n, subscribers: 9, dropped: 0, error: undefined } }),
+    frameBytes({
+      $case: 'batchOutcome',
+      value: { sequence: 1n, subscribers: 9, dropped: 0, error: undefined, inbox: 0 },
+    }),
   );
   t.is((await link.mail.ended)?.reason, 'FRAME_UNEXPECTED');
   await scene.globex.logged(event => event.msg === 'refused' && event.err?.reason === 'FRAME_UNEXPECTED');
@@ -204,7 +207,9 @@ attack('hostile peer: a refusal with broken or endless details still settles the
   await link.mail.until(bytes => (bytes.includes('for you') ? true : undefined));
   const typeUrl = 'type.googleapis.com/google.rpc.ErrorInfo';
   const error = { code: 7, message: 'x'.repeat(1_000_000), details: [{ typeUrl, value: Buffer.from([0xff, 0xff]) }] };
-  link.mail.write(frameBytes({ $case: 'batchOutcome', value: { sequence: 1n, subscribers: 0, dropped: 0, error } }));
+  link.mail.write(
+    frameBytes({ $case: 'batchOutcome', value: { sequence: 1n, subscribers: 0, dropped: 0, error, inbox: 0 } }),
+  );
   const refused = await t.throwsAsync<FedgateError>(report);
   t.is(refused?.reason, 'NOT_GRANTED');
   t.true((refused?.message.length ?? 0) < 1_000);
@@ -323,7 +328,10 @@ attack('hostile peer: a frame on the wrong lane, and a second hello, end the lin
     link => link.control.write(link.batch()),
     link =>
       link.control.write(
-        frameBytes({ $case: 'batchOutcome', value: { sequence: 1n, subscribers: 0, dropped: 0, error: undefined } }),
+        frameBytes({
+          $case: 'batchOutcome',
+          value: { sequence: 1n, subscribers: 0, dropped: 0, error: undefined, inbox: 0 },
+        }),
       ),
     link => link.control.write(acme.hello(LANE.control, id16)),
     link => link.mail.write(acme.hello(LANE.mail, id16)),

@@ -37,7 +37,7 @@ async function open(hostile: HostileGateway) {
 
 const outcome: NonNullable<LaneFrame['frame']> = {
   $case: 'batchOutcome',
-  value: { sequence: 1n, subscribers: 1, dropped: 0, error: undefined },
+  value: { sequence: 1n, subscribers: 1, dropped: 0, error: undefined, inbox: 0 },
 };
 
 test('hostile split: batches of the dialler go on its mail lane, those of the acceptor on the other', async t => {

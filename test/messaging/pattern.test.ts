@@ -5,14 +5,26 @@ import { covers, matches, PatternIndex } from '../../src/messaging/pattern.js';
 
 // Few letters, so that patterns and channels meet often.
 const name = fc.constantFrom('a', 'b', 'user', 'users');
-const channel = fc.array(name, { minLength: 1, maxLength: 5 }).map(segments => segments.join('/'));
-const pattern: fc.Arbitrary<Pattern> = fc
+const inbox = fc.constantFrom('@a', '@b', '@user');
+const channel = fc.oneof(
+  { weight: 4, arbitrary: fc.array(name, { minLength: 1, maxLength: 5 }).map(segments => segments.join('/')) },
+  { weight: 1, arbitrary: inbox },
+);
+const channelPattern: fc.Arbitrary<Pattern> = fc
   .tuple(fc.array(fc.oneof(name, fc.constant('*')), { maxLength: 4 }), fc.boolean())
   .filter(([segments, deep]) => deep || segments.length > 0)
   .map(([segments, deep]) => parsePattern([...segments, ...(deep ? ['**'] : [])].join('/')));
+const pattern: fc.Arbitrary<Pattern> = fc.oneof(
+  { weight: 4, arbitrary: channelPattern },
+  {
+    weight: 1,
+    arbitrary: fc.oneof(inbox, fc.constant('@*')).map(text => parsePattern(text, 'pattern', { inboxes: true })),
+  },
+);
 
 /** The rule once more, in the slowest and plainest way. */
 const plainly = ({ text }: Pattern, subject: string): boolean => {
+  if (subject.startsWith('@')) return text === subject || text === '@*';
   const source = text
     .split('/')
     .map(segment => (segment === '*' ? '/[^/]+' : segment === '**' ? '(/[^/]+)*' : `/${segment}`))
@@ -35,6 +47,13 @@ const TABLE: readonly (readonly [string, string, boolean])[] = [
   ['**', 'a/b/c', true],
   ['*/b', 'a/b', true],
   ['*/**', 'a', true],
+  ['*', '@erp', false],
+  ['**', '@erp', false],
+  ['*/**', '@erp', false],
+  ['erp', '@erp', false],
+  ['@erp', '@erp', true],
+  ['@erp', '@erp2', false],
+  ['@erp', 'erp', false],
 ];
 for (const [text, subject, expected] of TABLE) {
   test(`matches: ${text} ${expected ? 'speaks' : 'does not speak'} of ${subject}`, t => {
@@ -58,6 +77,28 @@ test('covers: whatever an asked pattern speaks of, the grant that covers it spea
     }),
     { numRuns: 2_000 },
   );
+  t.pass();
+});
+
+test('covers: what covers a pattern that covers another covers that one too', t => {
+  fc.assert(
+    fc.property(pattern, pattern, pattern, (a, b, c) => {
+      fc.pre(covers(a, b) && covers(b, c));
+      return covers(a, c);
+    }),
+    { numRuns: 2_000 },
+  );
+  t.pass();
+});
+
+test('inbox: no pattern without an @ matches one or covers one, whatever its wildcards', t => {
+  fc.assert(
+    fc.property(channelPattern, inbox, (p, c) => !matches(p, c) && !covers(p, parsePattern(c))),
+    { numRuns: 2_000 },
+  );
+  const every = parsePattern('@*', 'publish', { inboxes: true });
+  fc.assert(fc.property(channelPattern, p => !covers(p, every) && !covers(every, p)));
+  fc.assert(fc.property(inbox, c => matches(every, c) && covers(every, parsePattern(c))));
   t.pass();
 });
 

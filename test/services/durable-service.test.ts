@@ -17,7 +17,17 @@ import { block, outgoing } from '../support/inbox.js';
 
 const ACCESS = new Access('GLOBEX' as OrgName, {
   nodes: [
-    { node: 'admin', publish: [], subscribe: [], share: [], fetch: [], approvals: [], status: false, admin: true },
+    {
+      node: 'admin',
+      publish: [],
+      subscribe: [],
+      share: [],
+      fetch: [],
+      approvals: [],
+      nodes: [],
+      status: false,
+      admin: true,
+    },
     {
       node: 'shop',
       publish: [],
@@ -25,6 +35,7 @@ const ACCESS = new Access('GLOBEX' as OrgName, {
       share: [],
       fetch: [],
       approvals: [],
+      nodes: [],
       status: false,
       admin: false,
     },

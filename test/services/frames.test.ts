@@ -224,7 +224,17 @@ const BAD_ADDRESSES: readonly string[] = [
   '*',
   'a/*',
   '**',
-  '@n',
+  '@',
+  '@N',
+  '@*',
+  '@n/x',
+  'x/@n',
+  'pubsub://ACME/@*',
+  'pubsub://*/',
+  'pubsub://*/*',
+  'pubsub://@/x',
+  'pubsub://@Group/x',
+  'pubsub://@*/x',
   'pubsub://',
   'pubsub:///x',
   'pubsub://acme/x',
@@ -273,14 +283,14 @@ test.serial(
 const OTHER_ADDRESSES: readonly (readonly [string, Reason])[] = [
   ['$x', 'CHANNEL_RESERVED'],
   ['pubsub://ACME/$sys/a', 'CHANNEL_RESERVED'],
-  ['pubsub://*/x', 'FEATURE_UNSUPPORTED'],
-  ['pubsub://@group/x', 'FEATURE_UNSUPPORTED'],
-  ['pubsub://ACME/@node', 'FEATURE_UNSUPPORTED'],
+  ['pubsub://*/$x', 'CHANNEL_RESERVED'],
+  ['pubsub://@group/x', 'GROUP_UNKNOWN'],
+  ['pubsub://ACME/@node', 'NOT_GRANTED'],
   ['pubsub://NOBODY/x', 'ORG_UNKNOWN'],
   ['pubsub://REGISTRY/x', 'ORG_UNKNOWN'],
 ];
 test.serial(
-  'publish: a reserved channel, an unknown organisation and what is not served have their own reasons',
+  'publish: a reserved channel, an unknown organisation, an unknown group and an inbox have their own reasons',
   async t => {
     for (const [address, reason] of OTHER_ADDRESSES) {
       const request = PublishRequest.encode({

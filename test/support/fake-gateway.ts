@@ -264,6 +264,8 @@ const result = (facts: Partial<PublishResult>): PublishResult => ({
   subscribers: 0,
   dropped: 0,
   level: 1,
+  inbox: 0,
+  orgs: [],
   duplicate: false,
   streamEpoch: 1n,
   sequence: 1n,

@@ -57,6 +57,7 @@ const NOTHING: NodeRule = {
   share: [],
   fetch: [],
   approvals: [],
+  nodes: [],
   status: false,
   admin: false,
 };

@@ -6,6 +6,7 @@ import { type OrgName, parseHostPort } from '../../src/identity/names.js';
 import { CertificateVerifier, type Identity, type MemberTrust } from '../../src/identity/verify.js';
 import type { DurableHost } from '../../src/link/durable-session.js';
 import type { FilesHost } from '../../src/link/files-terms.js';
+import type { NodesHost } from '../../src/link/nodes-terms.js';
 import { Peers } from '../../src/link/peers.js';
 import type { Directory } from '../../src/registry/directory.js';
 import { federationDefinition, federationService } from '../../src/services/federation-service.js';
@@ -64,6 +65,8 @@ export interface PeerGatewayOptions {
   readonly durable?: DurableHost;
   /** Whether it has a lane for each direction. @default true */
   readonly split?: boolean;
+  /** Undefined: as a gateway that tells of no nodes. */
+  readonly nodes?: NodesHost;
 }
 
 /** The half of a gateway that other gateways see: links over TLS, and nothing behind them. */
@@ -87,7 +90,7 @@ export class PeerGateway {
     org: OrgName,
     { identity }: Member,
     files: FilesHost | undefined,
-    { durable, split = true }: PeerGatewayOptions = {},
+    { durable, split = true, nodes }: PeerGatewayOptions = {},
   ): Promise<PeerGateway> {
     const verifier = new CertificateVerifier(FEDERATION, members.directory);
     const peers = new Peers({
@@ -109,6 +112,7 @@ export class PeerGateway {
       dialTimeoutMs: 20_000,
       durable,
       files,
+      nodes,
       onState: () => undefined,
     });
     const listener = new Listener({

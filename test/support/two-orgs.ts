@@ -18,8 +18,10 @@ export interface TwoOrgs {
 }
 
 /** Nodes may do everything, and so may the other organisation. Naming it makes the gateway dial without being asked. */
-const access = (other: string): string => `nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"] }]
-peers: [{ org: ${other}, publish: ["**"] }]`;
+const access = (
+  other: string,
+): string => `nodes: [{ node: "*", publish: ["**", "@*", "pubsub://*/**", "pubsub://*/@*"], subscribe: ["**"], nodes: ["*"] }]
+peers: [{ org: ${other}, publish: ["**", "@*"] }]`;
 
 /** ACME and GLOBEX, linked, each with a node that may do everything. */
 export async function startTwoOrgs(t: TestScope): Promise<TwoOrgs> {

@@ -10,6 +10,7 @@ import { registerFetch } from './fetch/index.js';
 import { registerGateway } from './gateway/run.js';
 import { registerKeys } from './keys/index.js';
 import { registerNode } from './node/add.js';
+import { registerNodes } from './nodes/index.js';
 import { registerOrg } from './org/index.js';
 import { registerOutbox } from './outbox/index.js';
 import { registerPolicy } from './policy/index.js';
@@ -37,7 +38,7 @@ export interface CommandGroup {
 
 /** In the order of `fedgate --help`. */
 export const COMMAND_GROUPS: readonly CommandGroup[] = [
-  { title: 'Messages:', commands: [registerPub, registerSub] },
+  { title: 'Messages:', commands: [registerPub, registerSub, registerNodes] },
   { title: 'Files:', commands: [registerShare, registerFetch, registerShares, registerTransfers] },
   {
     title: 'Approval of code:',

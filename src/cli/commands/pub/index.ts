@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { FedgateError, fieldError } from '../../../errors.js';
 import { parseDuration } from '../../duration.js';
 import type { CliEnv } from '../../env.js';
-import { EXIT, exitCodeOf } from '../../exit-codes.js';
+import { EXIT, exitCodeOf, WORST_FIRST } from '../../exit-codes.js';
 import { examples } from '../../help.js';
 import { collect, type GatewayOptions, parseCount, withClient, withGatewayOptions } from '../../options.js';
 import { type DeliveryOptions, parseDelivery, withDeliveryOptions } from './delivery.js';
@@ -19,7 +19,10 @@ interface PubOptions extends GatewayOptions, DeliveryOptions, RecordOptions {
 export function registerPub(program: Command, env: CliEnv): void {
   const command = program
     .command('pub')
-    .argument('<address>', '`channel`, or `pubsub://ORG/channel` in another organisation')
+    .argument(
+      '<address>',
+      '`channel`, or `pubsub://ORG/channel` in another organisation; `@node` as the channel writes to one node; `*` or `@group` as ORG to several organisations',
+    )
     .argument('[data]', 'the payload; standard input when it is left out')
     .description('publish a record, a file, or every line of standard input')
     .option('--file <path>', 'publish the content of a file as one record')
@@ -42,6 +45,9 @@ export function registerPub(program: Command, env: CliEnv): void {
         'fedgate pub orders/created hello',
         'fedgate pub pubsub://GLOBEX/orders/created --file order.json --content-type application/json',
         'fedgate pub pubsub://GLOBEX/orders/created hello --id order-17 --dedupe --ack consumed --ack-timeout 1m',
+        "fedgate pub 'pubsub://*/news' hello",
+        'fedgate pub pubsub://@suppliers/orders/created --file order.json --json',
+        'fedgate pub pubsub://GLOBEX/@erp "are you there?" --live',
         'git log --format=%s | fedgate pub pubsub://GLOBEX/commits --lines',
       )}\n\n${DELIVERY_HELP}`,
     )
@@ -51,7 +57,9 @@ export function registerPub(program: Command, env: CliEnv): void {
 const DELIVERY_HELP = `Records for other organisations are stored until they have arrived there. When nothing is confirmed in time the record
 waits and is sent later; that is no failure, unless --ack asked for a level: then it exits with ${exitCodeOf(new FedgateError('ACK_TIMEOUT', ''))}.
 Records for channels of your own organisation go to who is subscribed, and are stored when a durable subscription
-matches, or --ack, --ttl or --dedupe is given. Exits with ${EXIT.nothingThere} when a live record reached nobody.`;
+matches, or --ack, --ttl or --dedupe is given. Exits with ${EXIT.nothingThere} when a live record reached nobody.
+To several organisations: prints what became of it for each, and exits with 0 when all took it, else with the code of the worst, which is the
+first of ${[...WORST_FIRST].join(', ')}.`;
 
 async function publish(env: CliEnv, address: string, data: string | undefined, options: PubOptions): Promise<void> {
   const given = [data !== undefined, options.file !== undefined, options.lines === true].filter(Boolean).length;

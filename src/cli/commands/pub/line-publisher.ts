@@ -1,5 +1,6 @@
 import type { FedgateClient, PublishOptions, PublishReport, RecordInit } from '../../../client/index.js';
 import { FedgateError } from '../../../errors.js';
+import { exitCodeOf } from '../../exit-codes.js';
 import type { DeliveryWish } from './delivery.js';
 import { publishOptions } from './report.js';
 
@@ -18,6 +19,8 @@ export interface LinesSummary {
   readonly dropped: number;
   /** Live: how many nobody was there for. */
   readonly unheard: number;
+  /** Of several organisations: how many at least one did not take. */
+  readonly partial: number;
 }
 
 /** Lines that share an answer. */
@@ -49,8 +52,9 @@ export class LinePublisher {
   #answered: Promise<void> = Promise.resolve();
   #unansweredBytes = 0;
   #wake: (() => void) | undefined;
-  #summary = { records: 0, bytes: 0, durable: 0, unconfirmed: 0, duplicates: 0, dropped: 0, unheard: 0 };
+  #summary = { records: 0, bytes: 0, durable: 0, unconfirmed: 0, duplicates: 0, dropped: 0, unheard: 0, partial: 0 };
   readonly #failed = new AbortController();
+  readonly #refusals = new Set<number>();
 
   constructor(
     client: FedgateClient,
@@ -66,6 +70,11 @@ export class LinePublisher {
   /** Fires when a line was not taken; those behind it do not count. A source that has nothing at the moment is to end by it too. */
   get failed(): AbortSignal {
     return this.#failed.signal;
+  }
+
+  /** Why organisations did not take lines: the exit code of each refusal, once. */
+  get refusals(): ReadonlySet<number> {
+    return this.#refusals;
   }
 
   get summary(): LinesSummary {
@@ -105,7 +114,10 @@ export class LinePublisher {
 
   async #settle(group: Group): Promise<void> {
     try {
-      this.#count(group, await group.report);
+      const report = await group.report;
+      // One of several organisations is away: the others need not wait for it with every window.
+      if (report.orgs?.some(({ error }) => error?.reason === 'ACK_TIMEOUT')) this.#stall(group, report);
+      else this.#count(group, report);
     } catch (error) {
       if (error instanceof FedgateError && error.reason === 'ACK_TIMEOUT') this.#stall(group);
       else this.#failed.abort(error);
@@ -114,16 +126,17 @@ export class LinePublisher {
     if (this.#unansweredBytes <= WINDOW_BYTES / 2 || this.failed.aborted) this.#wake?.();
   }
 
-  #stall(group: Group): void {
+  #stall(group: Group, report?: PublishReport): void {
     this.#stalled = true;
     this.#options = { ...this.#options, ack: 'stored' };
-    this.#count(group, { level: 'stored', duplicate: false, subscribers: 0, dropped: 0 });
+    this.#count(group, { duplicate: false, subscribers: 0, dropped: 0, ...report, level: 'stored' });
   }
 
   #count(
     { records, bytes }: Group,
-    { level, duplicate, subscribers, dropped }: Pick<PublishReport, 'level' | 'duplicate' | 'subscribers' | 'dropped'>,
+    report: Pick<PublishReport, 'level' | 'duplicate' | 'subscribers' | 'dropped' | 'orgs'>,
   ): void {
+    const { level, duplicate, subscribers, dropped, orgs = [] } = report;
     // Only the beginning of the input counts: an answer behind a refusal does not.
     if (this.failed.aborted) return;
     this.#summary.records += records;
@@ -133,6 +146,9 @@ export class LinePublisher {
     else if (subscribers === 0) this.#summary.unheard += records;
     if (this.#stalled && level === 'stored') this.#summary.unconfirmed += records;
     if (duplicate) this.#summary.duplicates += records;
+    const refused = orgs.flatMap(({ error }) => (error && error.reason !== 'ACK_TIMEOUT' ? [error] : []));
+    if (refused.length > 0) this.#summary.partial += records;
+    for (const error of refused) this.#refusals.add(exitCodeOf(error));
     this.#onProgress(this.summary);
   }
 

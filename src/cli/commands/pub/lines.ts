@@ -4,7 +4,7 @@ import { FedgateError } from '../../../errors.js';
 import { formatCount } from '../../counts.js';
 import { formatDuration } from '../../duration.js';
 import { type CliEnv, print, printJson, say } from '../../env.js';
-import { EXIT, exitCodeOf } from '../../exit-codes.js';
+import { EXIT, exitCodeOf, worstOf } from '../../exit-codes.js';
 import { readLines } from '../../lines.js';
 import { inputSize, showProgress } from '../../progress.js';
 import type { DeliveryWish } from './delivery.js';
@@ -42,7 +42,7 @@ export async function publishLines(env: CliEnv, client: FedgateClient, settings:
     throw error;
   }
   progress.stop();
-  await reportLines(env, publisher.summary, settings);
+  await reportLines(env, publisher, settings);
 }
 
 /** Ctrl-C ends the input: what was read is still published and answered for. So does a refusal, even while no more input comes. */
@@ -54,9 +54,9 @@ async function* untilAborted<T>(signal: AbortSignal, source: AsyncIterable<T>): 
   }
 }
 
-async function reportLines(env: CliEnv, summary: LinesSummary, settings: LinesSettings): Promise<void> {
-  const { records, bytes, duplicates, dropped, unheard } = summary;
-  env.exitCode = exitCodeFor(summary, settings.wish);
+async function reportLines(env: CliEnv, { summary, refusals }: LinePublisher, settings: LinesSettings): Promise<void> {
+  const { records, bytes, duplicates, dropped, unheard, partial } = summary;
+  env.exitCode = refusals.size > 0 ? worstOf([...refusals]) : exitCodeFor(summary, settings.wish);
   if (env.signal.aborted) {
     env.exitCode = EXIT.interrupted;
     say(env, `fedgate: interrupted; --skip ${settings.skip + records} carries on behind what was published`);
@@ -65,6 +65,7 @@ async function reportLines(env: CliEnv, summary: LinesSummary, settings: LinesSe
   const notes = [
     dropped > 0 ? `${dropped} dropped at a full queue` : '',
     unheard > 0 ? `nobody was there for ${unheard}` : '',
+    partial > 0 ? `${formatCount(partial)} were not taken by every organisation` : '',
     durableNote(summary, settings),
     duplicates > 0 ? `${formatCount(duplicates)} had been stored before, and were not stored again` : '',
   ];
@@ -78,9 +79,9 @@ function exitCodeFor({ records, unconfirmed, dropped, unheard }: LinesSummary, w
   return records > 0 && unheard === records ? EXIT.nothingThere : EXIT.ok;
 }
 
-function durableNote({ durable, unconfirmed }: LinesSummary, { address, wish }: LinesSettings): string {
+function durableNote({ durable, unconfirmed, partial }: LinesSummary, { address, wish }: LinesSettings): string {
   if (durable === 0) return '';
-  const org = orgOf(address);
+  const org = partial > 0 ? 'every other organisation' : orgOf(address);
   if (unconfirmed > 0)
     return `${formatCount(unconfirmed)} of them are stored here: ${org} has not confirmed within ${formatDuration(wish.ackTimeoutMs)}, they are sent when ${org} can be reached`;
   if (wish.ack === 'consumed') return `a durable subscription in ${org} has acknowledged all`;

@@ -11,6 +11,7 @@ import { type Format, jsonLine, rawPayload, readableLine } from './formats.js';
 import { printLive } from './live.js';
 
 interface SubOptions extends GatewayOptions, DurableFlags {
+  readonly inbox?: boolean;
   readonly count?: string;
   readonly raw?: boolean;
   readonly json?: boolean;
@@ -20,8 +21,9 @@ interface SubOptions extends GatewayOptions, DurableFlags {
 export function registerSub(program: Command, env: CliEnv): void {
   const command = program
     .command('sub')
-    .argument('<pattern>', 'a channel of your own organisation; `*` is one segment, a last `**` any number')
+    .argument('[pattern]', 'a channel of your own organisation; `*` is one segment, a last `**` any number')
     .description('print the records that arrive')
+    .option('--inbox', 'instead of a pattern: what others write to this very node')
     .option('--count <n>', 'end after this many records')
     .option('--timeout <duration>', 'end after this long')
     .option(
@@ -37,12 +39,14 @@ export function registerSub(program: Command, env: CliEnv): void {
         'fedgate sub "**" --json | jq .sender',
         'fedgate sub commits --raw --count 100 > commits.txt',
         'fedgate sub "orders/*" --durable billing --from earliest',
+        'fedgate sub --inbox --durable inbox',
       )}\n\nWith --durable each record is acknowledged once it is written out; what Ctrl-C or --count leaves comes next time.\nExits with ${EXIT.nothingThere} when --timeout ends it before --count.`,
     )
-    .action((pattern: string, options: SubOptions) => subscribe(env, pattern, options));
+    .action((pattern: string | undefined, options: SubOptions) => subscribe(env, pattern, options));
 }
 
-async function subscribe(env: CliEnv, pattern: string, options: SubOptions): Promise<void> {
+async function subscribe(env: CliEnv, asked: string | undefined, options: SubOptions): Promise<void> {
+  if ((asked === undefined) !== (options.inbox === true)) throw fieldError('pattern', 'give one of: PATTERN, --inbox');
   const format = parseFormat(options);
   const count = options.count === undefined ? Number.POSITIVE_INFINITY : parseCount(options.count, '--count', 1);
   const timeout =
@@ -50,9 +54,10 @@ async function subscribe(env: CliEnv, pattern: string, options: SubOptions): Pro
   const durable = parseDurable(options, Date.now());
   const signal = timeout ? AbortSignal.any([env.signal, timeout]) : env.signal;
   const printing = { count, signal, format, json: options.json === true };
-  const printed = await withClient(env, options, client =>
-    durable ? printDurable(env, client, pattern, durable, printing) : printLive(env, client, pattern, printing),
-  );
+  const printed = await withClient(env, options, client => {
+    const pattern = asked ?? client.inbox;
+    return durable ? printDurable(env, client, pattern, durable, printing) : printLive(env, client, pattern, printing);
+  });
   if (printed < count && env.signal.aborted) env.exitCode = EXIT.interrupted;
   else if (printed < count && options.count !== undefined) {
     say(env, `fedgate: ${printed} of ${count} records came in time`);

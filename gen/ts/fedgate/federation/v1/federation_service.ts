@@ -16,6 +16,8 @@ import {
 } from "@grpc/grpc-js";
 import { Status } from "../../../google/rpc/status.js";
 import { Manifest, Share } from "../../files/v1/file_service.js";
+import { NodePresence } from "../../gateway/v1/node_service.js";
+import { InboxState } from "../../messaging/v1/messaging_service.js";
 import { Record } from "../../messaging/v1/record.js";
 
 /** Why a durable batch comes without its records. Values may be added. */
@@ -106,6 +108,15 @@ export interface LaneFrame {
     | //
     /** Files lane: the asker ends a session. */
     { readonly $case: "fileClose"; readonly value: FileClose }
+    | //
+    /** Control lane: which nodes may a node of mine know of? */
+    { readonly $case: "nodesAsk"; readonly value: NodesAsk }
+    | //
+    /** Control lane: nodes, as they are now. */
+    { readonly $case: "nodesTold"; readonly value: NodesTold }
+    | //
+    /** Control lane: a question is over. */
+    { readonly $case: "nodesClose"; readonly value: NodesClose }
     | undefined;
 }
 
@@ -295,7 +306,11 @@ export interface BatchOutcome {
   /** For how many it was dropped because a queue was full. */
   readonly dropped: number;
   /** Set when the receiver refused it. */
-  readonly error: Status | undefined;
+  readonly error:
+    | Status
+    | undefined;
+  /** Of a batch for one node: whether it was there. Not told: the counts are 0 then, whether or not it was. */
+  readonly inbox: InboxState;
 }
 
 /**
@@ -418,6 +433,37 @@ export interface StreamNotice_DeadLettered {
   readonly channel: string;
   /** The node that published. */
   readonly senderNode: string;
+}
+
+/**
+ * Asks which nodes of the hearer's organisation a node may know of, and goes on to be told until it is closed. Sent when both sides have the
+ * capability `presence`. At most 256 are open at once in each direction.
+ */
+export interface NodesAsk {
+  /** Chosen by the asker, rising from 1 on a link. */
+  readonly id: number;
+  /** The node that asks, as verified by the asking gateway. */
+  readonly asker: string;
+  /** The only node that is asked for. Empty: all. */
+  readonly node: string;
+}
+
+/** Nodes that were not told yet for this question, or that changed since. What is not shown to the asker is not told, as what does not exist. */
+export interface NodesTold {
+  /** The question. */
+  readonly id: number;
+  /** The nodes, at most 500. */
+  readonly nodes: readonly NodePresence[];
+  /** Whether all that there are have been told: set in the frame that completes them, and in every one after it. */
+  readonly complete: boolean;
+  /** Set when the question is refused. Nothing follows. */
+  readonly error: Status | undefined;
+}
+
+/** The asker's last frame of a question. What the hearer had begun to tell may still come. */
+export interface NodesClose {
+  /** The question. */
+  readonly id: number;
 }
 
 /** Opens a session: one download of one share by one node. Sessions are numbered by the asker, from 1, never again on the same lane. */
@@ -664,6 +710,15 @@ export const LaneFrame: MessageFns<LaneFrame> = {
       case "fileClose":
         FileClose.encode(message.frame.value, writer.uint32(138).fork()).join();
         break;
+      case "nodesAsk":
+        NodesAsk.encode(message.frame.value, writer.uint32(154).fork()).join();
+        break;
+      case "nodesTold":
+        NodesTold.encode(message.frame.value, writer.uint32(162).fork()).join();
+        break;
+      case "nodesClose":
+        NodesClose.encode(message.frame.value, writer.uint32(170).fork()).join();
+        break;
     }
     return writer;
   },
@@ -817,6 +872,30 @@ export const LaneFrame: MessageFns<LaneFrame> = {
             message.frame = { $case: "fileClose", value: FileClose.decode(reader, reader.uint32()) };
             continue;
           }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.frame = { $case: "nodesAsk", value: NodesAsk.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.frame = { $case: "nodesTold", value: NodesTold.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.frame = { $case: "nodesClose", value: NodesClose.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -934,6 +1013,24 @@ export const LaneFrame: MessageFns<LaneFrame> = {
       case "fileClose": {
         if (object.frame?.value !== undefined && object.frame?.value !== null) {
           message.frame = { $case: "fileClose", value: FileClose.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "nodesAsk": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "nodesAsk", value: NodesAsk.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "nodesTold": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "nodesTold", value: NodesTold.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "nodesClose": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "nodesClose", value: NodesClose.fromPartial(object.frame.value) };
         }
         break;
       }
@@ -1877,7 +1974,7 @@ export const BatchHeader: MessageFns<BatchHeader> = {
 };
 
 function createBaseBatchOutcome(): BatchOutcome {
-  return { sequence: 0n, subscribers: 0, dropped: 0, error: undefined };
+  return { sequence: 0n, subscribers: 0, dropped: 0, error: undefined, inbox: 0 };
 }
 
 export const BatchOutcome: MessageFns<BatchOutcome> = {
@@ -1896,6 +1993,9 @@ export const BatchOutcome: MessageFns<BatchOutcome> = {
     }
     if (message.error !== undefined) {
       Status.encode(message.error, writer.uint32(34).fork()).join();
+    }
+    if (message.inbox !== 0) {
+      writer.uint32(40).int32(message.inbox);
     }
     return writer;
   },
@@ -1945,6 +2045,14 @@ export const BatchOutcome: MessageFns<BatchOutcome> = {
             message.error = Status.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.inbox = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1968,6 +2076,7 @@ export const BatchOutcome: MessageFns<BatchOutcome> = {
     message.error = (object.error !== undefined && object.error !== null)
       ? Status.fromPartial(object.error)
       : undefined;
+    message.inbox = object.inbox ?? 0;
     return message;
   },
 };
@@ -2890,6 +2999,233 @@ export const StreamNotice_DeadLettered: MessageFns<StreamNotice_DeadLettered> = 
     message.deliveries = object.deliveries ?? 0;
     message.channel = object.channel ?? "";
     message.senderNode = object.senderNode ?? "";
+    return message;
+  },
+};
+
+function createBaseNodesAsk(): NodesAsk {
+  return { id: 0, asker: "", node: "" };
+}
+
+export const NodesAsk: MessageFns<NodesAsk> = {
+  encode(message: NodesAsk, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0) {
+      writer.uint32(8).uint32(message.id);
+    }
+    if (message.asker !== "") {
+      writer.uint32(18).string(message.asker);
+    }
+    if (message.node !== "") {
+      writer.uint32(26).string(message.node);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NodesAsk {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNodesAsk() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.asker = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NodesAsk>): NodesAsk {
+    return NodesAsk.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NodesAsk>): NodesAsk {
+    const message = createBaseNodesAsk() as any;
+    message.id = object.id ?? 0;
+    message.asker = object.asker ?? "";
+    message.node = object.node ?? "";
+    return message;
+  },
+};
+
+function createBaseNodesTold(): NodesTold {
+  return { id: 0, nodes: [], complete: false, error: undefined };
+}
+
+export const NodesTold: MessageFns<NodesTold> = {
+  encode(message: NodesTold, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0) {
+      writer.uint32(8).uint32(message.id);
+    }
+    for (const v of message.nodes) {
+      NodePresence.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.complete !== false) {
+      writer.uint32(24).bool(message.complete);
+    }
+    if (message.error !== undefined) {
+      Status.encode(message.error, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NodesTold {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNodesTold() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nodes.push(NodePresence.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.complete = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.error = Status.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NodesTold>): NodesTold {
+    return NodesTold.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NodesTold>): NodesTold {
+    const message = createBaseNodesTold() as any;
+    message.id = object.id ?? 0;
+    message.nodes = object.nodes?.map((e) => NodePresence.fromPartial(e)) || [];
+    message.complete = object.complete ?? false;
+    message.error = (object.error !== undefined && object.error !== null)
+      ? Status.fromPartial(object.error)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseNodesClose(): NodesClose {
+  return { id: 0 };
+}
+
+export const NodesClose: MessageFns<NodesClose> = {
+  encode(message: NodesClose, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0) {
+      writer.uint32(8).uint32(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NodesClose {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNodesClose() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NodesClose>): NodesClose {
+    return NodesClose.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NodesClose>): NodesClose {
+    const message = createBaseNodesClose() as any;
+    message.id = object.id ?? 0;
     return message;
   },
 };

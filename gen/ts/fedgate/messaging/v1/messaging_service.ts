@@ -61,9 +61,36 @@ export namespace AckLevel {
   export type ACK_LEVEL_CONSUMED = typeof AckLevel.ACK_LEVEL_CONSUMED;
 }
 
+/** Whether a node that was written to directly was there. Values may be added. */
+export const InboxState = {
+  /** INBOX_STATE_UNSPECIFIED - Not a direct message; or one that is stored for another organisation, or whose gateway is of an earlier version. */
+  INBOX_STATE_UNSPECIFIED: 0,
+  /** INBOX_STATE_OPEN - It is connected and subscribed to its inbox. */
+  INBOX_STATE_OPEN: 1,
+  /** INBOX_STATE_CLOSED - It is connected, and not subscribed to its inbox. */
+  INBOX_STATE_CLOSED: 2,
+  /** INBOX_STATE_AWAY - It is not connected. */
+  INBOX_STATE_AWAY: 3,
+  /**
+   * INBOX_STATE_UNTOLD - There is no such node, or the other organisation does not show it to the publisher: the answer is the same. `subscribers` and
+   * `dropped` are 0 then, whether or not the node got the records.
+   */
+  INBOX_STATE_UNTOLD: 4,
+} as const;
+
+export type InboxState = typeof InboxState[keyof typeof InboxState];
+
+export namespace InboxState {
+  export type INBOX_STATE_UNSPECIFIED = typeof InboxState.INBOX_STATE_UNSPECIFIED;
+  export type INBOX_STATE_OPEN = typeof InboxState.INBOX_STATE_OPEN;
+  export type INBOX_STATE_CLOSED = typeof InboxState.INBOX_STATE_CLOSED;
+  export type INBOX_STATE_AWAY = typeof InboxState.INBOX_STATE_AWAY;
+  export type INBOX_STATE_UNTOLD = typeof InboxState.INBOX_STATE_UNTOLD;
+}
+
 /** Records for one address. */
 export interface PublishRequest {
-  /** Where to: `channel` or `pubsub://ORG/channel`. At most 512 bytes. */
+  /** Where to: `channel`, `@node`, or `pubsub://` and then an organisation, `*` or `@group`, and `/channel` or `/@node`. At most 512 bytes. */
   readonly address: string;
   /**
    * How long, in milliseconds, a gateway may hold the answer while a subscriber's queue is full, before it drops the records
@@ -173,6 +200,14 @@ export interface PublishResult {
   readonly streamEpoch: bigint;
   /** Durable: the number of the batch that carries them in that stream. Own organisation: the offset of the first of them in the log. */
   readonly sequence: bigint;
+  /** Direct messages: whether the node was there. */
+  readonly inbox: InboxState;
+  /**
+   * Of a publish to several organisations: one entry for each, by name. The fields above then speak of all that took the records: `side`
+   * is remote, `org` is empty, counts are sums, `level` is the lowest of those that stored them, `duplicate` is whether it was one for each.
+   * Empty: one organisation; or several were meant and there is none.
+   */
+  readonly orgs: readonly OrgResult[];
 }
 
 /** Which side the subscribers are on. Values may be added. */
@@ -193,9 +228,27 @@ export namespace PublishResult_Side {
   export type SIDE_REMOTE = typeof PublishResult_Side.SIDE_REMOTE;
 }
 
+/** What became of records for one of several organisations. */
+export interface OrgResult {
+  /** The organisation. */
+  readonly org: string;
+  /** Its part. Values may be added. */
+  readonly outcome:
+    | //
+    /** The records were handed on. */
+    { readonly $case: "result"; readonly value: PublishResult }
+    | //
+    /**
+     * They were not, or the level that was asked for was not reached (ACK_TIMEOUT); the status that a publish to it alone would have
+     * ended with.
+     */
+    { readonly $case: "error"; readonly value: Status }
+    | undefined;
+}
+
 /** Which channels to hear. */
 export interface SubscribeRequest {
-  /** A channel, or a pattern: `*` stands for exactly one segment, a last `**` for zero or more. At most 512 bytes. */
+  /** A channel, or a pattern: `*` stands for exactly one segment, a last `**` for zero or more. Or the own inbox, `@node`. At most 512 bytes. */
   readonly pattern: string;
 }
 
@@ -1050,7 +1103,18 @@ export const PublishStreamResponse: MessageFns<PublishStreamResponse> = {
 };
 
 function createBasePublishResult(): PublishResult {
-  return { side: 0, subscribers: 0, dropped: 0, org: "", level: 0, duplicate: false, streamEpoch: 0n, sequence: 0n };
+  return {
+    side: 0,
+    subscribers: 0,
+    dropped: 0,
+    org: "",
+    level: 0,
+    duplicate: false,
+    streamEpoch: 0n,
+    sequence: 0n,
+    inbox: 0,
+    orgs: [],
+  };
 }
 
 export const PublishResult: MessageFns<PublishResult> = {
@@ -1084,6 +1148,12 @@ export const PublishResult: MessageFns<PublishResult> = {
         throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
       }
       writer.uint32(64).uint64(message.sequence);
+    }
+    if (message.inbox !== 0) {
+      writer.uint32(72).int32(message.inbox);
+    }
+    for (const v of message.orgs) {
+      OrgResult.encode(v!, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -1165,6 +1235,22 @@ export const PublishResult: MessageFns<PublishResult> = {
             message.sequence = reader.uint64() as bigint;
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.inbox = reader.int32() as any;
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.orgs.push(OrgResult.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1192,6 +1278,101 @@ export const PublishResult: MessageFns<PublishResult> = {
       ? BigInt(object.streamEpoch)
       : 0n;
     message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
+    message.inbox = object.inbox ?? 0;
+    message.orgs = object.orgs?.map((e) => OrgResult.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseOrgResult(): OrgResult {
+  return { org: "", outcome: undefined };
+}
+
+export const OrgResult: MessageFns<OrgResult> = {
+  encode(message: OrgResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.org !== "") {
+      writer.uint32(10).string(message.org);
+    }
+    switch (message.outcome?.$case) {
+      case "result":
+        PublishResult.encode(message.outcome.value, writer.uint32(18).fork()).join();
+        break;
+      case "error":
+        Status.encode(message.outcome.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OrgResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOrgResult() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.org = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.outcome = { $case: "result", value: PublishResult.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.outcome = { $case: "error", value: Status.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OrgResult>): OrgResult {
+    return OrgResult.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OrgResult>): OrgResult {
+    const message = createBaseOrgResult() as any;
+    message.org = object.org ?? "";
+    switch (object.outcome?.$case) {
+      case "result": {
+        if (object.outcome?.value !== undefined && object.outcome?.value !== null) {
+          message.outcome = { $case: "result", value: PublishResult.fromPartial(object.outcome.value) };
+        }
+        break;
+      }
+      case "error": {
+        if (object.outcome?.value !== undefined && object.outcome?.value !== null) {
+          message.outcome = { $case: "error", value: Status.fromPartial(object.outcome.value) };
+        }
+        break;
+      }
+    }
     return message;
   },
 };
@@ -3273,6 +3454,14 @@ export const AcknowledgeResponse: MessageFns<AcknowledgeResponse> = {
  * The caller is the node named by its certificate; what it may do is granted in the gateway's configuration. An address is
  * `channel` (one's own organisation) or `pubsub://ORG/channel`. A channel is one to sixteen segments split by `/`; a segment
  * is 1 to 64 of `A-Z a-z 0-9 . _ -` and begins with a letter or a digit.
+ *
+ * A direct message goes to `@node` (one's own organisation) or `pubsub://ORG/@node`: the inbox of that node, a channel that only the
+ * node itself may subscribe to, live or durable, without a grant. No pattern with `*` or `**` speaks of an inbox; a grant to publish to
+ * one names it, or says `@*`.
+ *
+ * One publish may go to several organisations: `pubsub://* /channel` to every other active member, `pubsub://@group/channel` to each in a
+ * group of the gateway's configuration. The answer then has an entry for each (`orgs`); what one of them does not take is its
+ * entry, and not the failure of the call. Each needs its own grant, and has its own ack level and its own memory of ids.
  *
  * Delivery classes. Live: records reach the subscriptions that are open at that moment; nothing is stored, and what is not delivered
  * is reported by the answer or by a notice. Durable: the answer comes when the records are on stable storage at the level asked for;

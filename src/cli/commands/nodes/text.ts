@@ -1,0 +1,37 @@
+import type { NodePresence } from '../../../client/index.js';
+import { formatDuration } from '../../duration.js';
+import { table } from '../../env.js';
+import { isoTime } from '../../times.js';
+
+/** Why a node is not there, for people. */
+const WHYS: { readonly [why in NonNullable<NodePresence['why']>]: string } = {
+  closed: 'closed its connection',
+  lost: 'its connection broke',
+  drained: 'the gateway stopped',
+  expired: 'its certificate ended',
+  untrusted: 'its CA no longer counts',
+};
+
+export function nodesTable(nodes: readonly NodePresence[], now: number): string {
+  const rows = nodes.map(({ org, node, state, since, why, inbox }) => [
+    org,
+    node,
+    state,
+    formatDuration(now - since.getTime()),
+    why ? WHYS[why] : '-',
+    inbox ? 'open' : '-',
+  ]);
+  return table([['ORGANISATION', 'NODE', 'STATE', 'SINCE', 'WHY', 'INBOX'], ...rows]);
+}
+
+export const nodeJson = ({ since, why, ...rest }: NodePresence): object => ({
+  ...rest,
+  since: isoTime(since.getTime()),
+  ...(why ? { why } : {}),
+});
+
+/** One change, in one line. */
+export function describeNode({ org, node, state, since, why, inbox }: NodePresence): string {
+  const rest = why ? `: ${WHYS[why]}` : inbox ? ', inbox open' : '';
+  return `${isoTime(since.getTime())}  ${org}/${node}  ${state}${rest}`;
+}
