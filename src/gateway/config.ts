@@ -57,6 +57,8 @@ export const CONFIG_SCHEMA = z.strictObject({
             node: z.string().regex(/^(\*|[a-z0-9][a-z0-9-]{0,62})$/, 'expected a node name or "*"'),
             publish: z.array(publishGrant).default([]),
             subscribe: z.array(channelPattern).default([]),
+            request: z.array(publishGrant).default([]),
+            respond: z.array(channelPattern).default([]),
             share: z.array(orgOrAny).default([]),
             fetch: z.array(orgOrAny).default([]),
             status: z.boolean().default(false),
@@ -73,6 +75,7 @@ export const CONFIG_SCHEMA = z.strictObject({
               .regex(/^(\*|[a-z0-9][a-z0-9-]{0,62})$/, 'expected a node name or "*"')
               .default('*'),
             publish: z.array(channelPattern).default([]),
+            request: z.array(channelPattern).default([]),
           }),
         )
         .default([]),

@@ -37,6 +37,7 @@ import { Files, type FilesParts } from './files.js';
 import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities } from './listeners.js';
 import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
+import { Requests } from './requests.js';
 
 /** A running gateway. */
 export interface Gateway {
@@ -155,6 +156,7 @@ class RunningGateway implements Gateway {
     this.#dropped += dropped;
   });
   readonly #access: Access;
+  readonly #requests: Requests;
   readonly #registry: RegistryClient;
   readonly #watcher: RegistryWatcher;
   readonly #verifier: CertificateVerifier;
@@ -178,6 +180,7 @@ class RunningGateway implements Gateway {
       snapshotVersion: () => directory.version,
     };
     this.#access = new Access(org, config.access);
+    this.#requests = new Requests(org, this.#access, this.#refusals);
     this.#verifier = new CertificateVerifier(federation, directory);
     this.#registry = new RegistryClient({ federation, ...membership.registry, identity });
     this.#watcher = new RegistryWatcher({
@@ -254,6 +257,7 @@ class RunningGateway implements Gateway {
     await Promise.all([this.#nodeListener.stop(drainMs), this.#peers.close(drainMs)]);
     await this.#peerListener.stop(1_000);
     await this.#watcher.close();
+    this.#requests.close();
     this.#registry.close();
     await Promise.all([this.#parts.remembered.flush(), this.#parts.directory.flush()]);
     await this.#parts.files.close();
@@ -308,6 +312,7 @@ class RunningGateway implements Gateway {
         holder: this.#parts.files.holder,
         onAlarm: (error, facts) => this.#refusals.write(error, facts.org ?? '', facts, true),
       },
+      requests: this.#requests.forPeers,
       receive: peer => (header, records) => {
         const { channel, senderNode, patienceMs } = header;
         const refusal = this.#judge(peer.org, channel, senderNode);
@@ -383,6 +388,12 @@ class RunningGateway implements Gateway {
         peer: org => this.#peers.get(org),
       }),
       files: this.#parts.files.host(this.#access, this.#draining.signal),
+      requests: this.#requests.forNodes({
+        gateway: config.gateway,
+        draining: this.#draining.signal,
+        ask: (to, asked) => this.#peers.ask(to, asked),
+        explain: error => this.#explain(error) as FedgateError,
+      }),
       health: this.#health,
     };
   }

@@ -15,6 +15,7 @@ import { type GatewayServiceHost, gatewayService } from '../services/gateway-ser
 import type { HealthService } from '../services/health.js';
 import { type MessagingHost, messagingDefinition, messagingService } from '../services/messaging-service.js';
 import { createReflection } from '../services/reflection.js';
+import { type RequestHost, requestDefinition, requestService } from '../services/request-service.js';
 import type { Log } from '../telemetry/log.js';
 import { CallWrapper } from '../transport/calls.js';
 import { Listener } from '../transport/server.js';
@@ -39,6 +40,7 @@ export interface NodeServices {
   readonly administration: GatewayServiceHost;
   readonly durable: DurableHost;
   readonly files: FileHost;
+  readonly requests: RequestHost;
   readonly health: HealthService;
 }
 
@@ -47,6 +49,7 @@ const NODE_WINDOWS = { stream: 4 * 1024 * 1024, connection: 16 * 1024 * 1024 };
 export const PEER_WINDOWS = { stream: 32 * 1024 * 1024, connection: 32 * 1024 * 1024 };
 const EXPLAINED = [
   'fedgate.messaging.v1.MessagingService',
+  'fedgate.messaging.v1.RequestService',
   'fedgate.gateway.v1.GatewayService',
   'fedgate.gateway.v1.DurableService',
   'fedgate.files.v1.FileService',
@@ -68,6 +71,7 @@ export function makeNodeListener(parts: ListenerParts, federation: string, servi
   const verifier = new CertificateVerifier(federation, ownTrust(directory, org));
   const calls = new CallWrapper(admission({ verifier, log, refusals, role: 'node', ownOrg: org }));
   listener.addService(messagingDefinition, messagingService(calls, services.messaging));
+  listener.addService(requestDefinition, requestService(calls, services.requests));
   listener.addService(GatewayServiceService, gatewayService(calls, services.administration));
   listener.addService(DurableServiceService, durableService(calls, services.durable));
   listener.addService(fileDefinition, fileService(calls, services.files));

@@ -21,21 +21,31 @@ export class BatchReceiver {
   readonly #terms: BatchTerms;
   readonly #key: KeyObject;
   readonly #receive: ReceiveBatch;
+  readonly #admit: (header: BatchHeader) => void;
   #nextSequence = 1;
   #unansweredBytes = 0;
   #unreadOutcomes = 0;
   recordsReceived = 0;
 
-  constructor(lane: Lane, terms: BatchTerms, key: KeyObject, receive: ReceiveBatch) {
+  /** `admit` throws when a batch must end the lane. */
+  constructor(
+    lane: Lane,
+    terms: BatchTerms,
+    key: KeyObject,
+    receive: ReceiveBatch,
+    admit: (header: BatchHeader) => void = () => undefined,
+  ) {
     this.#lane = lane;
     this.#terms = terms;
     this.#key = key;
     this.#receive = receive;
+    this.#admit = admit;
   }
 
   /** Throws what must end the lane. */
   take(sealed: SealedBatch): void {
     const header = openBatch(sealed, this.#terms, this.#nextSequence, this.#key);
+    this.#admit(header);
     this.#nextSequence++;
     const bytes = sealed.records.bytes.length;
     this.#unansweredBytes += bytes;

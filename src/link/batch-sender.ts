@@ -7,7 +7,7 @@ import type { DeliveryOutcome } from '../messaging/router.js';
 import { fromRpcStatus } from '../transport/status.js';
 import { encodeBatchFrame } from '../wire/lane-frames.js';
 import { joinBlocks, type RecordBlock } from '../wire/records.js';
-import { type BatchTerms, type OutgoingBatch, sealBatch } from './batch.js';
+import { type BatchTerms, MAX_TERMS, type OutgoingBatch, sealBatch } from './batch.js';
 import type { Lane } from './lane.js';
 
 /**
@@ -32,6 +32,8 @@ interface Settle {
 
 interface Pending {
   readonly batch: OutgoingBatch;
+  readonly requests: NonNullable<OutgoingBatch['requests']>[number][];
+  readonly replies: NonNullable<OutgoingBatch['replies']>[number][];
   readonly blocks: RecordBlock[];
   readonly settle: Settle[];
   bytes: number;
@@ -107,12 +109,16 @@ export class BatchSender {
     const last = this.#queue.last();
     if (last && this.#mayMerge(last, batch, bytes)) {
       last.blocks.push(batch.records);
+      last.requests.push(...(batch.requests ?? []));
+      last.replies.push(...(batch.replies ?? []));
       last.settle.push(settle);
       last.bytes += bytes;
       last.records += batch.records.count;
     } else {
       this.#queue.push({
         batch,
+        requests: [...(batch.requests ?? [])],
+        replies: [...(batch.replies ?? [])],
         blocks: [batch.records],
         settle: [settle],
         bytes,
@@ -126,7 +132,8 @@ export class BatchSender {
     const fits =
       last.bytes + bytes <= Math.min(MERGE_BYTES, this.#limits.maxBatchBytes) &&
       last.records + batch.records.count <= this.#limits.maxBatchRecords;
-    return fits && sameStream(last.batch, batch);
+    const termsFit = termsOf(last) + termsOf(batch) <= MAX_TERMS;
+    return fits && termsFit && sameStream(last.batch, batch);
   }
 
   #schedule(): void {
@@ -170,7 +177,8 @@ export class BatchSender {
   #write(pending: Pending): void {
     const sequence = this.#nextSequence++;
     const records = joinBlocks(pending.blocks);
-    const sealed = sealBatch({ ...pending.batch, records }, this.#terms, sequence, this.#key, Date.now());
+    const { batch, requests, replies } = pending;
+    const sealed = sealBatch({ ...batch, records, requests, replies }, this.#terms, sequence, this.#key, Date.now());
     this.#inFlight.set(sequence, { settle: pending.settle, bytes: pending.bytes });
     this.#inFlightBytes += pending.bytes;
     this.recordsSent += records.count;
@@ -230,8 +238,8 @@ export class BatchSender {
   }
 }
 
-/** A peer chooses what it refuses with; it must not choose how much of our publisher's answer that fills, nor blame a defect of ours. */
-function refusalOf(status: Status, org: string): FedgateError {
+/** What a peer's refusal is to those who asked. It chooses what it refuses with; it must not choose how much of our publisher's answer that fills, nor blame a defect of ours. */
+export function refusalOf(status: Status, org: string): FedgateError {
   const { reason, message, fields, retryAfterMs } = fromRpcStatus(status);
   const cut = message.length > MAX_REFUSAL_CHARACTERS ? `${message.slice(0, MAX_REFUSAL_CHARACTERS)}…` : message;
   if (reason === 'INTERNAL') return new FedgateError('OUTCOME_UNKNOWN', `${org} failed: ${cut}`, { metadata: { org } });
@@ -245,5 +253,10 @@ function refusalOf(status: Status, org: string): FedgateError {
   });
 }
 
+const termsOf = ({ requests, replies }: Pick<OutgoingBatch, 'requests' | 'replies'>): number =>
+  (requests?.length ?? 0) + (replies?.length ?? 0);
+
+const kindOf = ({ requests, replies }: OutgoingBatch): number => (requests?.length ? 1 : replies?.length ? 2 : 0);
+
 const sameStream = (a: OutgoingBatch, b: OutgoingBatch): boolean =>
-  a.channel === b.channel && a.senderNode === b.senderNode && a.patienceMs === b.patienceMs;
+  a.channel === b.channel && a.senderNode === b.senderNode && a.patienceMs === b.patienceMs && kindOf(a) === kindOf(b);

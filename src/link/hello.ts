@@ -12,6 +12,8 @@ export const CAPABILITIES: readonly string[] = ['live'];
 export const DURABLE = 'durable';
 /** The capability to ask for pieces of files and to send them. */
 export const FILES = 'files';
+/** The capability to ask and to answer. */
+export const REQUESTS = 'requests';
 /** The capability to have mail and durable lanes for each direction. */
 export const SPLIT = 'split';
 
@@ -43,13 +45,16 @@ export interface Self {
   readonly split?: boolean;
   /** Whether it opens files lanes. @default false */
   readonly files?: boolean;
+  /** Whether it takes requests and sends some. @default false */
+  readonly requests?: boolean;
 }
 
-const capabilitiesOf = ({ durable, files, split = true }: Self): readonly string[] => [
+const capabilitiesOf = ({ durable, files, requests, split = true }: Self): readonly string[] => [
   ...CAPABILITIES,
   ...(split ? [SPLIT] : []),
   ...(durable ? [DURABLE] : []),
   ...(files ? [FILES] : []),
+  ...(requests ? [REQUESTS] : []),
 ];
 
 /** The lanes on which batches go that are not durable, of a link between us and a peer. */

@@ -25,6 +25,8 @@ export interface CallContext<C = Identity> {
   readonly caller: C;
   /** `ip:port` of the caller's socket. */
   readonly remoteAddress: string;
+  /** How long the caller waits by its gRPC deadline, milliseconds; Infinity: it has none. */
+  readonly timeLeftMs: () => number;
   /** Fires when the call is over: answered, cancelled, failed, or cut. */
   readonly signal: AbortSignal;
 }
@@ -55,6 +57,7 @@ export interface CallFailure {
 interface AnyCall {
   getPath(): string;
   getPeer(): string;
+  getDeadline(): number | Date;
   getAuthContext(): { sslPeerCertificate?: { raw: Buffer; fingerprint256: string } };
   readonly cancelled: boolean;
   once(event: 'cancelled', listener: () => void): unknown;
@@ -142,7 +145,7 @@ export class CallWrapper<C> {
     try {
       const caller = this.#policy.authenticate(certificateOf(call), call.getPath());
       authenticated = true;
-      await body({ caller, remoteAddress: call.getPeer(), signal: ended.signal });
+      await body({ caller, remoteAddress: call.getPeer(), timeLeftMs: () => timeLeftOf(call), signal: ended.signal });
     } catch (thrown) {
       if (!call.cancelled) this.#refuse(call, thrown, authenticated, fail);
     } finally {
@@ -186,6 +189,8 @@ const failStream = (
 ): void => {
   call.emit('error', error);
 };
+
+const timeLeftOf = (call: AnyCall): number => Number(call.getDeadline()) - Date.now();
 
 function certificateOf(call: AnyCall): CallerCertificate | undefined {
   const certificate = call.getAuthContext().sslPeerCertificate;

@@ -13,6 +13,8 @@ const MEANING: Readonly<Record<string, string>> = {
   'access.nodes[].publish':
     'where it may publish: channel patterns of the own organisation, `pubsub://ORG/pattern`, or `pubsub://*/pattern` for every other organisation',
   'access.nodes[].subscribe': 'channel patterns; a subscription must lie within one of them',
+  'access.nodes[].request': 'whom it may ask: addresses with patterns, as in `publish`',
+  'access.nodes[].respond': 'channel patterns on which it may answer; what it answers on must lie within one of them',
   'access.nodes[].share':
     'organisations it may share files with; `*` is every one, and needed for shares that anyone may fetch',
   'access.nodes[].fetch': 'organisations whose shares it may fetch; `*` is every one, the own one included',
@@ -22,6 +24,7 @@ const MEANING: Readonly<Record<string, string>> = {
   'access.peers[].org': 'an organisation, or `*` for every active member',
   'access.peers[].node': 'a node of that organisation, as its gateway names it, or `*`',
   'access.peers[].publish': 'channel patterns on which it may publish here',
+  'access.peers[].request': 'channel patterns on which it may ask here',
   'links.dial':
     '`granted`: dial whom `access.peers` names and whom there was a link with before; `all`: every active member; `demand`: only when something is published there',
   'links.dialTimeoutMs': 'longest wait for the hello of one lane at one address, connection and TLS included, ms',
