@@ -12,6 +12,9 @@ import { registerOrg } from './org/index.js';
 import { registerOutbox } from './outbox/index.js';
 import { registerPub } from './pub/index.js';
 import { registerRegistry } from './registry/index.js';
+import { registerRequest } from './request/request.js';
+import { registerRespond } from './request/respond.js';
+import { registerSurvey } from './request/survey.js';
 import { registerShare } from './share/index.js';
 import { registerShares } from './shares/index.js';
 import { registerStatus } from './status.js';
@@ -29,6 +32,7 @@ export interface CommandGroup {
 /** In the order of `fedgate --help`. */
 export const COMMAND_GROUPS: readonly CommandGroup[] = [
   { title: 'Messages:', commands: [registerPub, registerSub] },
+  { title: 'Requests:', commands: [registerRequest, registerRespond, registerSurvey] },
   { title: 'Files:', commands: [registerShare, registerFetch, registerShares, registerTransfers] },
   {
     title: 'What is stored:',
