@@ -5,6 +5,8 @@ import { runLatency } from './files/latency.js';
 import { FILES_USAGE, LATENCY_USAGE, parseFilesOptions, parseLatencyOptions } from './files/options.js';
 import { runLive } from './live/index.js';
 import { LIVE_USAGE, parseLiveOptions } from './live/options.js';
+import { runRequests } from './requests/index.js';
+import { parseRequestsOptions, REQUESTS_USAGE } from './requests/options.js';
 
 /** `npm run bench -- SUBJECT`: ratios measured in one run on one machine. Slow is not an error; not being able to measure is. */
 const [subject, ...args] = process.argv.slice(2);
@@ -14,7 +16,11 @@ try {
   else if (subject === 'durable') await runDurable(parseDurableOptions(args));
   else if (subject === 'files') await runFiles(parseFilesOptions(args));
   else if (subject === 'files-latency') await runLatency(parseLatencyOptions(args));
-  else throw new Error(`usage: ${[LIVE_USAGE, DURABLE_USAGE, FILES_USAGE, LATENCY_USAGE].join('\n       ')}`);
+  else if (subject === 'requests') await runRequests(parseRequestsOptions(args));
+  else
+    throw new Error(
+      `usage: ${[LIVE_USAGE, DURABLE_USAGE, FILES_USAGE, LATENCY_USAGE, REQUESTS_USAGE].join('\n       ')}`,
+    );
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exitCode = 1;
