@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto';
-import type { BatchHeader } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
+import type { BatchHeader, BatchOutcome } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { FedgateError } from '../errors.js';
 import type { DeliveryOutcome } from '../messaging/router.js';
 import { toRpcStatus } from '../transport/status.js';
@@ -11,6 +11,14 @@ import type { Lane } from './lane.js';
 
 /** Takes a verified batch: answers to how many it went, or throws why it is refused. */
 export type ReceiveBatch = (header: BatchHeader, records: RecordBlock) => DeliveryOutcome | Promise<DeliveryOutcome>;
+
+/**
+ * How long the outcome of a batch of requests or answers may wait for others, so many of them and so many bytes: nobody waits for it, and
+ * one for each would wake the peer twice for every request.
+ */
+const LAZY_MS = 20;
+const LAZY_OUTCOMES = 64;
+const LAZY_BYTES = 1024 * 1024;
 
 /** Answers that may wait for a peer that does not read them. */
 const MAX_UNREAD_OUTCOMES = 65_536;
@@ -25,6 +33,9 @@ export class BatchReceiver {
   #nextSequence = 1;
   #unansweredBytes = 0;
   #unreadOutcomes = 0;
+  #lazy: { readonly bytes: number; readonly value: BatchOutcome }[] = [];
+  #lazyBytes = 0;
+  #lazyTimer: NodeJS.Timeout | undefined;
   recordsReceived = 0;
 
   /** `admit` throws when a batch must end the lane. */
@@ -61,9 +72,11 @@ export class BatchReceiver {
   #deliver(header: BatchHeader, records: RecordBlock, bytes: number): void {
     // Only this much of the header is kept until the answer: its byte fields are views on the whole frame.
     const { sequence } = header;
+    const lazy = header.requests.length + header.replies.length > 0;
     try {
       const outcome = this.#receive(this.#withPatience(header), records);
-      if (!(outcome instanceof Promise)) return this.#answer(sequence, bytes, outcome);
+      if (!(outcome instanceof Promise))
+        return lazy ? this.#answerLazily(sequence, bytes, outcome) : this.#answer(sequence, bytes, outcome);
       this.#answerLater(sequence, bytes, outcome);
     } catch (error) {
       this.#refuse(sequence, bytes, error);
@@ -83,6 +96,20 @@ export class BatchReceiver {
     );
   }
 
+  #answerLazily(sequence: bigint, bytes: number, { subscribers, dropped }: DeliveryOutcome): void {
+    this.#lazy.push({ bytes, value: { sequence, subscribers, dropped, error: undefined } });
+    this.#lazyBytes += bytes;
+    if (this.#lazy.length >= LAZY_OUTCOMES || this.#lazyBytes >= LAZY_BYTES) this.#flushLazy();
+    else this.#lazyTimer ??= setTimeout(() => this.#flushLazy(), LAZY_MS);
+  }
+
+  #flushLazy(): void {
+    clearTimeout(this.#lazyTimer);
+    this.#lazyTimer = undefined;
+    this.#lazyBytes = 0;
+    for (const { bytes, value } of this.#lazy.splice(0)) this.#put(bytes, value);
+  }
+
   #answer(sequence: bigint, bytes: number, { subscribers, dropped }: DeliveryOutcome): void {
     this.#put(bytes, { sequence, subscribers, dropped, error: undefined });
   }
@@ -93,15 +120,7 @@ export class BatchReceiver {
     this.#put(bytes, { sequence, subscribers: 0, dropped: 0, error: toRpcStatus(error) });
   }
 
-  #put(
-    bytes: number,
-    value: {
-      sequence: bigint;
-      subscribers: number;
-      dropped: number;
-      error: ReturnType<typeof toRpcStatus> | undefined;
-    },
-  ): void {
+  #put(bytes: number, value: BatchOutcome): void {
     this.#unansweredBytes -= bytes;
     this.#unreadOutcomes = this.#lane.out.writable ? 0 : this.#unreadOutcomes + 1;
     if (this.#unreadOutcomes > MAX_UNREAD_OUTCOMES) {

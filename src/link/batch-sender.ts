@@ -49,7 +49,7 @@ type InFlight = Pick<Pending, 'settle' | 'bytes'>;
  * Sends batches on a mail lane, in the order in which they were given, and matches the outcomes that come back.
  *
  * A batch leaves at once when nothing is on the way. Otherwise it waits for the end of the loop's turn, so that what many callers
- * publish in one turn is signed once. Nothing is written while the stream is full or the peer's limit of unanswered bytes is reached.
+ * publish in one turn is signed once. Of requests and answers the first of a turn leaves at once, whatever is on the way: somebody waits. Nothing is written while the stream is full or the peer's limit of unanswered bytes is reached.
  */
 export class BatchSender {
   readonly #lane: Lane;
@@ -99,7 +99,9 @@ export class BatchSender {
     }
     return new Promise((resolve, reject) => {
       this.#enqueue(batch, bytes, { resolve, reject });
-      if (this.#inFlight.size === 0) this.#pump();
+      const first = termsOf(batch) > 0 && !this.#scheduled;
+      if (first) this.#schedule();
+      if (first || this.#inFlight.size === 0) this.#pump();
       else this.#schedule();
     });
   }
@@ -156,7 +158,7 @@ export class BatchSender {
 
   /** With this much on the way the peer is busy anyway: what is small waits a moment for more of its kind (as RFC 896 does). */
   #shouldGather(next: Pending): boolean {
-    const alone = this.#queue.length === 1;
+    const alone = this.#queue.length === 1 && termsOf(next.batch) === 0;
     return (
       alone && next.bytes < MERGE_BYTES / 2 && this.#inFlight.size >= GATHER_FROM && performance.now() < next.dueMs
     );

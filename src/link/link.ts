@@ -223,11 +223,14 @@ export class Link {
     const grace = new Promise<void>(resolve => {
       timer = setTimeout(resolve, graceMs);
     });
-    await Promise.race([
-      Promise.all([this.#sender.idle(), this.#requests?.idle(), ...[...this.#extra.values()].map(work => work.idle())]),
-      grace,
-    ]);
+    await Promise.race([Promise.all([this.#answered(), ...[...this.#extra.values()].map(work => work.idle())]), grace]);
     clearTimeout(timer);
+  }
+
+  /** Resolves once what was asked either way is answered, and all batches have their outcome: those of the last answers too. */
+  async #answered(): Promise<void> {
+    await this.#requests?.idle();
+    await this.#sender.idle();
   }
 
   #tieTogether(): Promise<FedgateError> {

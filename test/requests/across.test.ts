@@ -12,7 +12,7 @@ import { FaultyWire } from '../faults/support/proxy.js';
 import { seededRandom } from '../faults/support/random.js';
 import { startFedgate } from '../support/cli.js';
 import { startTestOrg, type TestOrg } from '../support/federation.js';
-import { startTestRegistry, temporaryFolder } from '../support/registry.js';
+import { startTestRegistry, type TestScope, temporaryFolder } from '../support/registry.js';
 
 const ASKS = 'nodes: [{ node: "*", request: ["**", "pubsub://*/**"], respond: ["**"], status: true }]';
 const LINKS = 'links: { heartbeatMs: 200, deadAfterMs: 1000 }';
@@ -28,7 +28,7 @@ interface Scene {
 }
 
 /** ACME, which nobody can dial, asks GLOBEX over a wire that can be cut. */
-async function scene(t: ExecutionContext): Promise<Scene> {
+async function scene(t: TestScope): Promise<Scene> {
   const registry = await startTestRegistry(t);
   const peers = `127.0.0.1:${await freePort()}`;
   const wire = await FaultyWire.open(t, peers, seededRandom(7));
@@ -37,6 +37,27 @@ async function scene(t: ExecutionContext): Promise<Scene> {
   const ACME = await startTestOrg(t, registry, 'ACME', { access: ASKS, extra: LINKS, reachable: false });
   return { ACME, GLOBEX, wire, asker: await ACME.node('asker'), clerk: await GLOBEX.node('clerk') };
 }
+
+let shared: Scene;
+const undo: (() => unknown)[] = [];
+
+test.before(async () => {
+  shared = await scene({ teardown: action => void undo.push(action) });
+});
+test.after.always(async () => {
+  for (const action of undo.reverse()) await action();
+});
+
+/** Takes turns with others like it: nothing is cut or stopped, and at its end nobody answers any more. */
+const quiet = (title: string, run: (t: ExecutionContext, scene: Scene) => Promise<void>): void =>
+  test.serial(title, async t => {
+    const clerk = await shared.GLOBEX.node('clerk');
+    await run(t, { ...shared, clerk });
+    clerk.close();
+    const { asker } = shared;
+    // Whoever is gone is noticed when its streams end, a moment later.
+    while ((await asker.request(Q, 'x').catch((error: FedgateError) => error.reason)) !== 'NO_RESPONDERS');
+  });
 
 /** A handler that keeps what comes, and a promise of the first. */
 function keeping() {
@@ -115,48 +136,55 @@ async function untilLinked<T>(ask: () => Promise<T>): Promise<T> {
   }
 }
 
-test('request: the deadline and a caller that gives up reach the responder; neither is ever a reply', async t => {
-  const { asker, clerk } = await scene(t);
-  const seen: IncomingRequest[] = [];
-  let arrived: () => void = () => undefined;
-  await clerk.respond('q', async request => {
-    seen.push(request);
-    arrived();
-    await aborted(request.signal);
-    return 'too late';
-  }).opened;
-  const late = await failure(t, asker.request(Q, 'x', { timeoutMs: 300 }));
-  t.is(late?.reason, 'DEADLINE_EXCEEDED');
-  await aborted(seen[0]?.signal as AbortSignal);
-  t.true((seen[0]?.timeoutMs ?? 0) <= 300, 'counted down');
+quiet(
+  'request: the deadline and a caller that gives up reach the responder; neither is ever a reply',
+  async (t, { asker, clerk }) => {
+    const seen: IncomingRequest[] = [];
+    let arrived: () => void = () => undefined;
+    await clerk.respond('q', async request => {
+      // The first one makes the link.
+      if (request.text === 'first') return 'here';
+      seen.push(request);
+      arrived();
+      await aborted(request.signal);
+      return 'too late';
+    }).opened;
+    await asker.request(Q, 'first');
+    const late = await failure(t, asker.request(Q, 'x', { timeoutMs: 1_000 }));
+    t.is(late?.reason, 'DEADLINE_EXCEEDED');
+    await aborted(seen[0]?.signal as AbortSignal);
+    t.true((seen[0]?.timeoutMs ?? 0) <= 1_000, 'counted down');
 
-  const come = new Promise<void>(resolve => {
-    arrived = resolve;
-  });
-  const giveUp = new AbortController();
-  const asking = failure(t, asker.request(Q, 'y', { signal: giveUp.signal }));
-  await come;
-  giveUp.abort();
-  t.is((await asking)?.reason, 'CANCELLED');
-  await aborted(seen[1]?.signal as AbortSignal);
-  t.regex(String(seen[1]?.signal.reason), /gave up/);
-});
+    const come = new Promise<void>(resolve => {
+      arrived = resolve;
+    });
+    const giveUp = new AbortController();
+    const asking = failure(t, asker.request(Q, 'y', { signal: giveUp.signal }));
+    await come;
+    giveUp.abort();
+    t.is((await asking)?.reason, 'CANCELLED');
+    await aborted(seen[1]?.signal as AbortSignal);
+    t.regex(String(seen[1]?.signal.reason), /gave up/);
+  },
+);
 
-test('roles: one that comes with its connection is seen, one that is disabled refuses at once, 30 times', async t => {
-  const { asker, GLOBEX } = await scene(t);
-  const context = await GLOBEX.context('role');
-  for (let i = 0; i < 30; i++) {
-    const clerk = await connect({ context });
-    const responding = clerk.respond('q', () => `round ${i}`, { enabled: i % 2 === 0 });
-    await (i % 2 === 0 ? responding.opened : responding.enable());
-    t.is((await asker.request(Q, 'x')).text, `round ${i}`);
-    await responding.disable();
-    t.is((await failure(t, asker.request(Q, 'x')))?.reason, 'NO_RESPONDERS');
-    await responding.enable();
-    t.is((await asker.request(Q, 'x')).text, `round ${i}`);
-    clerk.close();
-  }
-});
+quiet(
+  'roles: one that comes with its connection is seen, one that is disabled refuses at once, 30 times',
+  async (t, { asker, GLOBEX }) => {
+    const context = await GLOBEX.context('role');
+    for (let i = 0; i < 30; i++) {
+      const clerk = await connect({ context });
+      const responding = clerk.respond('q', () => `round ${i}`, { enabled: i % 2 === 0 });
+      await (i % 2 === 0 ? responding.opened : responding.enable());
+      t.is((await asker.request(Q, 'x')).text, `round ${i}`);
+      await responding.disable();
+      t.is((await failure(t, asker.request(Q, 'x')))?.reason, 'NO_RESPONDERS');
+      await responding.enable();
+      t.is((await asker.request(Q, 'x')).text, `round ${i}`);
+      clerk.close();
+    }
+  },
+);
 
 test('respond: goes on by itself when the gateway was restarted, with what was enabled meanwhile', async t => {
   const { asker, clerk, GLOBEX } = await scene(t);
@@ -184,16 +212,14 @@ test('respond: a gateway that stops lets what is out be answered', async t => {
   await stopped;
 });
 
-test('request: large requests and replies at once both ways do not stand still', async t => {
-  const { asker, clerk } = await scene(t);
+quiet('request: large requests and replies at once both ways do not stand still', async (t, { asker, clerk }) => {
   await clerk.respond('q', request => request.payload).opened;
   const payload = Buffer.alloc(700_000, 7);
   const replies = await Promise.all(Array.from({ length: 24 }, () => asker.request(Q, payload)));
   t.true(replies.every(reply => reply.payload.equals(payload)));
 });
 
-test('request: typed by hand, without the SDK', async t => {
-  const { asker, clerk } = await scene(t);
+quiet('request: typed by hand, without the SDK', async (t, { asker, clerk }) => {
   await clerk.respond('q', request => {
     if (request.text === 'no') throw new RequestError('NO', 'as you say');
     return request.payload;
