@@ -1,12 +1,13 @@
 import { writeFile } from 'node:fs/promises';
 import { environment } from '../environment.js';
 import { progress } from '../system.js';
+import type { RateParams } from './load.js';
 import type { RequestsOptions } from './options.js';
-import { formatReport, goals, type RequestsReport, type Round } from './report.js';
+import { formatReport, goals, type RequestRate, type RequestsReport, type Round } from './report.js';
 import { type Asking, fedgateWorld, relayWorld, unaryWorld } from './worlds.js';
 
-export const IN_FLIGHT = 64;
-const LATENCY_CALLS = 1_500;
+const IN_FLIGHT = 64;
+const LATENCY_CALLS = 1_000;
 const WARMUP_MS = 1_500;
 
 /**
@@ -34,22 +35,27 @@ export async function runRequests(options: RequestsOptions): Promise<RequestsRep
 
 type Worlds = Readonly<Record<'unary' | 'relay' | 'fedgate', Asking>>;
 
+/** Rates first: they warm up what is then measured one at a time. */
 async function measureRound(number: number, worlds: Worlds, { seconds }: RequestsOptions): Promise<Round> {
-  progress(`requests, round ${number}: one at a time`);
-  const unaryMs = await worlds.unary.times(LATENCY_CALLS);
-  const fedgateMs = await worlds.fedgate.times(LATENCY_CALLS);
-  const relayMs = await worlds.relay.times(LATENCY_CALLS);
   progress(`requests, round ${number}: ${IN_FLIGHT} in flight`);
   const params = { inFlight: IN_FLIGHT, warmupMs: WARMUP_MS, ms: seconds * 1000 };
-  const perSecond = async (world: Asking): Promise<number> => {
-    const { messages, seconds: measured } = await world.rate(params);
-    return messages / measured;
-  };
+  const relay = await measureRate(worlds.relay, params);
+  const fedgate = await measureRate(worlds.fedgate, params);
+  await worlds.unary.rate(params);
+  progress(`requests, round ${number}: one at a time`);
   return {
-    unaryMs,
-    fedgateMs,
-    relayMs,
-    relayPerSecond: await perSecond(worlds.relay),
-    fedgatePerSecond: await perSecond(worlds.fedgate),
+    relay,
+    fedgate,
+    unaryMs: await worlds.unary.times(LATENCY_CALLS),
+    fedgateMs: await worlds.fedgate.times(LATENCY_CALLS),
+    relayMs: await worlds.relay.times(LATENCY_CALLS),
   };
+}
+
+async function measureRate(world: Asking, params: RateParams): Promise<RequestRate> {
+  const { inFlight, warmupMs, ms } = params;
+  await world.rate({ inFlight, warmupMs: 0, ms: warmupMs });
+  const from = await world.cpuSeconds();
+  const { messages, seconds } = await world.rate({ inFlight, warmupMs: 0, ms });
+  return { perSecond: messages / seconds, cpuMicros: ((await world.cpuSeconds()) - from) * (1e6 / messages) };
 }

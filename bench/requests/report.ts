@@ -9,9 +9,15 @@ export interface Round {
   readonly unaryMs: Spread;
   readonly fedgateMs: Spread;
   readonly relayMs: Spread;
-  /** Requests answered per second with 64 in flight. */
-  readonly relayPerSecond: number;
-  readonly fedgatePerSecond: number;
+  readonly relay: RequestRate;
+  readonly fedgate: RequestRate;
+}
+
+/** With 64 in flight. */
+export interface RequestRate {
+  readonly perSecond: number;
+  /** CPU time of all four processes for one request, microseconds. */
+  readonly cpuMicros: number;
 }
 
 export interface RequestsReport {
@@ -33,9 +39,10 @@ export function goals({ rounds }: RequestsReport): Goal[] {
     { what: 'one request, p50 / bare relay, p50', value: ratio(r => r.fedgateMs.p50 / r.relayMs.p50) },
     atLeast(
       '64 in flight, rate / bare relay',
-      ratio(r => r.fedgatePerSecond / r.relayPerSecond),
+      ratio(r => r.fedgate.perSecond / r.relay.perSecond),
       0.6,
     ),
+    { what: '64 in flight, CPU time / bare relay', value: ratio(r => r.fedgate.cpuMicros / r.relay.cpuMicros) },
   ];
 }
 
@@ -45,12 +52,15 @@ export function formatReport(report: RequestsReport): string {
     `${median(rounds.map(round => of(round).p50)).toFixed(3)} ms`,
     `${median(rounds.map(round => of(round).p99)).toFixed(3)} ms`,
   ];
-  const rate = (of: (round: Round) => number): string => grouped(median(rounds.map(of)));
+  const rate = (of: (round: Round) => RequestRate): string[] => [
+    grouped(median(rounds.map(round => of(round).perSecond))),
+    `${grouped(median(rounds.map(round => of(round).cpuMicros)))} µs`,
+  ];
   const table = [
-    [`${payloadBytes} B`, 'p50', 'p99', '64 in flight, /s'],
-    ['bare unary round trip', ...ms(r => r.unaryMs), ''],
-    ['bare relay, two hops more', ...ms(r => r.relayMs), rate(r => r.relayPerSecond)],
-    ['fedgate, two organisations', ...ms(r => r.fedgateMs), rate(r => r.fedgatePerSecond)],
+    [`${payloadBytes} B`, 'p50', 'p99', '64 in flight, /s', 'CPU each'],
+    ['bare unary round trip', ...ms(r => r.unaryMs), '', ''],
+    ['bare relay, two hops more', ...ms(r => r.relayMs), ...rate(r => r.relay)],
+    ['fedgate, two organisations', ...ms(r => r.fedgateMs), ...rate(r => r.fedgate)],
   ];
   return [environmentLine(at, seconds), formatTable(table), formatTable(goals(report).map(goalRow))].join('\n\n');
 }

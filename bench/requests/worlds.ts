@@ -73,7 +73,7 @@ const asking = (
   processes: readonly Worker<CommonMethods>[],
   stack: AsyncDisposable,
 ): Asking => ({
-  rate: params => worker.call('rate', params),
+  rate: params => worker.call('rate', params, TIMES_TIMEOUT_MS),
   times: calls => worker.call('times', { calls }, TIMES_TIMEOUT_MS),
   cpuSeconds: async () => {
     const each = await Promise.all(processes.map(process => process.call('cpuSeconds', undefined)));

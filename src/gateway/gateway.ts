@@ -292,6 +292,7 @@ class RunningGateway implements Gateway {
         refusedTotal: BigInt(this.#refusals.total),
       },
       residentBytes: BigInt(process.memoryUsage.rss()),
+      requests: this.#requests.status(),
     };
   }
 

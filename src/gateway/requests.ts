@@ -1,3 +1,4 @@
+import type { RequestStatus } from '../../gen/ts/fedgate/gateway/v1/gateway_service.js';
 import type { FedgateError } from '../errors.js';
 import { type OrgName, parseNodeName } from '../identity/names.js';
 import type { RequestsHost } from '../link/link-requests.js';
@@ -50,6 +51,16 @@ export class Requests {
       explain,
     });
     return { gateway, requester, dispatcher: this.#here.dispatcher, access: this.#access, draining };
+  }
+
+  status(): RequestStatus {
+    const { dispatcher } = this.#here;
+    return {
+      responders: dispatcher.responders.size,
+      pending: this.#pending.count,
+      queued: dispatcher.queued,
+      pendingBytes: BigInt(this.#pending.bytes),
+    };
   }
 
   close(): void {

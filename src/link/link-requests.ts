@@ -128,7 +128,9 @@ export class LinkRequests {
     return undefined;
   }
 
+  /** Throws FRAME_MALFORMED. */
   takeCancel(ids: readonly bigint[]): void {
+    if (ids.length > MAX_CANCELLED_IDS) throw malformed('more requests are cancelled at once than may be');
     for (const id of ids) {
       const giveUp = this.#answering.get(Number(id));
       if (!giveUp) continue;

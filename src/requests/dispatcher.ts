@@ -2,7 +2,7 @@ import { FedgateError } from '../errors.js';
 import type { Pattern } from '../messaging/address.js';
 import { matches, PatternIndex } from '../messaging/pattern.js';
 import type { Deadlines } from './deadlines.js';
-import { Job, type JobTerms, Line } from './job.js';
+import { Job, type JobList, type JobTerms, Line } from './job.js';
 import { full } from './pending.js';
 import { leastBusy, type Responder } from './responder.js';
 import {
@@ -133,11 +133,6 @@ export class Dispatcher {
     }
   }
 
-  /** Refuses all that waits for a responder: the gateway stops. */
-  refuseQueued(error: FedgateError): void {
-    for (const line of [...this.#lines.values()]) this.#refuseLine(line, () => error);
-  }
-
   #job(question: Question, terms: JobTerms): Job {
     return new Job(question, terms, job => {
       if (job.done) return;
@@ -163,8 +158,13 @@ export class Dispatcher {
   #queue(line: Line, job: Job, front: boolean): void {
     if (!front) return line.push(job);
     line.unshift(job);
-    // What stands in front now may be small enough for somebody.
-    const best = leastBusy(this.serving(job.channel), job.bytes);
+    this.#offerFirst(line);
+  }
+
+  /** What stands in front now may be small enough for somebody who had no room for what stood there before. */
+  #offerFirst(line: JobList | undefined): void {
+    const first = line?.peek();
+    const best = first && !first.survey ? leastBusy(this.serving(first.channel), first.bytes) : undefined;
     if (best) this.#serve(best);
   }
 
@@ -210,15 +210,11 @@ export class Dispatcher {
   }
 
   #refuseUnserved(line: Line): void {
-    if (this.serving(line.channel).length === 0) this.#refuseLine(line, job => this.#nobody(job));
-  }
-
-  #refuseLine(line: Line, errorOf: (job: Job) => FedgateError): void {
+    if (this.serving(line.channel).length > 0) return;
     this.#lines.delete(line.channel);
-    for (const responder of this.serving(line.channel)) responder.waiting.delete(line);
     for (let job = line.peek(); job; job = line.peek()) {
       line.remove(job);
-      this.#end(job, failed(job, errorOf(job)));
+      this.#end(job, failed(job, this.#nobody(job)));
     }
   }
 
@@ -231,8 +227,10 @@ export class Dispatcher {
   #abandon(job: Job, cause: CancelCause): void {
     const { line, responder, id } = job;
     this.#finish(job);
+    const wasFirst = line?.peek() === job;
     line?.remove(job);
     if (line instanceof Line) this.#closeIfEmpty(line);
+    if (wasFirst) this.#offerFirst(line);
     responder?.sink.cancel(id, cause);
   }
 

@@ -176,6 +176,17 @@ test('dispatcher: large requests go out one at a time, and small ones do not pas
   );
 });
 
+test('dispatcher: when a large one in front gives up, the small ones behind it go to who has room', t => {
+  const w = world(t);
+  const only = w.responder('only', ['q'], 10);
+  w.ask('q');
+  const large = w.ask('q', { payload: Buffer.alloc(300_000) });
+  w.ask('q');
+  t.is(only.asked.length, 1);
+  large.giveUp();
+  t.is(only.asked.length, 2);
+});
+
 test('pending: 100,000 requests are held, one caller has a share of them, and memory comes back', async t => {
   const w = world(t);
   const before = await heldBytes();

@@ -1,4 +1,5 @@
 import test, { type ExecutionContext } from 'ava';
+import { GatewayServiceService } from '../../gen/ts/fedgate/gateway/v1/gateway_service.js';
 import {
   RequestServiceService,
   RespondRequest,
@@ -6,6 +7,7 @@ import {
 } from '../../gen/ts/fedgate/messaging/v1/request_service.js';
 import type { FedgateClient } from '../../src/client/index.js';
 import type { FedgateError, Reason } from '../../src/errors.js';
+import { callUnary } from '../../src/transport/client-calls.js';
 import { fromGrpcError } from '../../src/transport/status.js';
 import { FieldWriter } from '../../src/wire/writer.js';
 import { ask, RawStream, recordBlock } from '../support/attack.js';
@@ -30,7 +32,7 @@ const undo: (() => unknown)[] = [];
 const scope: TestScope = { teardown: action => void undo.push(action) };
 
 test.before(async () => {
-  const access = 'nodes: [{ node: asker, request: ["**"] }, { node: liar, respond: ["q", "p/*"] }]';
+  const access = 'nodes: [{ node: asker, request: ["**"] }, { node: liar, respond: ["q", "p/*"], status: true }]';
   const { ACME } = await startFederation(scope, { ACME: { access } });
   asker = await ACME.node('asker');
   liar = await ACME.node('liar');
@@ -60,6 +62,8 @@ test.serial('respond: a request comes with all that is known of it, and one raw 
   const raw = await opened();
   const asking = asker.request('q', 'hello', { timeoutMs: 9_000 });
   t.is(await asked(raw), 1n);
+  const { requests } = await callUnary(liar.channel, GatewayServiceService.getStatus, {}, { timeoutMs: 8_000 });
+  t.like(requests, { responders: 1, pending: 1, queued: 0 });
   const given = await raw.until(bytes => {
     const each = response(bytes);
     return each?.$case === 'request' ? each.value : undefined;
