@@ -149,7 +149,7 @@ export class CallWrapper<C> {
     } catch (thrown) {
       if (!call.cancelled) this.#refuse(call, thrown, authenticated, fail);
     } finally {
-      ended.abort(new FedgateError('CANCELLED', 'the call is over'));
+      ended.abort(OVER);
     }
   }
 
@@ -170,6 +170,9 @@ export class CallWrapper<C> {
     fail(Object.assign(new Error(status.details), status));
   }
 }
+
+/** One for all calls: an error costs its stack trace. */
+const OVER = new FedgateError('CANCELLED', 'the call is over');
 
 /** What still arrives is thrown away, so that a caller that keeps sending costs no memory. */
 function discard(call: Readable): void {

@@ -37,18 +37,49 @@ export class IncomingRequest extends ReceivedRecord {
   readonly attempt: number;
   /** Whether all responders of the channel are asked. */
   readonly survey: boolean;
-  /** Fires when nobody waits for the answer any more: the time is over, whoever asked gave up, or the connection broke. */
-  readonly signal: AbortSignal;
+  readonly #waiting: Waiting;
 
-  constructor(bytes: Buffer, start: number, end: number, facts: DeliveryFacts, signal: AbortSignal) {
+  constructor(bytes: Buffer, start: number, end: number, facts: DeliveryFacts, waiting: Waiting) {
     super(bytes, start, end);
+    this.#waiting = waiting;
     this.channel = facts.channel;
     this.senderOrg = facts.senderOrg;
     this.senderNode = facts.senderNode;
     this.timeoutMs = facts.timeoutMs;
     this.attempt = facts.attempt;
     this.survey = facts.survey;
-    this.signal = signal;
+  }
+
+  /** Fires when nobody waits for the answer any more: the time is over, whoever asked gave up, or the connection broke. */
+  get signal(): AbortSignal {
+    return this.#waiting.signal;
+  }
+}
+
+const ANSWERED = new FedgateError('CANCELLED', 'it is answered');
+
+/** Whether somebody waits for an answer. Most handlers never ask, so there is a signal only once one does. */
+class Waiting {
+  #controller: AbortController | undefined;
+  #over: FedgateError | undefined;
+
+  /** Whether nobody does. */
+  get isOver(): boolean {
+    return this.#over !== undefined;
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#over) this.#controller.abort(this.#over);
+    }
+    return this.#controller.signal;
+  }
+
+  end(reason: FedgateError): void {
+    if (this.#over) return;
+    this.#over = reason;
+    this.#controller?.abort(reason);
   }
 }
 
@@ -88,7 +119,7 @@ export class ClientResponding implements Responding {
   readonly #changes = new Map<string, Deferred<void>[]>();
   /** Changes that the stream began with: its opening settles them. */
   readonly #said: Deferred<void>[] = [];
-  readonly #running = new Map<number, AbortController>();
+  readonly #running = new Map<number, Waiting>();
   readonly #onAbort = (): void => this.close();
   #idle: (() => void)[] = [];
   #call: Call | undefined;
@@ -189,10 +220,10 @@ export class ClientResponding implements Responding {
     if (this.#call !== call) return;
     const delivery = readRespondDelivery(bytes);
     if (delivery) {
-      const running = new AbortController();
+      const running = new Waiting();
       const { facts, start, end } = delivery;
       this.#running.set(facts.id, running);
-      void this.#answer(call, facts.id, new IncomingRequest(bytes, start, end, facts, running.signal), running);
+      void this.#answer(call, facts.id, new IncomingRequest(bytes, start, end, facts, running), running);
       return;
     }
     const { frame } = RespondResponse.decode(bytes);
@@ -200,7 +231,7 @@ export class ClientResponding implements Responding {
     else if (frame?.$case === 'changed') this.#settle(frame.value.enabled, frame.value.pattern);
     else if (frame?.$case === 'cancel') {
       const why = frame.value.cause === 1 ? 'the time is over' : 'whoever asked gave up';
-      this.#running.get(Number(frame.value.requestId))?.abort(new FedgateError('CANCELLED', why));
+      this.#running.get(Number(frame.value.requestId))?.end(new FedgateError('CANCELLED', why));
     }
   }
 
@@ -215,12 +246,12 @@ export class ClientResponding implements Responding {
     this.#changes.delete(key);
   }
 
-  async #answer(call: Call, id: number, request: IncomingRequest, running: AbortController): Promise<void> {
+  async #answer(call: Call, id: number, request: IncomingRequest, running: Waiting): Promise<void> {
     let frame: Buffer;
     try {
       frame = replyFrame(id, encodeContent(await this.#handler(request)));
     } catch (error) {
-      frame = errorFrame(id, this.#errorOf(error, request));
+      frame = errorFrame(id, this.#errorOf(error, request, running));
     }
     if (this.#call === call) {
       call.write(frame);
@@ -228,17 +259,21 @@ export class ClientResponding implements Responding {
       if (this.#running.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
     }
     // What the handler left behind that listens to it ends.
-    if (!running.signal.aborted) running.abort(new FedgateError('CANCELLED', 'it is answered'));
+    running.end(ANSWERED);
   }
 
-  #errorOf(error: unknown, request: IncomingRequest): { code: string; message: string; details: Uint8Array } {
+  #errorOf(
+    error: unknown,
+    request: IncomingRequest,
+    running: Waiting,
+  ): { code: string; message: string; details: Uint8Array } {
     if (error instanceof RequestError) {
       const { code, message, details } = error;
       if (/^[A-Za-z0-9._-]{1,64}$/.test(code) && Buffer.byteLength(message) <= 1024 && details.length <= 2048)
         return { code, message, details };
     }
     // Whoever asked gave up: that the handler stopped is nothing to hear of.
-    if (!request.signal.aborted) this.#options.onError?.(error, request);
+    if (!running.isOver) this.#options.onError?.(error, request);
     return { code: 'HANDLER_FAILED', message: 'the handler failed', details: new Uint8Array(0) };
   }
 
@@ -259,7 +294,7 @@ export class ClientResponding implements Responding {
   #cancelAll(reason: FedgateError): void {
     const running = [...this.#running.values()];
     this.#running.clear();
-    for (const controller of running) controller.abort(reason);
+    for (const each of running) each.end(reason);
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 
