@@ -96,6 +96,6 @@ async function joinOrg(org: OrgName, code: string, folder: string, reached: Reac
 const gatewayConfig = (nodes: string, peers: string): string => `listen: { nodes: "${nodes}", peers: "${peers}" }
 log: { level: error }
 access:
-  nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], share: ["*"], fetch: ["*"], status: true, admin: true }]
-  peers: [{ org: "*", publish: ["**"] }]
+  nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], request: ["**", "pubsub://*/**"], respond: ["**"], share: ["*"], fetch: ["*"], status: true, admin: true }]
+  peers: [{ org: "*", publish: ["**"], request: ["**"] }]
 `;

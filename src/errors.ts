@@ -349,6 +349,18 @@ export const REASONS = facts({
     'DEADLINE_EXCEEDED',
     'No byte moved for so long that the transfer was ended. Go on from where it stopped.',
   ),
+  NO_RESPONDERS: retryable(
+    'UNAVAILABLE',
+    'Nobody answers on that channel at the moment. Nobody got the request; ask again later.',
+  ),
+  RESPONDER_GONE: reason(
+    'ABORTED',
+    'Whoever got the request went away before it had answered, and nobody else may have it. It may have been carried out.',
+  ),
+  APPLICATION_ERROR: reason(
+    'ABORTED',
+    "The responder's own error; fedgate did its part. Code, message and details are in the detail `ApplicationError`.",
+  ),
   DEADLINE_EXCEEDED: retryable(
     'DEADLINE_EXCEEDED',
     'The time allowed for the call is over. It may have been carried out.',
@@ -367,8 +379,17 @@ export interface FieldViolation {
   readonly description: string;
 }
 
+/** What a responder said instead of a reply: chosen by it, and told apart from fedgate's own errors. */
+export interface ApplicationErrorFacts {
+  readonly code: string;
+  readonly message: string;
+  readonly details: Uint8Array;
+}
+
 export interface FedgateErrorOptions {
   readonly cause?: unknown;
+  /** With APPLICATION_ERROR. */
+  readonly application?: ApplicationErrorFacts;
   /** Everything variable that stands in the message. */
   readonly metadata?: Readonly<Record<string, string>>;
   readonly fields?: readonly FieldViolation[];
@@ -386,6 +407,7 @@ export class FedgateError extends Error {
   readonly metadata: Readonly<Record<string, string>>;
   readonly fields: readonly FieldViolation[];
   readonly retryAfterMs: number | undefined;
+  readonly application: ApplicationErrorFacts | undefined;
 
   constructor(reason: Reason, message: string, options: FedgateErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -393,6 +415,7 @@ export class FedgateError extends Error {
     this.metadata = options.metadata ?? {};
     this.fields = options.fields ?? [];
     this.retryAfterMs = options.retryAfterMs;
+    this.application = options.application;
   }
 
   get status(): StatusName {

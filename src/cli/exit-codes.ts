@@ -13,6 +13,7 @@ export const EXIT = {
   damaged: 8,
   notApproved: 9,
   policyMissing: 10,
+  applicationError: 11,
   interrupted: 130,
 } as const;
 
@@ -28,6 +29,7 @@ export const EXIT_HELP: readonly (readonly [number, string])[] = [
   [EXIT.damaged, 'what was stored or sent is not what it was, or not what its digest says'],
   [EXIT.notApproved, 'not approved by those whose approval is demanded'],
   [EXIT.policyMissing, 'the policy to verify by is missing, empty or no good'],
+  [EXIT.applicationError, 'whoever was asked answered with an error of its own'],
   [EXIT.interrupted, 'interrupted (Ctrl-C); what was done until then is reported'],
 ];
 
@@ -57,6 +59,9 @@ const BY_REASON: { readonly [reason in Reason]?: number } = {
   NOT_APPROVED: EXIT.notApproved,
   POLICY_INVALID: EXIT.policyMissing,
   APPROVER_UNKNOWN: EXIT.refused,
+  NO_RESPONDERS: EXIT.nothingThere,
+  RESPONDER_GONE: EXIT.unreachable,
+  APPLICATION_ERROR: EXIT.applicationError,
 };
 
 /** Of several outcomes the one that a script should hear of: what is least likely to pass by itself comes first. */

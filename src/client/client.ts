@@ -35,6 +35,10 @@ import { type ChosenProducer, chooseProducer, type ProducerOptions } from './pro
 import { type PublishAllOptions, type PublishSummary, publishAll } from './publish-all.js';
 import { StreamPublisher } from './publisher.js';
 import type { PublishReport } from './report.js';
+import { Asker } from './requests/asker.js';
+import { ClientResponding, type RequestHandler, type Responding, type RespondOptions } from './requests/responding.js';
+import { type Survey, survey } from './requests/survey.js';
+import type { Content, Reply, RequestOptions, SurveyOptions } from './requests/types.js';
 import {
   LiveClientSubscription,
   type SubscribeOptions,
@@ -113,6 +117,10 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   readonly #subscriptions = new Set<LiveClientSubscription>();
   readonly #durables = new Set<DurableClientSubscription>();
   readonly #host: SubscriptionHost;
+  readonly #asking: SubscriptionHost;
+  readonly #answering: SubscriptionHost;
+  readonly #asker: Asker;
+  readonly #respondings = new Set<ClientResponding>();
   readonly #transfers: TransferChannels;
   #durableAdmin: DurableAdmin | undefined;
   #approvals: Approvals | undefined;
@@ -132,6 +140,9 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     this.#connections = connections;
     this.#options = options;
     this.#host = { channel: () => connections.incoming, reconnected: error => this.#broken(error) };
+    this.#asking = { ...this.#host, channel: () => connections.asking };
+    this.#answering = { ...this.#host, channel: () => connections.answering };
+    this.#asker = new Asker(this.#asking);
     this.#transfers = new TransferChannels(connections.any, open, error => this.#broken(error));
     this.#publisher = new StreamPublisher({
       channel: () => connections.outgoing,
@@ -232,6 +243,35 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   }
 
   /**
+   * Asks an address and resolves with the reply. While the gateway is away it waits for it, as long as it has time and knows that it was not
+   * asked yet.
+   *
+   * Rejects with RequestError (the responder's own error), NO_RESPONDERS, NOT_GRANTED, PEER_UNREACHABLE, LIMIT_REACHED, FEATURE_UNSUPPORTED
+   * (nobody got it), RESPONDER_GONE, OUTCOME_UNKNOWN, DEADLINE_EXCEEDED, CANCELLED (it may have been carried out).
+   */
+  request(address: string, content: Content, options: RequestOptions = {}): Promise<Reply> {
+    return this.#asker.request(address, content, options);
+  }
+
+  /**
+   * Answers requests on a pattern of the own organisation, or several. Begins at once, and goes on by itself when the gateway was away.
+   *
+   * What the handler returns is the reply; a RequestError that it throws is its error. Throws FIELD_INVALID.
+   */
+  respond(pattern: string | readonly string[], handler: RequestHandler, options: RespondOptions = {}): Responding {
+    const patterns = typeof pattern === 'string' ? [pattern] : pattern;
+    return new ClientResponding(this.#answering, patterns, handler, options, this.#respondings);
+  }
+
+  /**
+   * Asks everybody who answers on an address; the answers come as they are given. Iterating it throws as `request` rejects; its `summary`
+   * says how many were asked and who did not answer. Throws FIELD_INVALID, FRAME_TOO_LARGE.
+   */
+  survey(address: string, content: Content, options: SurveyOptions = {}): Survey {
+    return survey(this.#asking, address, content, options);
+  }
+
+  /**
    * Shares a file, or the bytes of a stream, and resolves with the share once all of it is on stable storage of the own gateway. Memory
    * does not grow with the size.
    *
@@ -297,9 +337,13 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     return watchTransfers(this.#transfers, shareId, signal);
   }
 
-  /** Waits until all that was published is answered and all that was acknowledged is settled, then closes. */
+  /** Waits until all that was published is answered, all that was acknowledged settled and all that was asked of it answered, then closes. */
   async drain(): Promise<void> {
-    await Promise.all([this.#publisher.drain(), ...[...this.#durables].map(subscription => subscription.drain())]);
+    await Promise.all([
+      this.#publisher.drain(),
+      ...[...this.#durables].map(subscription => subscription.drain()),
+      ...[...this.#respondings].map(responding => responding.drain()),
+    ]);
     this.close();
   }
 
@@ -309,6 +353,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     this.#ended.abort(new FedgateError('CANCELLED', 'the client is closed'));
     for (const subscription of [...this.#subscriptions]) subscription.close();
     for (const subscription of [...this.#durables]) subscription.cut();
+    for (const responding of [...this.#respondings]) responding.close();
     this.#publisher.close();
     this.#connections.close();
     this.#transfers.close();

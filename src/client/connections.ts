@@ -15,6 +15,8 @@ export class Connections {
   readonly #open: () => Client;
   readonly #first: Client;
   #second: Client | undefined;
+  #asking: Client | undefined;
+  #answering: Client | undefined;
   #firstIs: Direction | undefined;
   #closed = false;
 
@@ -38,9 +40,23 @@ export class Connections {
     return this.#for('in');
   }
 
+  /** For requests, whose replies come back on it: what is on its way at once is bounded by whoever asks. */
+  get asking(): Client {
+    if (this.#closed) return this.#first;
+    this.#asking ??= this.#open();
+    return this.#asking;
+  }
+
+  /** For answering requests: what is out to us at once is bounded by the gateway. */
+  get answering(): Client {
+    if (this.#closed) return this.#first;
+    this.#answering ??= this.#open();
+    return this.#answering;
+  }
+
   /** Those that were made. */
   get all(): readonly Client[] {
-    return this.#second ? [this.#first, this.#second] : [this.#first];
+    return [this.#first, this.#second, this.#asking, this.#answering].filter(client => client !== undefined);
   }
 
   close(): void {

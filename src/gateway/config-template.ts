@@ -32,12 +32,15 @@ access:
     - node: "*"
       publish: ["**"]         # own channels; other organisations: ["pubsub://GLOBEX/orders/*"]
       subscribe: ["**"]
+      request: ["**"]         # own channels it may ask; other organisations: ["pubsub://GLOBEX/quotes/*"]
+      respond: ["**"]         # own channels it may answer on
       share: []               # organisations it may share files with: ["GLOBEX"], or ["*"]
       fetch: ["*"]            # organisations whose files it may fetch
       status: true
       admin: true             # may see and change what is stored: \`fedgate outbox\`, \`dead\`, \`evidence\`, \`store stats\`
-  # What other organisations may publish here. They can never subscribe.
+  # What other organisations may publish and ask here. They can never subscribe.
   peers: []
   #  - org: GLOBEX
   #    publish: ["orders/*"]
+  #    request: ["quotes/*"]
 `;

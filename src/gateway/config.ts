@@ -52,6 +52,8 @@ export const CONFIG_SCHEMA = z.strictObject({
             node: nodeOrAny,
             publish: z.array(publishGrant).default([]),
             subscribe: z.array(subscribeGrant).default([]),
+            request: z.array(publishGrant).default([]),
+            respond: z.array(channelPattern).default([]),
             share: z.array(orgOrAny).default([]),
             fetch: z.array(orgOrAny).default([]),
             approvals: z.array(z.enum(APPROVAL_RIGHTS)).default([]),
@@ -69,6 +71,7 @@ export const CONFIG_SCHEMA = z.strictObject({
             publish: z.array(channelPattern).default([]),
             propose: z.boolean().default(false),
             nodes: z.array(nodeOrAny).default([]),
+            request: z.array(channelPattern).default([]),
           }),
         )
         .default([]),

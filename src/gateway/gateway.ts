@@ -41,6 +41,7 @@ import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities }
 import { Nodes } from './nodes.js';
 import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
+import { Requests } from './requests.js';
 
 /** A running gateway. */
 export interface Gateway {
@@ -175,6 +176,7 @@ class RunningGateway implements Gateway {
   });
   readonly #access: Access;
   readonly #inboxes: Inboxes;
+  readonly #requests: Requests;
   readonly #registry: RegistryClient;
   readonly #watcher: RegistryWatcher;
   readonly #verifier: CertificateVerifier;
@@ -200,6 +202,7 @@ class RunningGateway implements Gateway {
     this.#access = parts.access;
     this.#inboxes = new Inboxes(this.#router, this.#access, node => parts.nodes.inboxState(node));
     parts.nodes.follow(this.#router);
+    this.#requests = new Requests(org, this.#access, parts.refusals);
     this.#verifier = new CertificateVerifier(federation, directory);
     this.#registry = new RegistryClient({ federation, ...membership.registry, identity });
     this.#watcher = new RegistryWatcher({
@@ -279,6 +282,7 @@ class RunningGateway implements Gateway {
     await Promise.all([this.#nodeListener.stop(drainMs), this.#peers.close(drainMs)]);
     await this.#peerListener.stop(1_000);
     await this.#watcher.close();
+    this.#requests.close();
     this.#registry.close();
     await Promise.all([this.#parts.remembered.flush(), this.#parts.directory.flush(), this.#parts.nodes.flush()]);
     await this.#parts.files.close();
@@ -314,6 +318,7 @@ class RunningGateway implements Gateway {
         refusedTotal: BigInt(this.#refusals.total),
       },
       residentBytes: BigInt(process.memoryUsage.rss()),
+      requests: this.#requests.status(),
     };
   }
 
@@ -339,6 +344,7 @@ class RunningGateway implements Gateway {
         nodes: this.#parts.nodes.presence,
         exposes: (org, asker, node) => this.#access.exposes(org, asker, node),
       },
+      requests: this.#requests.forPeers,
       receive: peer => (header, records) => {
         const { channel, senderNode, patienceMs } = header;
         const refusal = this.#judge(peer.org, channel, senderNode);
@@ -445,6 +451,12 @@ class RunningGateway implements Gateway {
         draining: this.#draining.signal,
       },
       presence: this.#parts.nodes.presence,
+      requests: this.#requests.forNodes({
+        gateway: config.gateway,
+        draining: this.#draining.signal,
+        ask: (to, asked) => this.#peers.ask(to, asked),
+        explain: error => this.#explain(error) as FedgateError,
+      }),
       health: this.#health,
     };
   }

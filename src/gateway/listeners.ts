@@ -20,6 +20,7 @@ import type { HealthService } from '../services/health.js';
 import { type MessagingHost, messagingDefinition, messagingService } from '../services/messaging-service.js';
 import { type NodeHost, nodeService } from '../services/node-service.js';
 import { createReflection } from '../services/reflection.js';
+import { type RequestHost, requestDefinition, requestService } from '../services/request-service.js';
 import type { Log } from '../telemetry/log.js';
 import { type CallPolicy, CallWrapper } from '../transport/calls.js';
 import { type Connection, Listener } from '../transport/server.js';
@@ -48,6 +49,7 @@ export interface NodeServices {
   readonly nodes: NodeHost;
   /** Hears who connects. */
   readonly presence: Presence;
+  readonly requests: RequestHost;
   readonly health: HealthService;
 }
 
@@ -56,6 +58,7 @@ const NODE_WINDOWS = { stream: 4 * 1024 * 1024, connection: 16 * 1024 * 1024 };
 export const PEER_WINDOWS = { stream: 32 * 1024 * 1024, connection: 32 * 1024 * 1024 };
 const EXPLAINED = [
   'fedgate.messaging.v1.MessagingService',
+  'fedgate.messaging.v1.RequestService',
   'fedgate.gateway.v1.GatewayService',
   'fedgate.gateway.v1.DurableService',
   'fedgate.files.v1.FileService',
@@ -81,6 +84,7 @@ export function makeNodeListener(parts: ListenerParts, federation: string, servi
   });
   const calls = new CallWrapper(policy);
   listener.addService(messagingDefinition, messagingService(calls, services.messaging));
+  listener.addService(requestDefinition, requestService(calls, services.requests));
   listener.addService(GatewayServiceService, gatewayService(calls, services.administration));
   listener.addService(DurableServiceService, durableService(calls, services.durable));
   listener.addService(fileDefinition, fileService(calls, services.files));

@@ -13,6 +13,14 @@ import type { Lane } from './lane.js';
 /** Takes a verified batch: answers to how many it went, or throws why it is refused. */
 export type ReceiveBatch = (header: BatchHeader, records: RecordBlock) => DeliveryOutcome | Promise<DeliveryOutcome>;
 
+/**
+ * How long the outcome of a batch of requests or answers may wait for others, so many of them and so many bytes: nobody waits for it, and
+ * one for each would wake the peer twice for every request.
+ */
+const LAZY_MS = 20;
+const LAZY_OUTCOMES = 64;
+const LAZY_BYTES = 1024 * 1024;
+
 /** Answers that may wait for a peer that does not read them. */
 const MAX_UNREAD_OUTCOMES = 65_536;
 
@@ -22,21 +30,34 @@ export class BatchReceiver {
   readonly #terms: BatchTerms;
   readonly #key: KeyObject;
   readonly #receive: ReceiveBatch;
+  readonly #admit: (header: BatchHeader) => void;
   #nextSequence = 1;
   #unansweredBytes = 0;
   #unreadOutcomes = 0;
+  #lazy: { readonly bytes: number; readonly value: BatchOutcome }[] = [];
+  #lazyBytes = 0;
+  #lazyTimer: NodeJS.Timeout | undefined;
   recordsReceived = 0;
 
-  constructor(lane: Lane, terms: BatchTerms, key: KeyObject, receive: ReceiveBatch) {
+  /** `admit` throws when a batch must end the lane. */
+  constructor(
+    lane: Lane,
+    terms: BatchTerms,
+    key: KeyObject,
+    receive: ReceiveBatch,
+    admit: (header: BatchHeader) => void = () => undefined,
+  ) {
     this.#lane = lane;
     this.#terms = terms;
     this.#key = key;
     this.#receive = receive;
+    this.#admit = admit;
   }
 
   /** Throws what must end the lane. */
   take(sealed: SealedBatch): void {
     const header = openBatch(sealed, this.#terms, this.#nextSequence, this.#key);
+    this.#admit(header);
     this.#nextSequence++;
     const bytes = sealed.records.bytes.length;
     this.#unansweredBytes += bytes;
@@ -52,9 +73,11 @@ export class BatchReceiver {
   #deliver(header: BatchHeader, records: RecordBlock, bytes: number): void {
     // Only this much of the header is kept until the answer: its byte fields are views on the whole frame.
     const { sequence } = header;
+    const lazy = header.requests.length + header.replies.length > 0;
     try {
       const outcome = this.#receive(this.#withPatience(header), records);
-      if (!(outcome instanceof Promise)) return this.#answer(sequence, bytes, outcome);
+      if (!(outcome instanceof Promise))
+        return lazy ? this.#answerLazily(sequence, bytes, outcome) : this.#answer(sequence, bytes, outcome);
       this.#answerLater(sequence, bytes, outcome);
     } catch (error) {
       this.#refuse(sequence, bytes, error);
@@ -72,6 +95,20 @@ export class BatchReceiver {
       settled => this.#answer(sequence, bytes, settled),
       error => this.#refuse(sequence, bytes, error),
     );
+  }
+
+  #answerLazily(sequence: bigint, bytes: number, { subscribers, dropped, inbox }: DeliveryOutcome): void {
+    this.#lazy.push({ bytes, value: { sequence, subscribers, dropped, error: undefined, inbox: inboxNumber(inbox) } });
+    this.#lazyBytes += bytes;
+    if (this.#lazy.length >= LAZY_OUTCOMES || this.#lazyBytes >= LAZY_BYTES) this.#flushLazy();
+    else this.#lazyTimer ??= setTimeout(() => this.#flushLazy(), LAZY_MS);
+  }
+
+  #flushLazy(): void {
+    clearTimeout(this.#lazyTimer);
+    this.#lazyTimer = undefined;
+    this.#lazyBytes = 0;
+    for (const { bytes, value } of this.#lazy.splice(0)) this.#put(bytes, value);
   }
 
   #answer(sequence: bigint, bytes: number, { subscribers, dropped, inbox }: DeliveryOutcome): void {

@@ -8,7 +8,7 @@ import type { DeliveryOutcome } from '../messaging/router.js';
 import { fromRpcStatus } from '../transport/status.js';
 import { encodeBatchFrame } from '../wire/lane-frames.js';
 import { joinBlocks, type RecordBlock } from '../wire/records.js';
-import { type BatchTerms, type OutgoingBatch, sealBatch } from './batch.js';
+import { type BatchTerms, MAX_TERMS, type OutgoingBatch, sealBatch } from './batch.js';
 import type { Lane } from './lane.js';
 
 /**
@@ -33,6 +33,8 @@ interface Settle {
 
 interface Pending {
   readonly batch: OutgoingBatch;
+  readonly requests: NonNullable<OutgoingBatch['requests']>[number][];
+  readonly replies: NonNullable<OutgoingBatch['replies']>[number][];
   readonly blocks: RecordBlock[];
   readonly settle: Settle[];
   bytes: number;
@@ -48,7 +50,7 @@ type InFlight = Pick<Pending, 'settle' | 'bytes'>;
  * Sends batches on a mail lane, in the order in which they were given, and matches the outcomes that come back.
  *
  * A batch leaves at once when nothing is on the way. Otherwise it waits for the end of the loop's turn, so that what many callers
- * publish in one turn is signed once. Nothing is written while the stream is full or the peer's limit of unanswered bytes is reached.
+ * publish in one turn is signed once. Of requests and answers the first of a turn leaves at once, whatever is on the way: somebody waits. Nothing is written while the stream is full or the peer's limit of unanswered bytes is reached.
  */
 export class BatchSender {
   readonly #lane: Lane;
@@ -98,7 +100,9 @@ export class BatchSender {
     }
     return new Promise((resolve, reject) => {
       this.#enqueue(batch, bytes, { resolve, reject });
-      if (this.#inFlight.size === 0) this.#pump();
+      const first = termsOf(batch) > 0 && !this.#scheduled;
+      if (first) this.#schedule();
+      if (first || this.#inFlight.size === 0) this.#pump();
       else this.#schedule();
     });
   }
@@ -108,12 +112,16 @@ export class BatchSender {
     const last = this.#queue.last();
     if (last && this.#mayMerge(last, batch, bytes)) {
       last.blocks.push(batch.records);
+      last.requests.push(...(batch.requests ?? []));
+      last.replies.push(...(batch.replies ?? []));
       last.settle.push(settle);
       last.bytes += bytes;
       last.records += batch.records.count;
     } else {
       this.#queue.push({
         batch,
+        requests: [...(batch.requests ?? [])],
+        replies: [...(batch.replies ?? [])],
         blocks: [batch.records],
         settle: [settle],
         bytes,
@@ -127,7 +135,8 @@ export class BatchSender {
     const fits =
       last.bytes + bytes <= Math.min(MERGE_BYTES, this.#limits.maxBatchBytes) &&
       last.records + batch.records.count <= this.#limits.maxBatchRecords;
-    return fits && sameStream(last.batch, batch);
+    const termsFit = termsOf(last) + termsOf(batch) <= MAX_TERMS;
+    return fits && termsFit && sameStream(last.batch, batch);
   }
 
   #schedule(): void {
@@ -150,7 +159,7 @@ export class BatchSender {
 
   /** With this much on the way the peer is busy anyway: what is small waits a moment for more of its kind (as RFC 896 does). */
   #shouldGather(next: Pending): boolean {
-    const alone = this.#queue.length === 1;
+    const alone = this.#queue.length === 1 && termsOf(next.batch) === 0;
     return (
       alone && next.bytes < MERGE_BYTES / 2 && this.#inFlight.size >= GATHER_FROM && performance.now() < next.dueMs
     );
@@ -171,7 +180,8 @@ export class BatchSender {
   #write(pending: Pending): void {
     const sequence = this.#nextSequence++;
     const records = joinBlocks(pending.blocks);
-    const sealed = sealBatch({ ...pending.batch, records }, this.#terms, sequence, this.#key, Date.now());
+    const { batch, requests, replies } = pending;
+    const sealed = sealBatch({ ...batch, records, requests, replies }, this.#terms, sequence, this.#key, Date.now());
     this.#inFlight.set(sequence, { settle: pending.settle, bytes: pending.bytes });
     this.#inFlightBytes += pending.bytes;
     this.recordsSent += records.count;
@@ -232,8 +242,8 @@ export class BatchSender {
   }
 }
 
-/** A peer chooses what it refuses with; it must not choose how much of our publisher's answer that fills, nor blame a defect of ours. */
-function refusalOf(status: Status, org: string): FedgateError {
+/** What a peer's refusal is to those who asked. It chooses what it refuses with; it must not choose how much of our publisher's answer that fills, nor blame a defect of ours. */
+export function refusalOf(status: Status, org: string): FedgateError {
   const { reason, message, fields, retryAfterMs } = fromRpcStatus(status);
   const cut = message.length > MAX_REFUSAL_CHARACTERS ? `${message.slice(0, MAX_REFUSAL_CHARACTERS)}…` : message;
   if (reason === 'INTERNAL') return new FedgateError('OUTCOME_UNKNOWN', `${org} failed: ${cut}`, { metadata: { org } });
@@ -247,5 +257,10 @@ function refusalOf(status: Status, org: string): FedgateError {
   });
 }
 
+const termsOf = ({ requests, replies }: Pick<OutgoingBatch, 'requests' | 'replies'>): number =>
+  (requests?.length ?? 0) + (replies?.length ?? 0);
+
+const kindOf = ({ requests, replies }: OutgoingBatch): number => (requests?.length ? 1 : replies?.length ? 2 : 0);
+
 const sameStream = (a: OutgoingBatch, b: OutgoingBatch): boolean =>
-  a.channel === b.channel && a.senderNode === b.senderNode && a.patienceMs === b.patienceMs;
+  a.channel === b.channel && a.senderNode === b.senderNode && a.patienceMs === b.patienceMs && kindOf(a) === kindOf(b);

@@ -1,10 +1,10 @@
 import { createHash, type KeyObject, randomBytes } from 'node:crypto';
-import { BatchHeader } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
+import { BatchHeader, type ReplyTerms } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { FedgateError } from '../errors.js';
 import { signDetached, verifyDetached } from '../identity/signing.js';
 import type { SealedBatch } from '../wire/lane-frames.js';
 import { malformed } from '../wire/reader.js';
-import type { RecordBlock } from '../wire/records.js';
+import { type RecordBlock, tooLarge } from '../wire/records.js';
 
 /** Records of one channel from one publisher on their way to another organisation. */
 export interface OutgoingBatch {
@@ -12,7 +12,27 @@ export interface OutgoingBatch {
   readonly senderNode: string;
   readonly patienceMs: number;
   readonly records: RecordBlock;
+  /** The records are requests: one for each. */
+  readonly requests?: readonly OutgoingRequest[] | undefined;
+  /** The records are answers: one for each. */
+  readonly replies?: readonly ReplyTerms[] | undefined;
 }
+
+/** What stands beside a record that is a request. */
+export interface OutgoingRequest {
+  readonly id: number;
+  /** When nobody waits for the answer any more, by the monotonic clock, milliseconds. */
+  readonly dueMs: number;
+  readonly once: boolean;
+  readonly key: string;
+  readonly survey: boolean;
+  readonly maxAnswers: number;
+}
+
+/** Requests or answers in one batch. */
+export const MAX_TERMS = 64;
+/** A header that says nothing of requests. */
+const MAX_PLAIN_HEADER_BYTES = 2048;
 
 /** What the signature binds besides the content. */
 export interface BatchTerms {
@@ -48,6 +68,8 @@ export function sealBatch(
       durable: false,
       expireTimeMs: 0n,
       notifyConsumed: false,
+      requests: batch.requests?.map(termsOf) ?? [],
+      replies: [...(batch.replies ?? [])],
     }).finish(),
   );
   return { header, signature: signDetached('batch', key, header), records: batch.records };
@@ -61,6 +83,7 @@ export function openBatch(sealed: SealedBatch, terms: BatchTerms, sequence: numb
   if (sealed.withheld !== undefined) throw malformed('a live batch without records');
   const header = openHeader(sealed, terms, key);
   if (header.durable) throw new FedgateError('REPLAYED', 'a batch of a durable stream on the mail lane');
+  checkTerms(header);
   checkSequence(header, terms.streamEpoch, sequence);
   checkContent(header, sealed, terms);
   return header;
@@ -72,6 +95,10 @@ export function openHeader(sealed: SealedBatch, terms: Omit<BatchTerms, 'streamE
   if (!verifyDetached('batch', key, sealed.header, sealed.signature)) {
     throw new FedgateError('SIGNATURE_INVALID', `the signature of a batch from ${terms.originOrg} does not hold`);
   }
+  const plain = header.requests.length === 0 && header.replies.length === 0;
+  if (plain && sealed.header.length > MAX_PLAIN_HEADER_BYTES)
+    throw tooLarge(`the header of the batch has more than ${MAX_PLAIN_HEADER_BYTES} bytes`);
+  if (!plain && header.durable) throw malformed('a durable batch of requests');
   if (header.federation !== terms.federation)
     throw new FedgateError('FEDERATION_MISMATCH', 'the batch is of another federation');
   if (header.originOrg !== terms.originOrg || header.originGateway !== terms.originGateway) {
@@ -117,6 +144,25 @@ function checkSequence(header: BatchHeader, epoch: bigint, sequence: number): vo
   if (header.sequence > BigInt(sequence)) {
     throw new FedgateError('FRAME_UNEXPECTED', `batch ${header.sequence} came where ${sequence} is next`);
   }
+}
+
+/** The time that is left is counted from now on by whoever receives it. */
+const termsOf = ({ id, dueMs, once, key, survey, maxAnswers }: OutgoingRequest) => ({
+  id: BigInt(id),
+  timeoutMs: Math.max(1, Math.ceil(dueMs - performance.now())),
+  once,
+  idempotencyKey: key,
+  survey,
+  maxAnswers,
+});
+
+/** One for each record, of one kind. */
+function checkTerms({ requests, replies, recordCount }: BatchHeader): void {
+  const count = requests.length + replies.length;
+  if (count === 0) return;
+  if (requests.length > 0 && replies.length > 0) throw malformed('a batch of requests and answers');
+  if (count !== recordCount || count > MAX_TERMS)
+    throw malformed(`a batch of ${recordCount} records with ${count} terms`);
 }
 
 const mismatch = (what: string): FedgateError => new FedgateError('IDENTITY_MISMATCH', what);

@@ -14,6 +14,8 @@ export const DURABLE = 'durable';
 export const FILES = 'files';
 /** The capability to tell which nodes are there. */
 export const PRESENCE = 'presence';
+/** The capability to ask and to answer. */
+export const REQUESTS = 'requests';
 /** The capability to have mail and durable lanes for each direction. */
 export const SPLIT = 'split';
 
@@ -47,14 +49,17 @@ export interface Self {
   readonly files?: boolean;
   /** Whether it tells which nodes are there. @default false */
   readonly presence?: boolean;
+  /** Whether it takes requests and sends some. @default false */
+  readonly requests?: boolean;
 }
 
-const capabilitiesOf = ({ durable, files, presence, split = true }: Self): readonly string[] => [
+const capabilitiesOf = ({ durable, files, presence, requests, split = true }: Self): readonly string[] => [
   ...CAPABILITIES,
   ...(split ? [SPLIT] : []),
   ...(durable ? [DURABLE] : []),
   ...(files ? [FILES] : []),
   ...(presence ? [PRESENCE] : []),
+  ...(requests ? [REQUESTS] : []),
 ];
 
 /** The lanes on which batches go that are not durable, of a link between us and a peer. */

@@ -1,15 +1,17 @@
 import type { KeyObject } from 'node:crypto';
-import type { Hello } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
+import type { BatchHeader, Hello } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { FedgateError } from '../errors.js';
 import type { Identity } from '../identity/verify.js';
 import type { DeliveryOutcome } from '../messaging/router.js';
+import type { Asked } from '../requests/asked.js';
 import type { OutgoingBatch } from './batch.js';
 import { BatchReceiver, type ReceiveBatch } from './batch-receiver.js';
 import { BatchSender } from './batch-sender.js';
 import type { LaneWork } from './extra-lanes.js';
 import { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
-import { LANE, type LaneHello, type LaneKind, PRESENCE, type Self } from './hello.js';
+import { LANE, type LaneHello, type LaneKind, PRESENCE, REQUESTS, type Self } from './hello.js';
 import type { IncomingFrame, Lane } from './lane.js';
+import { LinkRequests, type RequestsHost } from './link-requests.js';
 import { LiveMeter } from './live-meter.js';
 import { NodesAsker } from './nodes-asker.js';
 import { NodesHolder } from './nodes-holder.js';
@@ -47,6 +49,8 @@ export interface LinkSettings {
   readonly receive: (peer: Identity) => ReceiveBatch;
   /** Undefined: nothing is told of nodes. */
   readonly nodes?: NodesHost | undefined;
+  /** Undefined: nothing is asked or answered here. */
+  readonly requests?: RequestsHost | undefined;
 }
 
 /** A link that is up: its control and mail lanes are open, others are added. It ends as a whole when one of them ends. */
@@ -69,6 +73,7 @@ export class Link {
   readonly #mail: readonly Lane[];
   readonly #sender: BatchSender;
   readonly #receiver: BatchReceiver;
+  readonly #requests: LinkRequests | undefined;
   readonly #heartbeat: Heartbeat;
   readonly #nodes: { readonly holder: NodesHolder; readonly asker: NodesAsker } | undefined;
   readonly #closed: Promise<FedgateError>;
@@ -80,7 +85,7 @@ export class Link {
 
   constructor(
     { peer, dialled, address, control, mail, mailBack = mail, openLane }: LinkParts,
-    { self, signingKey, heartbeat, receive, nodes }: LinkSettings,
+    { self, signingKey, heartbeat, receive, nodes, requests }: LinkSettings,
   ) {
     this.peer = peer;
     this.dialled = dialled;
@@ -111,7 +116,19 @@ export class Link {
       streamEpoch: incoming.hello.streamEpoch,
     };
     this.#sender = new BatchSender(outgoing.lane, us, limits, signingKey);
-    this.#receiver = new BatchReceiver(incoming.lane, them, peer.publicKey, receive(peer));
+    this.#requests =
+      requests &&
+      new LinkRequests({
+        peer,
+        host: requests,
+        send: batch => this.send(batch),
+        cancelled: ids => outgoing.lane.put({ $case: 'requestCancel', value: { ids } }),
+        close: error => this.close(error),
+      });
+    const deliver = receive(peer);
+    const take: ReceiveBatch = (header, records) => this.#requests?.take(header, records) ?? deliver(header, records);
+    const admit = (header: BatchHeader): void => this.#admit(header);
+    this.#receiver = new BatchReceiver(incoming.lane, them, peer.publicKey, take, admit);
     this.#heartbeat = new Heartbeat(control.lane, this.#lanes, heartbeat);
     this.#nodes = nodes && {
       holder: new NodesHolder(control.lane, { own: self.org, peer: peer.org }, nodes),
@@ -189,6 +206,21 @@ export class Link {
     });
   }
 
+  /**
+   * Asks the peer. It hears what becomes of it. Returns what ends the waiting without a word: the peer is told. When the peer cannot be asked
+   * it fails with FEATURE_UNSUPPORTED.
+   */
+  ask(asked: Asked): () => void {
+    if (this.#requests && this.peerCan(REQUESTS)) return this.#requests.ask(asked);
+    const { org } = this.peer;
+    asked.fail(
+      new FedgateError('FEATURE_UNSUPPORTED', `the gateway of ${org} is of a version that knows no requests`, {
+        metadata: { org },
+      }),
+    );
+    return () => undefined;
+  }
+
   /** Hears that the peer is going away. */
   onDrain(listener: (reconnectAfterMs: number) => void): void {
     this.#onDrain = listener;
@@ -214,11 +246,14 @@ export class Link {
     const grace = new Promise<void>(resolve => {
       timer = setTimeout(resolve, graceMs);
     });
-    await Promise.race([
-      Promise.all([this.#sender.idle(), ...[...this.#extra.values()].map(work => work.idle())]),
-      grace,
-    ]);
+    await Promise.race([Promise.all([this.#answered(), ...[...this.#extra.values()].map(work => work.idle())]), grace]);
     clearTimeout(timer);
+  }
+
+  /** Resolves once what was asked either way is answered, and all batches have their outcome: those of the last answers too. */
+  async #answered(): Promise<void> {
+    await this.#requests?.idle();
+    await this.#sender.idle();
   }
 
   #tieTogether(): Promise<FedgateError> {
@@ -228,6 +263,7 @@ export class Link {
         this.#nodes?.holder.close();
         this.#nodes?.asker.close(reason);
         this.#lostBatches += this.#sender.close(reason);
+        this.#requests?.end(reason);
         for (const lane of this.#lanes) lane.close(reason);
         resolve(reason);
       };
@@ -238,6 +274,13 @@ export class Link {
   #endsWith(lane: Lane): void {
     if (lane.closed.aborted) this.#endAll(lane.reason);
     else lane.closed.addEventListener('abort', () => this.#endAll(lane.reason), { once: true });
+  }
+
+  /** A gateway that knows no requests must not be sent any, nor answers that it never asked for. Throws what must end the link. */
+  #admit(header: BatchHeader): void {
+    if (header.requests.length + header.replies.length === 0) return;
+    if (!this.#requests) throw new FedgateError('FRAME_UNEXPECTED', 'a batch of requests came to who knows none');
+    this.#requests.admit(header);
   }
 
   #drainExtra(): void {
@@ -264,6 +307,7 @@ export class Link {
       this.live.add(frame.value.records.bytes.length);
       this.#receiver.take(frame.value);
     } else if (frame.$case === 'batchOutcome' && outgoing) this.#sender.settle(frame.value);
+    else if (frame.$case === 'requestCancel' && incoming && this.#requests) this.#requests.takeCancel(frame.value.ids);
     else throw misplaced(frame, LANE.mail);
   }
 }

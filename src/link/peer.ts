@@ -29,8 +29,7 @@ export interface PeerHost {
 }
 
 interface Waiting {
-  readonly batch: OutgoingBatch;
-  resolve(outcome: DeliveryOutcome): void;
+  use(link: Link): void;
   reject(error: unknown): void;
 }
 
@@ -44,6 +43,8 @@ const CONNECT_WAIT_MS = 20_000;
 /** A link that lived this long was a good one: the next attempts begin quickly again. */
 const GOOD_LINK_MS = 5_000;
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
+/** What waits costs this much beside its content, about. */
+const WAITING_ENTRY_BYTES = 256;
 
 /**
  * One other organisation: the link to it, and the making of that link.
@@ -126,14 +127,9 @@ export class Peer {
    */
   send(batch: OutgoingBatch): Promise<DeliveryOutcome> {
     if (this.#link?.usable && this.#waiting.length === 0) return this.#link.send(batch);
-    this.want();
-    if (this.#state !== 'connecting' && this.#state !== 'up') return Promise.reject(this.#unreachable());
-    const bytes = batch.records.bytes.length;
-    if (this.#waitingBytes + bytes > MAX_WAITING_BYTES) return Promise.reject(this.#unreachable());
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ batch, resolve, reject });
-      this.#waitingBytes += bytes;
-      this.#waitTimer ??= setTimeout(() => this.#refuseWaiting(), CONNECT_WAIT_MS);
+      const use = (link: Link): void => void link.send(batch).then(resolve, reject);
+      this.withLink(batch.records.bytes.length, use, reject);
     });
   }
 
@@ -163,6 +159,17 @@ export class Peer {
       if (signal.aborted) giveUp();
       else signal.addEventListener('abort', giveUp, { once: true });
     });
+  }
+
+  /** Uses the link, now or once it is made; `bytes` are held until then. As `send` it refuses with PEER_UNREACHABLE. */
+  withLink(bytes: number, use: (link: Link) => void, refuse: (error: unknown) => void): void {
+    if (this.#link?.usable && this.#waiting.length === 0) return use(this.#link);
+    this.want();
+    if (this.#state !== 'connecting' && this.#state !== 'up') return refuse(this.#unreachable());
+    if (this.#waitingBytes + bytes + WAITING_ENTRY_BYTES > MAX_WAITING_BYTES) return refuse(this.#unreachable());
+    this.#waiting.push({ use, reject: refuse });
+    this.#waitingBytes += bytes + WAITING_ENTRY_BYTES;
+    this.#waitTimer ??= setTimeout(() => this.#refuseWaiting(), CONNECT_WAIT_MS);
   }
 
   /** Takes a link whichever side dialled it. Between two gateways one link stays: a new process's, else the preferred one, else the newer. */
@@ -356,8 +363,8 @@ export class Peer {
       if (this.#link) resolve(this.#link);
       else reject(this.#unreachable());
     }
-    for (const { batch, resolve, reject } of this.#waiting.drain()) {
-      if (this.#link) this.#link.send(batch).then(resolve, reject);
+    for (const { use, reject } of this.#waiting.drain()) {
+      if (this.#link) use(this.#link);
       else reject(this.#unreachable());
     }
   }

@@ -6,6 +6,7 @@ import type { OrgName } from '../identity/names.js';
 import type { CertificateVerifier } from '../identity/verify.js';
 import type { DeliveryOutcome } from '../messaging/router.js';
 import type { Directory } from '../registry/directory.js';
+import type { Asked } from '../requests/asked.js';
 import { blockOf, type RecordBlock } from '../wire/records.js';
 import { Acceptor } from './accept.js';
 import type { OutgoingBatch } from './batch.js';
@@ -52,6 +53,7 @@ export class Peers {
       durable: options.durable !== undefined,
       files: options.files !== undefined,
       presence: options.nodes !== undefined,
+      requests: options.requests !== undefined && (options.self.requests ?? true),
     };
     const settings = { ...options, self };
     this.#options = settings;
@@ -93,6 +95,26 @@ export class Peers {
     if (known?.state === 'up') return known.send(batch);
     this.#targets(org);
     return this.#peer(org).send(batch);
+  }
+
+  /**
+   * Asks nodes of another organisation; `asked` hears what becomes of it. Returns what ends the waiting. Makes a link when there is none, and
+   * waits for it as Peer.send. Throws ORG_UNKNOWN, ORG_INACTIVE, SNAPSHOT_EXPIRED.
+   */
+  ask(org: OrgName, asked: Asked): () => void {
+    if (this.#peers.get(org)?.state !== 'up') this.#targets(org);
+    let over = false;
+    let giveUp = (): void => undefined;
+    const use = (link: Link): void => {
+      if (!over) giveUp = link.ask(asked);
+    };
+    this.#peer(org).withLink(asked.record.bytes.length, use, error => {
+      if (!over) asked.fail(error as FedgateError);
+    });
+    return () => {
+      over = true;
+      giveUp();
+    };
   }
 
   /** Keeps a link to an organisation from now on. */

@@ -18,6 +18,10 @@ export interface NodeRule {
   readonly publish: readonly string[];
   /** Channel patterns of the own organisation. */
   readonly subscribe: readonly string[];
+  /** Addresses with patterns, as in `publish`, that it may ask. */
+  readonly request?: readonly string[] | undefined;
+  /** Channel patterns of the own organisation on which it may answer. */
+  readonly respond?: readonly string[] | undefined;
   /** Organisations it may share files with; `*` is every one. */
   readonly share: readonly string[];
   /** Organisations whose shares it may fetch; `*` is every one. */
@@ -31,7 +35,7 @@ export interface NodeRule {
   readonly admin: boolean;
 }
 
-/** Grants to other organisations: what they may publish here, and whether they may ask for approval. They can never subscribe. */
+/** Grants to other organisations: what they may publish and ask here, and whether they may ask for approval. They can never subscribe, nor answer. */
 export interface PeerRule {
   /** An organisation, or `*` for every member. */
   readonly org: string;
@@ -42,6 +46,8 @@ export interface PeerRule {
   readonly propose: boolean;
   /** Nodes of the own organisation that it may know of: by name, or `*`. */
   readonly nodes: readonly string[];
+  /** Channel patterns of the own organisation that its nodes may ask. */
+  readonly request?: readonly string[] | undefined;
 }
 
 export interface AccessRules {
@@ -71,6 +77,8 @@ export class Access {
   readonly #rules: AccessRules;
   readonly #publish: readonly PublishGrant[];
   readonly #receive: readonly PublishGrant[];
+  readonly #request: readonly PublishGrant[];
+  readonly #asked: readonly PublishGrant[];
   readonly #decisions = new Map<string, boolean>();
 
   constructor(ownOrg: OrgName, rules: AccessRules) {
@@ -82,20 +90,39 @@ export class Access {
     this.#receive = rules.peers.flatMap(({ org, node, publish }) =>
       publish.map(text => ({ node, org, pattern: parsePattern(text, 'publish', { inboxes: true }) })),
     );
+    this.#request = rules.nodes.flatMap(({ node, request = [] }) =>
+      request.map(text => ({ node, ...parsePublishGrant(text, ownOrg, 'request') })),
+    );
+    this.#asked = rules.peers.flatMap(({ org, node, request = [] }) =>
+      request.map(text => ({ node, org, pattern: parsePattern(text, 'request') })),
+    );
   }
 
   /** Throws NOT_GRANTED. */
   checkPublish(node: string, address: Address): void {
     const granted = this.#remembered(`p ${node} ${address.org} ${address.channel}`, () =>
-      this.#publish.some(
-        grant =>
-          (grant.node === '*' || grant.node === node) &&
-          (grant.org === address.org || (grant.org === '*' && address.org !== this.#ownOrg)) &&
-          matches(grant.pattern, address.channel),
-      ),
+      this.#publish.some(grant => this.#opens(grant, node, address)),
     );
     if (!granted)
       throw notGranted(`node ${node} may not publish to ${formatAddress(address)}`, 'access.nodes[].publish');
+  }
+
+  /** Whether a node may ask an address. Throws NOT_GRANTED. */
+  checkRequest(node: string, address: Address): void {
+    const granted = this.#remembered(`q ${node} ${address.org} ${address.channel}`, () =>
+      this.#request.some(grant => this.#opens(grant, node, address)),
+    );
+    if (!granted) throw notGranted(`node ${node} may not ask ${formatAddress(address)}`, 'access.nodes[].request');
+  }
+
+  /** Whether a node may answer on a pattern. Throws NOT_GRANTED. */
+  checkRespond(node: string, pattern: Pattern): void {
+    const granted = this.#rules.nodes.some(
+      rule =>
+        (rule.node === '*' || rule.node === node) &&
+        (rule.respond ?? []).some(text => covers(parsePattern(text, 'respond'), pattern)),
+    );
+    if (!granted) throw notGranted(`node ${node} may not answer on ${pattern.text}`, 'access.nodes[].respond');
   }
 
   /** The own inbox is every node's own, and nobody else's. Throws NOT_GRANTED. */
@@ -174,12 +201,7 @@ export class Access {
   /** Whether a node of another organisation may publish to a channel here. Throws NOT_GRANTED, the same for any channel. */
   checkReceive(org: string, node: string, channel: string): void {
     const granted = this.#remembered(`r ${org} ${node} ${channel}`, () =>
-      this.#receive.some(
-        grant =>
-          (grant.org === '*' || grant.org === org) &&
-          (grant.node === '*' || grant.node === node) &&
-          matches(grant.pattern, channel),
-      ),
+      this.#receive.some(grant => lets(grant, org, node, channel)),
     );
     if (!granted)
       throw new FedgateError('NOT_GRANTED', `${this.#ownOrg} does not let ${org} publish to ${channel}`, {
@@ -197,11 +219,30 @@ export class Access {
     );
   }
 
+  /** Whether a node of another organisation may ask on a channel here. Throws NOT_GRANTED, the same for any channel. */
+  checkAsked(org: string, node: string, channel: string): void {
+    const granted = this.#remembered(`a ${org} ${node} ${channel}`, () =>
+      this.#asked.some(grant => lets(grant, org, node, channel)),
+    );
+    if (!granted)
+      throw new FedgateError('NOT_GRANTED', `${this.#ownOrg} does not let ${org} ask on ${channel}`, {
+        metadata: { org: this.#ownOrg },
+      });
+  }
+
   /** The organisations that are granted something by name, and whether all are. */
   get grantedPeers(): { readonly orgs: ReadonlySet<string>; readonly everyone: boolean } {
     const orgs = new Set(this.#rules.peers.map(rule => rule.org));
     const everyone = orgs.delete('*');
     return { orgs, everyone };
+  }
+
+  #opens(grant: PublishGrant, node: string, { org, channel }: Address): boolean {
+    return (
+      (grant.node === '*' || grant.node === node) &&
+      (grant.org === org || (grant.org === '*' && org !== this.#ownOrg)) &&
+      matches(grant.pattern, channel)
+    );
   }
 
   #grants(node: string, org: string, orgsOf: (rule: NodeRule) => readonly string[]): boolean {
@@ -220,6 +261,11 @@ export class Access {
     return decision;
   }
 }
+
+const lets = (grant: PublishGrant, org: string, node: string, channel: string): boolean =>
+  (grant.org === '*' || grant.org === org) &&
+  (grant.node === '*' || grant.node === node) &&
+  matches(grant.pattern, channel);
 
 const notGranted = (what: string, key: string): FedgateError =>
   new FedgateError('NOT_GRANTED', `${what}; ${key} in the gateway's configuration grants it`, {

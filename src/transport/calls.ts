@@ -25,6 +25,8 @@ export interface CallContext<C = Identity> {
   readonly caller: C;
   /** `ip:port` of the caller's socket. */
   readonly remoteAddress: string;
+  /** How long the caller waits by its gRPC deadline, milliseconds; Infinity: it has none. */
+  readonly timeLeftMs: () => number;
   /** Fires when the call is over: answered, cancelled, failed, or cut. */
   readonly signal: AbortSignal;
 }
@@ -55,6 +57,7 @@ export interface CallFailure {
 interface AnyCall {
   getPath(): string;
   getPeer(): string;
+  getDeadline(): number | Date;
   getAuthContext(): { sslPeerCertificate?: { raw: Buffer; fingerprint256: string } };
   readonly cancelled: boolean;
   once(event: 'cancelled', listener: () => void): unknown;
@@ -142,11 +145,11 @@ export class CallWrapper<C> {
     try {
       const caller = this.#policy.authenticate(certificateOf(call), call.getPath());
       authenticated = true;
-      await body({ caller, remoteAddress: call.getPeer(), signal: ended.signal });
+      await body({ caller, remoteAddress: call.getPeer(), timeLeftMs: () => timeLeftOf(call), signal: ended.signal });
     } catch (thrown) {
       if (!call.cancelled) this.#refuse(call, thrown, authenticated, fail);
     } finally {
-      ended.abort(new FedgateError('CANCELLED', 'the call is over'));
+      ended.abort(OVER);
     }
   }
 
@@ -168,6 +171,9 @@ export class CallWrapper<C> {
   }
 }
 
+/** One for all calls: an error costs its stack trace. */
+const OVER = new FedgateError('CANCELLED', 'the call is over');
+
 /** What still arrives is thrown away, so that a caller that keeps sending costs no memory. */
 function discard(call: Readable): void {
   call.removeAllListeners('data');
@@ -186,6 +192,8 @@ const failStream = (
 ): void => {
   call.emit('error', error);
 };
+
+const timeLeftOf = (call: AnyCall): number => Number(call.getDeadline()) - Date.now();
 
 function certificateOf(call: AnyCall): CallerCertificate | undefined {
   const certificate = call.getAuthContext().sslPeerCertificate;

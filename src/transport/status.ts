@@ -1,7 +1,8 @@
 import { type Metadata as GrpcMetadata, Metadata, type ServiceError, type StatusObject, status } from '@grpc/grpc-js';
+import { ApplicationError } from '../../gen/ts/fedgate/messaging/v1/request_service.js';
 import { BadRequest, ErrorInfo, QuotaFailure, RequestInfo, RetryInfo } from '../../gen/ts/google/rpc/error_details.js';
 import { Status } from '../../gen/ts/google/rpc/status.js';
-import { FedgateError, isReason, type Reason, type StatusName } from '../errors.js';
+import { type ApplicationErrorFacts, FedgateError, isReason, type Reason, type StatusName } from '../errors.js';
 
 /**
  * How a reason travels: a gRPC status with `google.rpc.Status` in `grpc-status-details-bin` (AIP-193).
@@ -10,7 +11,9 @@ import { FedgateError, isReason, type Reason, type StatusName } from '../errors.
 
 const DETAILS_KEY = 'grpc-status-details-bin';
 const DOMAIN = 'fedgate';
-const TYPE = 'type.googleapis.com/google.rpc.';
+const PREFIX = 'type.googleapis.com/';
+const TYPE = `${PREFIX}google.rpc.`;
+const APPLICATION_ERROR = `${PREFIX}fedgate.messaging.v1.ApplicationError`;
 
 /** The `google.rpc.Status` of an error; for answers inside a stream. */
 export function toRpcStatus(error: FedgateError, requestId?: string): Status {
@@ -41,6 +44,11 @@ export function toRpcStatus(error: FedgateError, requestId?: string): Status {
       nanos: Math.floor(error.retryAfterMs % 1000) * 1_000_000,
     };
     add('RetryInfo', RetryInfo.encode({ retryDelay }).finish());
+  }
+  if (error.application) {
+    const { code, message, details: more } = error.application;
+    const value = ApplicationError.encode({ code, message, details: more }).finish();
+    details.push({ typeUrl: APPLICATION_ERROR, value });
   }
   if (requestId !== undefined) add('RequestInfo', RequestInfo.encode({ requestId, servingData: '' }).finish());
   return { code: status[error.status], message: error.message, details };
@@ -81,6 +89,7 @@ export function fromRpcStatus(rpc: Status): FedgateError {
   let metadata: Record<string, string> = {};
   let fields: FedgateError['fields'] = [];
   let retryAfterMs: number | undefined;
+  let application: ApplicationErrorFacts | undefined;
   const read = ({ typeUrl, value }: Status['details'][number]): void => {
     if (typeUrl === `${TYPE}ErrorInfo`) {
       const info = ErrorInfo.decode(value);
@@ -88,6 +97,8 @@ export function fromRpcStatus(rpc: Status): FedgateError {
       metadata = Object.fromEntries(info.metadata);
     } else if (typeUrl === `${TYPE}BadRequest`) {
       fields = BadRequest.decode(value).fieldViolations.map(({ field, description }) => ({ field, description }));
+    } else if (typeUrl === APPLICATION_ERROR) {
+      application = ApplicationError.decode(value);
     } else if (typeUrl === `${TYPE}RetryInfo`) {
       const delay = RetryInfo.decode(value).retryDelay;
       const waitMs = delay ? Number(delay.seconds) * 1000 + delay.nanos / 1_000_000 : undefined;
@@ -105,6 +116,7 @@ export function fromRpcStatus(rpc: Status): FedgateError {
     metadata,
     fields,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(application ? { application } : {}),
   });
 }
 

@@ -23,9 +23,9 @@ export type OpenedLaneFrame =
 const FRAME = 1;
 const BATCH = 5;
 /** Room for the header and signature of a batch beside its records. */
-export const BATCH_OVERHEAD_BYTES = 4096;
-/** What stands in a header is bounded (names, channel, numbers); more is somebody making us keep it. */
-const MAX_HEADER_BYTES = 2048;
+export const BATCH_OVERHEAD_BYTES = 12 * 1024;
+/** What stands in a header is bounded (names, channel, numbers, the terms of requests); more is somebody making us keep it. */
+const MAX_HEADER_BYTES = 8 * 1024;
 
 /** Encodes OpenLaneRequest or OpenLaneResponse (both: field 1) with a LaneFrame of another kind than these. */
 export const encodeLaneFrame = (frame: Uint8Array): Buffer =>

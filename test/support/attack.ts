@@ -10,7 +10,7 @@ import { FedgateError } from '../../src/errors.js';
 import { readKeyAndCertificate } from '../../src/identity/files.js';
 import type { KeyAndCertificate } from '../../src/identity/issue.js';
 import { orgFolder } from '../../src/identity/org-folder.js';
-import { type BatchTerms, sealBatch } from '../../src/link/batch.js';
+import { type BatchTerms, type OutgoingBatch, sealBatch } from '../../src/link/batch.js';
 import { LANE, type LaneKind } from '../../src/link/hello.js';
 import { openChannel } from '../../src/transport/channel.js';
 import { fromGrpcError } from '../../src/transport/status.js';
@@ -213,7 +213,7 @@ export const hello = (lane: RawStream): Promise<Hello> =>
     return frame?.$case === 'hello' ? frame.value : undefined;
   });
 
-export interface BatchLies extends Partial<BatchTerms> {
+export interface BatchLies extends Partial<BatchTerms>, Pick<OutgoingBatch, 'requests' | 'replies'> {
   readonly channel?: string;
   readonly senderNode?: string;
   readonly patienceMs?: number;
@@ -250,7 +250,8 @@ export class HostileLink {
       ...lies,
     };
     const sequence = lies.sequence ?? ++this.sequence;
-    const batch = { channel, senderNode, patienceMs, records };
+    const { requests, replies } = lies;
+    const batch = { channel, senderNode, patienceMs, records, requests, replies };
     return sealBatch(batch, terms, sequence, lies.key ?? this.#gateway.key, Date.now());
   }
 

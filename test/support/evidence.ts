@@ -64,6 +64,8 @@ export function seal(from: Signer, to: OrgName, sequence: number, lies: Partial<
       durable: true,
       expireTimeMs: 0n,
       notifyConsumed: false,
+      requests: [],
+      replies: [],
       ...lies,
     }).finish(),
   );

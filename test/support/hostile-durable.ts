@@ -92,6 +92,8 @@ export class HostileDurable {
         contentSha256: sha256(records.bytes),
         timeMs: BigInt(Date.now()),
         patienceMs: 0,
+        requests: [],
+        replies: [],
         durable: true,
         expireTimeMs: 0n,
         notifyConsumed: false,

@@ -18,6 +18,9 @@ import { registerProposals } from './proposals/index.js';
 import { registerPropose } from './propose/index.js';
 import { registerPub } from './pub/index.js';
 import { registerRegistry } from './registry/index.js';
+import { registerRequest } from './request/request.js';
+import { registerRespond } from './request/respond.js';
+import { registerSurvey } from './request/survey.js';
 import { registerReview } from './review/index.js';
 import { registerShare } from './share/index.js';
 import { registerShares } from './shares/index.js';
@@ -39,6 +42,7 @@ export interface CommandGroup {
 /** In the order of `fedgate --help`. */
 export const COMMAND_GROUPS: readonly CommandGroup[] = [
   { title: 'Messages:', commands: [registerPub, registerSub, registerNodes] },
+  { title: 'Requests:', commands: [registerRequest, registerRespond, registerSurvey] },
   { title: 'Files:', commands: [registerShare, registerFetch, registerShares, registerTransfers] },
   {
     title: 'Approval of code:',

@@ -61,6 +61,8 @@ export class Seal {
         patienceMs: 0,
         durable: true,
         expireTimeMs: BigInt(expireMs),
+        requests: [],
+        replies: [],
       }).finish(),
     );
     return { header, signature: this.sign(header) };
@@ -90,6 +92,8 @@ export class Seal {
         patienceMs: 0,
         durable: true,
         expireTimeMs: 0n,
+        requests: [],
+        replies: [],
       }).finish(),
     );
     return { header, signature: this.sign(header) };

@@ -109,6 +109,9 @@ export interface LaneFrame {
     /** Files lane: the asker ends a session. */
     { readonly $case: "fileClose"; readonly value: FileClose }
     | //
+    /** Mail lane, from the side whose batches go on it: nobody waits for these answers any more. */
+    { readonly $case: "requestCancel"; readonly value: RequestCancel }
+    | //
     /** Control lane: which nodes may a node of mine know of? */
     { readonly $case: "nodesAsk"; readonly value: NodesAsk }
     | //
@@ -295,6 +298,76 @@ export interface BatchHeader {
   readonly expireTimeMs: bigint;
   /** Whether the sender wants to be told when a durable subscription has acknowledged all records. */
   readonly notifyConsumed: boolean;
+  /**
+   * When there are any: the records are requests, one for each of these, in order. Only to a peer with the capability `requests`, on a mail
+   * lane. The outcome says that they were taken, or refuses all; their answers are batches of the receiver's own.
+   */
+  readonly requests: readonly RequestTerms[];
+  /**
+   * When there are any: the records are answers to requests of the recipient's, one for each of these, in order. `channel` and
+   * `sender_node` are empty then.
+   */
+  readonly replies: readonly ReplyTerms[];
+}
+
+/** What stands beside a record that is a request. At most 64 in a batch. */
+export interface RequestTerms {
+  /** Names the request on this link. Chosen by the sender; rises by at least one from request to request, from 1. */
+  readonly id: bigint;
+  /** How much time is left for the answer, milliseconds, by when the batch was signed. From 1 to 600000. No clock of the sender is looked at. */
+  readonly timeoutMs: number;
+  /** As in RequestRequest. */
+  readonly once: boolean;
+  /** As in RequestRequest. Not with `survey`. */
+  readonly idempotencyKey: string;
+  /** Whether all responders are asked. The answers are then any number of replies and errors, and one SURVEY_END. */
+  readonly survey: boolean;
+  /** Survey: as in SurveyRequest. */
+  readonly maxAnswers: number;
+}
+
+/** What stands beside a record that is an answer. At most 64 in a batch. */
+export interface ReplyTerms {
+  /** The request. One that the sender never got a request with ends the link; one that is answered already, or waits no more, is dropped. */
+  readonly requestId: bigint;
+  /** What the record is. */
+  readonly kind: ReplyTerms_Kind;
+  /** The node that answered, as verified by the sending gateway. Empty when none did. */
+  readonly node: string;
+  /** How many responders got the request. */
+  readonly attempts: number;
+  /** As in RequestResponse. */
+  readonly duplicate: boolean;
+}
+
+/** What the record is. */
+export const ReplyTerms_Kind = {
+  /** KIND_UNSPECIFIED - Never sent. */
+  KIND_UNSPECIFIED: 0,
+  /** KIND_REPLY - The responder's reply. */
+  KIND_REPLY: 1,
+  /** KIND_APPLICATION_ERROR - Its payload is a `fedgate.messaging.v1.ApplicationError` of the responder. */
+  KIND_APPLICATION_ERROR: 2,
+  /** KIND_REFUSED - Its payload is a `google.rpc.Status` of the gateway: there is no answer. */
+  KIND_REFUSED: 3,
+  /** KIND_SURVEY_END - Its payload is a `fedgate.messaging.v1.SurveySummary`. */
+  KIND_SURVEY_END: 4,
+} as const;
+
+export type ReplyTerms_Kind = typeof ReplyTerms_Kind[keyof typeof ReplyTerms_Kind];
+
+export namespace ReplyTerms_Kind {
+  export type KIND_UNSPECIFIED = typeof ReplyTerms_Kind.KIND_UNSPECIFIED;
+  export type KIND_REPLY = typeof ReplyTerms_Kind.KIND_REPLY;
+  export type KIND_APPLICATION_ERROR = typeof ReplyTerms_Kind.KIND_APPLICATION_ERROR;
+  export type KIND_REFUSED = typeof ReplyTerms_Kind.KIND_REFUSED;
+  export type KIND_SURVEY_END = typeof ReplyTerms_Kind.KIND_SURVEY_END;
+}
+
+/** Nobody waits for these answers any more. Comes behind the outcome of the batch that the requests were in. Unknown ones are ignored. */
+export interface RequestCancel {
+  /** The requests. At most 1000. */
+  readonly ids: readonly bigint[];
 }
 
 /** The receiver's answer to a batch. Outcomes may come in another order than the batches. */
@@ -710,6 +783,9 @@ export const LaneFrame: MessageFns<LaneFrame> = {
       case "fileClose":
         FileClose.encode(message.frame.value, writer.uint32(138).fork()).join();
         break;
+      case "requestCancel":
+        RequestCancel.encode(message.frame.value, writer.uint32(146).fork()).join();
+        break;
       case "nodesAsk":
         NodesAsk.encode(message.frame.value, writer.uint32(154).fork()).join();
         break;
@@ -872,6 +948,14 @@ export const LaneFrame: MessageFns<LaneFrame> = {
             message.frame = { $case: "fileClose", value: FileClose.decode(reader, reader.uint32()) };
             continue;
           }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.frame = { $case: "requestCancel", value: RequestCancel.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 19: {
             if (tag !== 154) {
               break;
@@ -1013,6 +1097,12 @@ export const LaneFrame: MessageFns<LaneFrame> = {
       case "fileClose": {
         if (object.frame?.value !== undefined && object.frame?.value !== null) {
           message.frame = { $case: "fileClose", value: FileClose.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "requestCancel": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "requestCancel", value: RequestCancel.fromPartial(object.frame.value) };
         }
         break;
       }
@@ -1735,6 +1825,8 @@ function createBaseBatchHeader(): BatchHeader {
     durable: false,
     expireTimeMs: 0n,
     notifyConsumed: false,
+    requests: [],
+    replies: [],
   };
 }
 
@@ -1796,6 +1888,12 @@ export const BatchHeader: MessageFns<BatchHeader> = {
     }
     if (message.notifyConsumed !== false) {
       writer.uint32(120).bool(message.notifyConsumed);
+    }
+    for (const v of message.requests) {
+      RequestTerms.encode(v!, writer.uint32(130).fork()).join();
+    }
+    for (const v of message.replies) {
+      ReplyTerms.encode(v!, writer.uint32(138).fork()).join();
     }
     return writer;
   },
@@ -1933,6 +2031,22 @@ export const BatchHeader: MessageFns<BatchHeader> = {
             message.notifyConsumed = reader.bool();
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.requests.push(RequestTerms.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.replies.push(ReplyTerms.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1969,6 +2083,304 @@ export const BatchHeader: MessageFns<BatchHeader> = {
       ? BigInt(object.expireTimeMs)
       : 0n;
     message.notifyConsumed = object.notifyConsumed ?? false;
+    message.requests = object.requests?.map((e) => RequestTerms.fromPartial(e)) || [];
+    message.replies = object.replies?.map((e) => ReplyTerms.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRequestTerms(): RequestTerms {
+  return { id: 0n, timeoutMs: 0, once: false, idempotencyKey: "", survey: false, maxAnswers: 0 };
+}
+
+export const RequestTerms: MessageFns<RequestTerms> = {
+  encode(message: RequestTerms, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.timeoutMs !== 0) {
+      writer.uint32(16).uint32(message.timeoutMs);
+    }
+    if (message.once !== false) {
+      writer.uint32(24).bool(message.once);
+    }
+    if (message.idempotencyKey !== "") {
+      writer.uint32(34).string(message.idempotencyKey);
+    }
+    if (message.survey !== false) {
+      writer.uint32(40).bool(message.survey);
+    }
+    if (message.maxAnswers !== 0) {
+      writer.uint32(48).uint32(message.maxAnswers);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RequestTerms {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRequestTerms() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.timeoutMs = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.once = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.idempotencyKey = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.survey = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.maxAnswers = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RequestTerms>): RequestTerms {
+    return RequestTerms.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RequestTerms>): RequestTerms {
+    const message = createBaseRequestTerms() as any;
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    message.timeoutMs = object.timeoutMs ?? 0;
+    message.once = object.once ?? false;
+    message.idempotencyKey = object.idempotencyKey ?? "";
+    message.survey = object.survey ?? false;
+    message.maxAnswers = object.maxAnswers ?? 0;
+    return message;
+  },
+};
+
+function createBaseReplyTerms(): ReplyTerms {
+  return { requestId: 0n, kind: 0, node: "", attempts: 0, duplicate: false };
+}
+
+export const ReplyTerms: MessageFns<ReplyTerms> = {
+  encode(message: ReplyTerms, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== 0n) {
+      if (BigInt.asUintN(64, message.requestId) !== message.requestId) {
+        throw new globalThis.Error("value provided for field message.requestId of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.requestId);
+    }
+    if (message.kind !== 0) {
+      writer.uint32(16).int32(message.kind);
+    }
+    if (message.node !== "") {
+      writer.uint32(26).string(message.node);
+    }
+    if (message.attempts !== 0) {
+      writer.uint32(32).uint32(message.attempts);
+    }
+    if (message.duplicate !== false) {
+      writer.uint32(40).bool(message.duplicate);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplyTerms {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplyTerms() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.requestId = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.attempts = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.duplicate = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReplyTerms>): ReplyTerms {
+    return ReplyTerms.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReplyTerms>): ReplyTerms {
+    const message = createBaseReplyTerms() as any;
+    message.requestId = (object.requestId !== undefined && object.requestId !== null) ? BigInt(object.requestId) : 0n;
+    message.kind = object.kind ?? 0;
+    message.node = object.node ?? "";
+    message.attempts = object.attempts ?? 0;
+    message.duplicate = object.duplicate ?? false;
+    return message;
+  },
+};
+
+function createBaseRequestCancel(): RequestCancel {
+  return { ids: [] };
+}
+
+export const RequestCancel: MessageFns<RequestCancel> = {
+  encode(message: RequestCancel, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ids.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.ids) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field ids of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RequestCancel {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRequestCancel() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.ids.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.ids.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RequestCancel>): RequestCancel {
+    return RequestCancel.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RequestCancel>): RequestCancel {
+    const message = createBaseRequestCancel() as any;
+    message.ids = object.ids?.map((e) => BigInt(e)) || [];
     return message;
   },
 };

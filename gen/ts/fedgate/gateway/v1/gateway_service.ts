@@ -48,6 +48,20 @@ export interface GetStatusResponse {
     | undefined;
   /** Resident memory of the process, bytes. */
   readonly residentBytes: bigint;
+  /** Requests that are under way. */
+  readonly requests: RequestStatus | undefined;
+}
+
+/** Requests that are under way on this gateway. */
+export interface RequestStatus {
+  /** Streams on which own nodes answer. */
+  readonly responders: number;
+  /** Requests that are not answered yet: of own nodes, and to them. */
+  readonly pending: number;
+  /** Those of them that wait for a responder with room. */
+  readonly queued: number;
+  /** Bytes of their content. */
+  readonly pendingBytes: bigint;
 }
 
 /** The registry, as this gateway sees it. */
@@ -261,6 +275,7 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     subscriptions: [],
     rates: undefined,
     residentBytes: 0n,
+    requests: undefined,
   };
 }
 
@@ -301,6 +316,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
         throw new globalThis.Error("value provided for field message.residentBytes of type uint64 too large");
       }
       writer.uint32(80).uint64(message.residentBytes);
+    }
+    if (message.requests !== undefined) {
+      RequestStatus.encode(message.requests, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -398,6 +416,14 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.residentBytes = reader.uint64() as bigint;
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.requests = RequestStatus.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -430,6 +456,105 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     message.rates = (object.rates !== undefined && object.rates !== null) ? Rates.fromPartial(object.rates) : undefined;
     message.residentBytes = (object.residentBytes !== undefined && object.residentBytes !== null)
       ? BigInt(object.residentBytes)
+      : 0n;
+    message.requests = (object.requests !== undefined && object.requests !== null)
+      ? RequestStatus.fromPartial(object.requests)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseRequestStatus(): RequestStatus {
+  return { responders: 0, pending: 0, queued: 0, pendingBytes: 0n };
+}
+
+export const RequestStatus: MessageFns<RequestStatus> = {
+  encode(message: RequestStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.responders !== 0) {
+      writer.uint32(8).uint32(message.responders);
+    }
+    if (message.pending !== 0) {
+      writer.uint32(16).uint32(message.pending);
+    }
+    if (message.queued !== 0) {
+      writer.uint32(24).uint32(message.queued);
+    }
+    if (message.pendingBytes !== 0n) {
+      if (BigInt.asUintN(64, message.pendingBytes) !== message.pendingBytes) {
+        throw new globalThis.Error("value provided for field message.pendingBytes of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.pendingBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RequestStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRequestStatus() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.responders = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pending = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.queued = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.pendingBytes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RequestStatus>): RequestStatus {
+    return RequestStatus.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RequestStatus>): RequestStatus {
+    const message = createBaseRequestStatus() as any;
+    message.responders = object.responders ?? 0;
+    message.pending = object.pending ?? 0;
+    message.queued = object.queued ?? 0;
+    message.pendingBytes = (object.pendingBytes !== undefined && object.pendingBytes !== null)
+      ? BigInt(object.pendingBytes)
       : 0n;
     return message;
   },

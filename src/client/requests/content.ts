@@ -1,0 +1,23 @@
+import type { FedgateError } from '../../errors.js';
+import { RecordEncoder, type RecordInit } from '../../wire/record-codec.js';
+import { MAX_RECORD_BYTES } from '../../wire/records.js';
+import { checkRecord, recordSize, tooLarge } from '../checks.js';
+import type { Content } from './types.js';
+
+/** One encoded record. Throws FIELD_INVALID, FRAME_TOO_LARGE. */
+export function encodeContent(content: Content, extra: Partial<RecordInit> = {}): Buffer {
+  const init = typeof content === 'string' || content instanceof Uint8Array ? { payload: content } : content;
+  const record: RecordInit = { ...withoutUndefined(extra), ...init };
+  const problem: FedgateError | undefined = checkRecord(record);
+  if (problem) throw problem;
+  const size = recordSize(record);
+  if (size > MAX_RECORD_BYTES) throw tooLarge(size);
+  const encoder = new RecordEncoder(size + 64, 0);
+  encoder.add(record, Date.now());
+  const { bytes, start, end } = encoder.finish();
+  if (end - start > MAX_RECORD_BYTES) throw tooLarge(end - start);
+  return bytes.subarray(start, end);
+}
+
+const withoutUndefined = (extra: Partial<RecordInit>): Partial<RecordInit> =>
+  Object.fromEntries(Object.entries(extra).filter(([, value]) => value !== undefined));

@@ -1,0 +1,147 @@
+import { FedgateError, fieldError } from '../errors.js';
+import type { OrgName } from '../identity/names.js';
+import type { Access } from '../messaging/access.js';
+import { type Address, parseAddress } from '../messaging/address.js';
+import type { RecordBlock } from '../wire/records.js';
+import type { RequestFrame, SurveyFrame } from '../wire/request-frames.js';
+import type { Asked } from './asked.js';
+import type { Deadlines } from './deadlines.js';
+import type { GiveUp, Here } from './here.js';
+import type { Pending } from './pending.js';
+import { RemoteRequest } from './remote-request.js';
+import type { SurveySink } from './survey.js';
+import {
+  type Answer,
+  type Answered,
+  DEFAULT_SURVEY_MS,
+  DEFAULT_TIMEOUT_MS,
+  MAX_SURVEYED,
+  MAX_TIMEOUT_MS,
+} from './types.js';
+
+export interface RequesterOptions {
+  readonly org: OrgName;
+  readonly access: Access;
+  readonly here: Here;
+  readonly deadlines: Deadlines;
+  readonly pending: Pending;
+  /** The way to other organisations, as Peers.ask. */
+  readonly ask: (org: OrgName, asked: Asked) => GiveUp;
+  /** Says more about why a peer is away. */
+  readonly explain: (error: FedgateError) => FedgateError;
+}
+
+/** A reply, and the organisation that gave it. */
+export interface Reply extends Answered {
+  readonly org: OrgName;
+  readonly record: RecordBlock;
+}
+
+const KEY = /^[\x21-\x7e]{1,64}$/;
+
+/** Asks for the nodes of the own organisation: checks, then the own responders or the link. */
+export class Requester {
+  readonly #options: RequesterOptions;
+
+  constructor(options: RequesterOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Resolves with the reply. `timeLeftMs` is how long the caller itself waits; `signal` says that it waits no more. Rejects with what the call
+   * is to fail with: FIELD_INVALID, CHANNEL_RESERVED, NOT_GRANTED, ORG_UNKNOWN, ORG_INACTIVE, NO_RESPONDERS, RESPONDER_GONE, LIMIT_REACHED,
+   * DEADLINE_EXCEEDED, APPLICATION_ERROR; of other organisations also PEER_UNREACHABLE, OUTCOME_UNKNOWN, FEATURE_UNSUPPORTED.
+   */
+  request(node: string, frame: RequestFrame, timeLeftMs: number, signal: AbortSignal): Promise<Reply> {
+    const { org, here } = this.#options;
+    const { record, once, key } = frame;
+    if (key && !KEY.test(key)) throw fieldError('idempotency_key', 'must be up to 64 of the characters 0x21 to 0x7e');
+    const address = this.#address(node, frame.address);
+    const dueMs = dueOf(frame.timeoutMs, DEFAULT_TIMEOUT_MS, timeLeftMs);
+    return new Promise((resolve, reject) => {
+      const settle = (answer: Answer): void => {
+        signal.removeEventListener('abort', over);
+        if (answer.kind === 'reply') resolve({ ...answer, org: address.org });
+        else reject(answer.kind === 'error' ? applicationError(answer, address.org) : answer.error);
+      };
+      let giveUp: GiveUp | undefined;
+      const over = (): void => {
+        giveUp?.();
+        reject(new FedgateError('CANCELLED', 'the caller gave up'));
+      };
+      signal.addEventListener('abort', over, { once: true });
+      const { channel } = address;
+      giveUp =
+        address.org === org
+          ? here.request(node, { channel, senderOrg: org, senderNode: node, record }, { dueMs, once, key }, settle)
+          : this.#remote(
+              node,
+              address,
+              record,
+              { answerByMs: dueMs, once, key, survey: false, maxAnswers: 0 },
+              settle,
+              NO_SURVEY,
+            );
+    });
+  }
+
+  /** Answers go to `sink`; rejects as `request`. Resolves with what ends it once it has begun. */
+  survey(
+    node: string,
+    frame: SurveyFrame,
+    timeLeftMs: number,
+    sink: SurveySink & { fail(error: FedgateError): void },
+  ): { readonly org: OrgName; readonly giveUp: GiveUp } {
+    const { org, here } = this.#options;
+    const { record, maxAnswers } = frame;
+    if (maxAnswers > MAX_SURVEYED) throw fieldError('max_answers', `is over ${MAX_SURVEYED}`);
+    const address = this.#address(node, frame.address);
+    const dueMs = dueOf(frame.timeoutMs, DEFAULT_SURVEY_MS, timeLeftMs);
+    const { channel } = address;
+    if (address.org === org) {
+      const question = { channel, senderOrg: org, senderNode: node, record };
+      return { org, giveUp: here.survey(node, question, { dueMs, maxAnswers }, sink) };
+    }
+    const settle = (answer: Answer): void => {
+      if (answer.kind === 'failed') sink.fail(answer.error);
+      else sink.answer(answer);
+    };
+    const terms = { answerByMs: dueMs, once: true, key: '', survey: true, maxAnswers };
+    return { org: address.org, giveUp: this.#remote(node, address, record, terms, settle, end => sink.end(end)) };
+  }
+
+  #remote(
+    node: string,
+    { org, channel }: Address,
+    record: RecordBlock,
+    terms: Pick<Asked, 'answerByMs' | 'once' | 'key' | 'survey' | 'maxAnswers'>,
+    settle: (answer: Answer) => void,
+    end: SurveySink['end'],
+  ): GiveUp {
+    const { ask, deadlines, pending, explain } = this.#options;
+    const question = { channel, senderNode: node, record, ...terms };
+    return new RemoteRequest(org, question, { deadlines, pending, explain, settle, end }).start(ask);
+  }
+
+  #address(node: string, text: string): Address {
+    const address = parseAddress(text, this.#options.org);
+    this.#options.access.checkRequest(node, address);
+    return address;
+  }
+}
+
+const NO_SURVEY = (): void => undefined;
+
+/** Throws FIELD_INVALID. */
+function dueOf(timeoutMs: number, defaultMs: number, timeLeftMs: number): number {
+  if (timeoutMs > MAX_TIMEOUT_MS) throw fieldError('timeout_ms', `is over ${MAX_TIMEOUT_MS}`);
+  return performance.now() + Math.min(timeoutMs || defaultMs, timeLeftMs);
+}
+
+function applicationError(answer: Extract<Answer, { kind: 'error' }>, org: string): FedgateError {
+  const { error, node, attempts } = answer;
+  return new FedgateError('APPLICATION_ERROR', error.message || error.code, {
+    application: error,
+    metadata: { org, node, attempts: String(attempts), code: error.code },
+  });
+}
