@@ -105,6 +105,16 @@ export class Subscription {
     return this.#cursor.floor;
   }
 
+  /**
+   * The floor, once all that is before it is settled on stable storage: whoever is told of it takes its acknowledgements before it for
+   * settled. In a group they may be those of another consumer, of a moment ago. Rejects with STORE_*.
+   */
+  async settledFloor(): Promise<number> {
+    const { floor } = this;
+    await this.#committer.flush();
+    return floor;
+  }
+
   get facts() {
     const { ledger } = this.#cursor;
     return {

@@ -116,15 +116,17 @@ export class Subscriptions {
     check: (pattern: Pattern) => void,
   ): Promise<Attached> {
     const { subscription, created } = await this.#ensure(wanted, check);
+    const offset = await subscription.settledFloor();
     const consumer = subscription.attach(++this.#lastId, node, sink);
-    return { consumer, offset: subscription.floor, created };
+    return { consumer, offset, created };
   }
 
   /** As `consume`, for a call whose records are acknowledged by another one. */
   async pull(wanted: Wanted, node: string, sink: ConsumerSink, check: (pattern: Pattern) => void): Promise<Attached> {
     const { subscription, created } = await this.#ensure(wanted, check);
+    const offset = await subscription.settledFloor();
     const consumer = subscription.attach(this.#puller(node), node, sink, true);
-    return { consumer, offset: subscription.floor, created };
+    return { consumer, offset, created };
   }
 
   /** Settles what a node pulled. Resolves with how many records there were. Rejects with SUBSCRIPTION_UNKNOWN, STORE_*. */

@@ -83,6 +83,30 @@ test('subscription: what is acknowledged is settled, survives a restart and lets
   await again.close();
 });
 
+test('subscription: whoever comes is told of no place before all behind it is on stable storage', async t => {
+  const world = await World.open();
+  const { offset } = await world.log.log.append(outgoing('orders', block('a', 'b')));
+  const first = await world.consume({ group: true }, 'shop', 2);
+  await first.sink.until(2);
+  const { store } = world.log;
+  const commit = store.commit.bind(store);
+  const held: (() => void)[] = [];
+  store.commit = change => new Promise<void>(resolve => held.push(resolve)).then(() => commit(change));
+  first.consumer.ack([{ first: offset, last: offset + 1 }], 1n);
+  let told: number | undefined;
+  const opening = world.consume({ group: true }, 'other').then(opened => {
+    told = opened.offset;
+  });
+  while (held.length === 0) await new Promise(resolve => setImmediate(resolve));
+  for (let turns = 0; turns < 20; turns++) await new Promise(resolve => setImmediate(resolve));
+  t.is(told, undefined);
+  store.commit = commit;
+  for (const release of held) release();
+  await opening;
+  t.is(told, offset + 2);
+  await world.close();
+});
+
 test('subscription: acknowledgements that come while a commit is under way share the next one', async t => {
   const world = await World.open();
   const { log } = world.log;
