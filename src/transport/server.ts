@@ -1,6 +1,6 @@
 import { constants, type Http2SecureServer, type ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
-import type { TLSSocket } from 'node:tls';
+import type { PeerCertificate, TLSSocket } from 'node:tls';
 import { Server, type ServerOptions, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { FedgateError } from '../errors.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
@@ -104,6 +104,7 @@ export class Listener {
         const remote = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
         this.#options.onHandshakeRefused?.(why ? new Error(why) : error, remote);
       });
+      server.on('secureConnection', rememberCertificate);
       server.on('connection', (socket: Socket) => {
         this.#sockets.add(socket);
         socket.once('close', () => this.#sockets.delete(socket));
@@ -151,4 +152,19 @@ export class Listener {
     for (const timer of timers) clearTimeout(timer);
     this.#server.forceShutdown();
   }
+}
+
+/**
+ * grpc-js has the caller's certificate read with every call, 0.1 ms each. It cannot change while a connection lasts: TLS 1.3 does not
+ * renegotiate, and nobody asks for another one.
+ */
+function rememberCertificate(socket: TLSSocket): void {
+  const read = socket.getPeerCertificate.bind(socket) as () => PeerCertificate;
+  let known: PeerCertificate | undefined;
+  Object.defineProperty(socket, 'getPeerCertificate', {
+    value: () => {
+      known ??= read();
+      return known;
+    },
+  });
 }
