@@ -8,7 +8,9 @@ import { EXIT, EXIT_HELP, exitCodeOf } from './exit-codes.js';
 /** Builds the whole command line. */
 export function createProgram(env: CliEnv): Command {
   const program = new Command('fedgate')
-    .description("A federation gateway: organisations exchange messages, requests, files and approvals without trusting each other's networks")
+    .description(
+      "A federation gateway: organisations exchange messages, requests, files and approvals without trusting each other's networks",
+    )
     .version(SOFTWARE_VERSION)
     .showSuggestionAfterError()
     .showHelpAfterError('(--help shows what is possible)')
