@@ -1,4 +1,4 @@
-import { createPrivateKey, type KeyObject, randomBytes } from 'node:crypto';
+import { createHash, createPrivateKey, type KeyObject, randomBytes } from 'node:crypto';
 import test, { type ExecutionContext } from 'ava';
 import type { Proposal } from '../../gen/ts/fedgate/approvals/v1/approval_service.js';
 import { Exchange, LogEntry, ReceiptBody } from '../../gen/ts/fedgate/approvals/v1/exchange.js';
@@ -6,12 +6,13 @@ import { ReceiptBody as StreamReceipt } from '../../gen/ts/fedgate/federation/v1
 import { encodeStatement } from '../../src/approvals/statement/statement.js';
 import type { ProposalFacts } from '../../src/approvals/types.js';
 import type { FedgateClient } from '../../src/client/index.js';
-import type { Reason } from '../../src/errors.js';
+import { FedgateError, type Reason } from '../../src/errors.js';
 import type { KeyAndCertificate } from '../../src/identity/issue.js';
 import type { OrgName } from '../../src/identity/names.js';
 import { orgFolder } from '../../src/identity/org-folder.js';
 import { signDetached } from '../../src/identity/signing.js';
 import { fromRpcStatus } from '../../src/transport/status.js';
+import { readRecords } from '../../src/wire/record-codec.js';
 import { APPROVAL_ACCESS, addApprovers, allKnow } from '../support/approval-federation.js';
 import { ApprovalNode, rejection, signed } from '../support/approval-node.js';
 import { approversOf, proposalOf, type TestKey, testKey } from '../support/approvals.js';
@@ -222,3 +223,31 @@ attack(
     link.control.call.cancel();
   },
 );
+
+// Last, since it also refuses all that waited before.
+attack('a gateway that does not know approvals is shown as one that refused, and not as silent', async (t, scene) => {
+  const { acme, node } = scene;
+  const { id } = await proposedHere();
+  const lane = (await HostileDurable.open(acme)).credit();
+  const refusal = new FedgateError('CHANNEL_RESERVED', 'no name that a node may publish to begins with $');
+  const told = node.until(id, ({ standings }) => standings.some(each => each.refusal !== ''));
+  for (let sequence = Number(lane.theirs.nextSequence), ours = false; !ours; sequence++) {
+    const { sealed, header } = await lane.batch(sequence);
+    ours = readRecords(sealed.records).some(({ payload }) => isAbout(payload, id));
+    const batches = [{ headerSha256: createHash('sha256').update(sealed.header).digest(), refusal }];
+    lane.put({ $case: 'receipt', value: lane.answer(sealed, header, { batches }) });
+  }
+  const { standings } = await told;
+  t.like(
+    standings.find(({ org }) => org === 'ACME'),
+    { holds: false, refusal: 'CHANNEL_RESERVED: its gateway does not know approvals' },
+  );
+  t.deepEqual(await loggedAbout(id), ['offered', 'refused']);
+  lane.link.control.call.cancel();
+});
+
+/** Whether a record offers a proposal. */
+function isAbout(payload: Buffer, id: Uint8Array): boolean {
+  const { what } = Exchange.decode(payload);
+  return what?.$case === 'offer' && Buffer.from(what.value.statement).includes(Buffer.from(id).toString('hex'));
+}
