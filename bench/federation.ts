@@ -15,6 +15,7 @@ import { FEDERATION } from './identities.js';
 /** A member, ready for its gateway to be started from `config`, and a node of it. */
 export interface BenchOrg {
   readonly org: OrgName;
+  readonly folder: string;
   /** The configuration file of its gateway. */
   readonly config: string;
   readonly node: Node;
@@ -32,6 +33,8 @@ export interface Node {
 export interface BenchFederation extends AsyncDisposable {
   readonly acme: BenchOrg;
   readonly globex: BenchOrg;
+  /** One more member. */
+  join(name: string): Promise<BenchOrg>;
 }
 
 /** The addresses a member tells others of, given where its peer listener is going to be. None: it only dials. */
@@ -65,6 +68,7 @@ export async function createFederation(
   return {
     acme: await join_('ACME', reach.acme),
     globex: await join_('GLOBEX', reach.globex),
+    join: name => join_(name),
     async [Symbol.asyncDispose]() {
       admin.close();
       await registry.stop();
@@ -82,6 +86,7 @@ async function joinOrg(org: OrgName, code: string, folder: string, reached: Reac
   const authority = await readPairIn(paths.authority);
   return {
     org,
+    folder,
     config: paths.gatewayConfig,
     node: {
       address: nodes,
@@ -96,6 +101,6 @@ async function joinOrg(org: OrgName, code: string, folder: string, reached: Reac
 const gatewayConfig = (nodes: string, peers: string): string => `listen: { nodes: "${nodes}", peers: "${peers}" }
 log: { level: error }
 access:
-  nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], request: ["**", "pubsub://*/**"], respond: ["**"], share: ["*"], fetch: ["*"], status: true, admin: true }]
-  peers: [{ org: "*", publish: ["**"], request: ["**"] }]
+  nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], request: ["**", "pubsub://*/**"], respond: ["**"], share: ["*"], fetch: ["*"], approvals: [view, propose, vote], status: true, admin: true }]
+  peers: [{ org: "*", publish: ["**"], request: ["**"], propose: true }]
 `;

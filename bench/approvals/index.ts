@@ -3,7 +3,9 @@ import { environment, environmentLine } from '../environment.js';
 import { type Goal, goalRow } from '../goals.js';
 import { formatTable } from '../table.js';
 import { measureList } from './list.js';
+import { measureListing } from './listing.js';
 import type { ApprovalsOptions, PartName } from './options.js';
+import { measureRound } from './round.js';
 import { measureVerify } from './verify.js';
 
 /** What one part found out: numbers for people, and those that something is promised of. */
@@ -15,6 +17,8 @@ export interface PartReport {
 const MEASURES: { readonly [part in PartName]: (options: ApprovalsOptions) => Promise<PartReport> } = {
   verify: measureVerify,
   list: measureList,
+  listing: measureListing,
+  round: measureRound,
 };
 
 /** `npm run bench -- approvals`: the parts one after another. */

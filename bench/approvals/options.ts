@@ -2,12 +2,12 @@ import { parseArgs } from 'node:util';
 import { parseNames } from '../options.js';
 
 /** What is measured. */
-export const PARTS = ['verify', 'list'] as const;
+export const PARTS = ['verify', 'list', 'listing', 'round'] as const;
 export type PartName = (typeof PARTS)[number];
 
 export interface ApprovalsOptions {
   readonly parts: readonly PartName[];
-  /** Processes that verify, one after another. */
+  /** How often each is measured, one after another: processes that verify, lists, proposals until they are approved. */
   readonly runs: number;
   /** Where the numbers go too. */
   readonly json: string | undefined;

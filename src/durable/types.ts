@@ -152,6 +152,20 @@ export interface DeadLetterSink {
   gaveUp(change: Change, org: OrgName, notice: DeadLettered): void;
 }
 
+/**
+ * Hears that the other organisation's gateway refused what was said to it on a reserved channel, with the change that makes it so. Returns what is to
+ * be done once that is committed. Does not throw: the refusal stands.
+ */
+export type ControlRefused = (
+  refused: {
+    readonly org: OrgName;
+    readonly channel: ControlChannel;
+    readonly payloads: readonly Buffer[];
+    readonly error: FedgateError;
+  },
+  change: Change,
+) => () => void;
+
 /** The channel of a batch whose row was damaged before it was sent: which it was is not known. */
 export const LOST_CHANNEL = '$lost';
 

@@ -2,9 +2,10 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { Exchange } from '../../gen/ts/fedgate/approvals/v1/exchange.js';
 import { Book } from '../approvals/book/book.js';
 import type { BookEvent, ReceiptSigner } from '../approvals/book/options.js';
+import { parseStatement } from '../approvals/statement/statement.js';
 import type { ApprovalBook, ApproverDirectory } from '../approvals/types.js';
 import { APPROVALS_CHANNEL } from '../durable/control.js';
-import type { Outbox } from '../durable/types.js';
+import type { ControlRefused, Outbox } from '../durable/types.js';
 import { FedgateError } from '../errors.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 import type { OrgName } from '../identity/names.js';
@@ -66,6 +67,18 @@ export class Approvals implements ApprovalsPort {
     return this.book.receive(from, payloads, change);
   }
 
+  /** Proposals that the gateway of an organisation did not even look at: told as if it had refused each of them. */
+  refused: ControlRefused = ({ org, channel, payloads, error }, change) => {
+    if (channel !== APPROVALS_CHANNEL) return nothing;
+    try {
+      const refusals = payloads.flatMap(payload => refusalOfOffer(payload, error) ?? []);
+      return refusals.length > 0 ? this.book.receive(org, refusals, change) : nothing;
+    } catch {
+      // There is no room for it, or the gateway is about to stop. That the batch was refused stands in the log of the gateway.
+      return nothing;
+    }
+  };
+
   /** Nothing may come from nodes or peers any more. */
   close(): Promise<void> {
     return this.book.close();
@@ -103,6 +116,21 @@ function checkExchange(payload: Buffer): void {
     throw malformed('an Exchange of approvals');
   }
 }
+
+/** What the other gateway would have answered. Undefined: it was no offer, and nobody waits for an answer. */
+function refusalOfOffer(payload: Buffer, { reason, message }: FedgateError): Buffer | undefined {
+  const { what } = Exchange.decode(payload);
+  if (what?.$case !== 'offer') return undefined;
+  const statement = parseStatement(what.value.statement);
+  if (statement.kind !== 'approval') return undefined;
+  const proposalId = Buffer.from(statement.proposal.id, 'hex');
+  // What gateways answer that do not know the channel.
+  const why = reason === 'CHANNEL_RESERVED' ? 'its gateway does not know approvals' : message;
+  const refusal = { proposalId, reason, message: why };
+  return Buffer.from(Exchange.encode({ what: { $case: 'refusal', value: refusal } }).finish());
+}
+
+const nothing = (): void => undefined;
 
 /** What is against the rules goes where refusals go: as a security event when an honest gateway never causes it. */
 function tell({ log, refusals }: Pick<ApprovalsParts, 'log' | 'refusals'>, event: BookEvent): void {

@@ -6,7 +6,7 @@ import { Outboxes } from '../durable/outbox/outboxes.js';
 import { formatPosition } from '../durable/position.js';
 import type { SubscriptionEvent } from '../durable/subscriptions/parts.js';
 import { Subscriptions } from '../durable/subscriptions/subscriptions.js';
-import type { LogEntry, OutboxEvent, SentBatch, StreamId, StreamPosition } from '../durable/types.js';
+import type { ControlRefused, LogEntry, OutboxEvent, SentBatch, StreamId, StreamPosition } from '../durable/types.js';
 import { FedgateError } from '../errors.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 import type { OrgName } from '../identity/names.js';
@@ -26,6 +26,7 @@ export interface DurabilityParts {
   readonly identity: KeyAndCertificate;
   readonly config: GatewayConfig['durable'];
   readonly log: Log;
+  readonly controlRefused: ControlRefused;
 }
 
 /** What one peer may have on the way to us at once, bytes. */
@@ -54,7 +55,7 @@ export class Durability {
 
   /** `refetch` asks the origin of a batch for its records. Throws STORE_LOCKED, STORE_DAMAGED, STORE_FULL, STORE_READ_ONLY, STORE_FAILED. */
   static async open(
-    { state, self, identity, config, log }: DurabilityParts,
+    { state, self, identity, config, log, controlRefused }: DurabilityParts,
     refetch: (from: StreamId, position: StreamPosition) => Promise<RecordBlock | undefined>,
   ): Promise<Durability> {
     const store = await openStore(join(state, 'store'), { reserveBytes: config.reserveBytes, crashAt: crashAt() });
@@ -80,6 +81,7 @@ export class Durability {
         },
         now,
         onEvent: event => logOutbox(log, event),
+        controlRefused,
       });
       sent.outboxes = outboxes;
       const inbox = await InboxLog.open({

@@ -72,8 +72,14 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
   const nodes = await Nodes.open(files.state);
   const origin: Origin = { ask: () => Promise.reject(cannotAsk()) };
   const { federation, org } = membership;
+  const heard: { approvals?: Approvals } = {};
   const durable = await Durability.open(
-    { state: files.state, self: { federation, org, gateway: config.gateway }, identity, config: config.durable, log },
+    {
+      state: files.state,
+      self: { federation, org, gateway: config.gateway },
+      ...{ identity, log, config: config.durable },
+      controlRefused: (refused, change) => heard.approvals?.refused(refused, change) ?? (() => undefined),
+    },
     (from, position) => origin.ask(from, position),
   );
   const access = new Access(org, config.access);
@@ -86,6 +92,7 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
       outbox: to => (isMember(directory, to) ? durable.outboxes.of(to) : undefined),
     }),
   );
+  heard.approvals = approvals;
   const filesParts: FilesParts = {
     state: files.state,
     store: durable.store,

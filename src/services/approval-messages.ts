@@ -113,13 +113,16 @@ export const toOrg = ({ org, required, approvers }: OrgApprovers): ListApprovers
   })),
 });
 
-/** Without what lists leave out. */
-export const toListed = (proposal: Proposal): Proposal => ({
-  ...proposal,
-  statement: Buffer.alloc(0),
-  previousApprovedId: Buffer.alloc(0),
-  standings: proposal.standings.map(standing => ({ ...standing, votes: [] })),
-});
+const EMPTY: Uint8Array = new Uint8Array(0);
+
+/** Without what lists leave out. Most have nothing of it: thousands of copies would be the larger part of the work of a list. */
+export function toListed(proposal: Proposal): Proposal {
+  const { statement, previousApprovedId, standings } = proposal;
+  const isBare = standings.every(({ votes }) => votes.length === 0);
+  if (isBare && statement.length === 0 && previousApprovedId.length === 0) return proposal;
+  const bare = standings.map(standing => ({ ...standing, votes: [] }));
+  return { ...proposal, statement: EMPTY, previousApprovedId: EMPTY, standings: bare };
+}
 
 function readKind({ kind, contentsShare }: ProposeRequest): Kind {
   if (kind === ArtifactKind.ARTIFACT_KIND_PACKAGE) {

@@ -58,12 +58,20 @@ const withVotes = (proposal: Proposal, change: (vote: CastVote) => CastVote): Pr
   standings: proposal.standings.map(standing => ({ ...standing, votes: standing.votes.map(change) })),
 });
 
-/** Bytes that a message has at the most: what is short in every proposal is not looked at. */
-export function sizeOf({ statement, note, links, artifactName, standings }: Proposal): number {
-  let bytes = 640 + statement.length + 3 * (note.length + artifactName.length);
-  for (const link of links) bytes += 4 + link.length;
-  for (const { keyIds, refusal, votes } of standings) {
-    bytes += 64 + keyIds.length * 34 + 3 * refusal.length;
+/** Numbers, digests and what stands before each field, at their longest. */
+const FIXED_BYTES = 288;
+const FIXED_STANDING_BYTES = 40;
+
+/** Bytes that a message has at the most, and not many more: pages are as large as they may be by it. */
+export function sizeOf(proposal: Proposal): number {
+  const { statement, links, standings } = proposal;
+  const { proposer, project, version, artifactName, artifactShare, contentsShare, note } = proposal;
+  let bytes = FIXED_BYTES + statement.length;
+  for (const text of [proposer, project, version, artifactName, artifactShare, contentsShare, note])
+    bytes += Buffer.byteLength(text);
+  for (const link of links) bytes += 4 + Buffer.byteLength(link);
+  for (const { org, keyIds, refusal, votes } of standings) {
+    bytes += FIXED_STANDING_BYTES + org.length + keyIds.length * 34 + Buffer.byteLength(refusal);
     for (const vote of votes) bytes += sizeOfVote(vote);
   }
   return bytes;

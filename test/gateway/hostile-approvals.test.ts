@@ -1,15 +1,18 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, createPrivateKey, type KeyObject, randomBytes } from 'node:crypto';
 import test, { type ExecutionContext } from 'ava';
-import { Exchange } from '../../gen/ts/fedgate/approvals/v1/exchange.js';
+import type { Proposal } from '../../gen/ts/fedgate/approvals/v1/approval_service.js';
+import { Exchange, LogEntry, ReceiptBody } from '../../gen/ts/fedgate/approvals/v1/exchange.js';
 import { ReceiptBody as StreamReceipt } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { encodeStatement } from '../../src/approvals/statement/statement.js';
 import type { ProposalFacts } from '../../src/approvals/types.js';
 import type { FedgateClient } from '../../src/client/index.js';
-import type { Reason } from '../../src/errors.js';
+import { FedgateError, type Reason } from '../../src/errors.js';
+import type { KeyAndCertificate } from '../../src/identity/issue.js';
 import type { OrgName } from '../../src/identity/names.js';
 import { orgFolder } from '../../src/identity/org-folder.js';
 import { signDetached } from '../../src/identity/signing.js';
 import { fromRpcStatus } from '../../src/transport/status.js';
+import { readRecords } from '../../src/wire/record-codec.js';
 import { APPROVAL_ACCESS, addApprovers, allKnow } from '../support/approval-federation.js';
 import { ApprovalNode, rejection, signed } from '../support/approval-node.js';
 import { approversOf, proposalOf, type TestKey, testKey } from '../support/approvals.js';
@@ -17,11 +20,13 @@ import { authorityOf, HostileGateway, pairIn, recordBlock } from '../support/att
 import { startTestOrg, type TestOrg } from '../support/federation.js';
 import { audience, FileClient } from '../support/file-client.js';
 import { HostileDurable } from '../support/hostile-durable.js';
-import { joinOrg, startTestRegistry } from '../support/registry.js';
+import { FEDERATION, joinOrg, startTestRegistry } from '../support/registry.js';
 
 /** ACME's gateway does not run: this file holds its key and says what it likes about proposals to GLOBEX. */
 interface Scene {
   readonly acme: HostileGateway;
+  /** INITECH's gateway does not run either. */
+  readonly initech: KeyAndCertificate;
   readonly globex: TestOrg;
   readonly node: ApprovalNode;
   readonly client: FedgateClient;
@@ -38,7 +43,8 @@ test.before(async () => {
   const keys = { ACME: testKey('ACME'), GLOBEX: testKey('GLOBEX'), INITECH: testKey('INITECH') };
   const folder = await joinOrg(scope, registry, 'ACME', { addresses: ['127.0.0.1:1'] });
   await addApprovers(folder, { mallory: keys.ACME });
-  await addApprovers(await joinOrg(scope, registry, 'INITECH'), { ian: keys.INITECH });
+  const other = await joinOrg(scope, registry, 'INITECH');
+  await addApprovers(other, { ian: keys.INITECH });
   const access = APPROVAL_ACCESS.replace(
     '{ org: "*", propose: true }',
     '{ org: ACME, propose: true, publish: ["**"] }',
@@ -53,7 +59,8 @@ test.before(async () => {
   const context = await globex.context('release');
   const node = await ApprovalNode.of(scope, context);
   const files = await FileClient.of(scope, context);
-  scene = { acme, globex, node, files, client: await globex.node('other'), keys };
+  const initech = await pairIn(orgFolder(other).gateway('gw1'));
+  scene = { acme, initech, globex, node, files, client: await globex.node('other'), keys };
 });
 test.after.always(async () => {
   for (const action of undo.reverse()) await action();
@@ -102,6 +109,20 @@ async function offered(more: Partial<ProposalFacts> = {}) {
   return { id, proposal, statement };
 }
 
+/** By GLOBEX, which ACME and it may approve. */
+async function proposedHere(): Promise<Proposal> {
+  const { id: artifact } = await scene.files.share(Buffer.from('x'), { audience: audience({ anyone: true }) });
+  return scene.node.propose({ artifactShare: artifact, artifactName: 'x', orgs: ['GLOBEX', 'ACME'] });
+}
+
+/** What GLOBEX's log says of a proposal. */
+async function loggedAbout(id: Uint8Array): Promise<(string | undefined)[]> {
+  const entries = (await scene.node.log()).map(({ entry }) => LogEntry.decode(entry));
+  return entries.filter(({ proposalId }) => Buffer.from(proposalId).equals(id)).map(({ what }) => what?.$case);
+}
+
+const der = (certificate: string): Buffer => Buffer.from(certificate.replace(/-----[^-]+-----|\s/g, ''), 'base64');
+
 const alarm = (reason: Reason) => scene.globex.logged(event => event.security === true && event.err?.reason === reason);
 const refused = (reason: Reason) => scene.globex.logged(event => event.err?.reason === reason);
 
@@ -144,7 +165,7 @@ attack('a proposal whose sequence is not higher is refused', async t => {
 attack('a receipt that nobody signed, or for what was never sent, is not taken', async t => {
   const { statement } = await offered();
   const body = randomBytes(80);
-  const certificate = Buffer.from(scene.acme.identity.certificate.replace(/-----[^-]+-----|\s/g, ''), 'base64');
+  const certificate = der(scene.acme.identity.certificate);
   const signature = signDetached('approval-receipt', scene.acme.key, body);
   const forged = { $case: 'receipt' as const, value: { body: statement, signature, certificate } };
   await send(...say({ $case: 'receipt', value: { body, signature, certificate } }, forged));
@@ -152,9 +173,39 @@ attack('a receipt that nobody signed, or for what was never sent, is not taken',
   t.pass();
 });
 
+attack(
+  'a receipt that is right but for its signature, its certificate or its signer is not kept, and is told',
+  async (t, { acme, initech, node }) => {
+    const { id, statementSha256 } = await proposedHere();
+    const body = Buffer.from(
+      ReceiptBody.encode({
+        ...{ federation: FEDERATION, org: 'ACME', gateway: 'gw1', proposalId: id, subjectSha256: statementSha256 },
+        ...{ receiveTimeMs: BigInt(Date.now()), logIndex: 1n, logHash: randomBytes(32) },
+      }).finish(),
+    );
+    const receipt = (key: KeyObject, { certificate }: KeyAndCertificate) => ({
+      $case: 'receipt' as const,
+      value: { body, signature: signDetached('approval-receipt', key, body), certificate: der(certificate) },
+    });
+    const theirKey = createPrivateKey(initech.key);
+    await send(...say(receipt(theirKey, acme.identity)));
+    await alarm('RECEIPT_INVALID');
+    await send(...say(receipt(theirKey, initech)));
+    await alarm('CERTIFICATE_UNTRUSTED');
+    // Signed with the right key, for something else than approvals.
+    const signature = signDetached('receipt', acme.key, body);
+    scene.globex.events.length = 0;
+    await send(...say({ $case: 'receipt', value: { body, signature, certificate: der(acme.identity.certificate) } }));
+    await alarm('RECEIPT_INVALID');
+    t.false((await node.get(id)).standings.find(({ org }) => org === 'ACME')?.holds);
+    t.deepEqual(await loggedAbout(id), ['offered', 'refused', 'refused', 'refused']);
+    await send(...say(receipt(acme.key, acme.identity)));
+    await node.until(id, ({ standings }) => standings.some(({ org, holds }) => org === 'ACME' && holds));
+  },
+);
+
 attack("a recall of another organisation's proposal does nothing", async t => {
-  const { id: artifact } = await scene.files.share(Buffer.from('x'), { audience: audience({ anyone: true }) });
-  const { id } = await scene.node.propose({ artifactShare: artifact, artifactName: 'x', orgs: ['GLOBEX', 'ACME'] });
+  const { id } = await proposedHere();
   await send(...say({ $case: 'recall', value: { proposalId: id, reason: 'mine now' } }));
   await scene.globex.logged(({ msg, err }) => msg === 'refused' && err !== undefined);
   t.is((await scene.node.get(id)).state, 1);
@@ -172,3 +223,31 @@ attack(
     link.control.call.cancel();
   },
 );
+
+// Last, since it also refuses all that waited before.
+attack('a gateway that does not know approvals is shown as one that refused, and not as silent', async (t, scene) => {
+  const { acme, node } = scene;
+  const { id } = await proposedHere();
+  const lane = (await HostileDurable.open(acme)).credit();
+  const refusal = new FedgateError('CHANNEL_RESERVED', 'no name that a node may publish to begins with $');
+  const told = node.until(id, ({ standings }) => standings.some(each => each.refusal !== ''));
+  for (let sequence = Number(lane.theirs.nextSequence), ours = false; !ours; sequence++) {
+    const { sealed, header } = await lane.batch(sequence);
+    ours = readRecords(sealed.records).some(({ payload }) => isAbout(payload, id));
+    const batches = [{ headerSha256: createHash('sha256').update(sealed.header).digest(), refusal }];
+    lane.put({ $case: 'receipt', value: lane.answer(sealed, header, { batches }) });
+  }
+  const { standings } = await told;
+  t.like(
+    standings.find(({ org }) => org === 'ACME'),
+    { holds: false, refusal: 'CHANNEL_RESERVED: its gateway does not know approvals' },
+  );
+  t.deepEqual(await loggedAbout(id), ['offered', 'refused']);
+  lane.link.control.call.cancel();
+});
+
+/** Whether a record offers a proposal. */
+function isAbout(payload: Buffer, id: Uint8Array): boolean {
+  const { what } = Exchange.decode(payload);
+  return what?.$case === 'offer' && Buffer.from(what.value.statement).includes(Buffer.from(id).toString('hex'));
+}

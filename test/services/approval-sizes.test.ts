@@ -108,7 +108,15 @@ test('size of a proposal: never less than its message has', t => {
       proposer: 'P'.repeat(32),
       artifactName: '\u{20ac}'.repeat(85),
     },
-    ...{ artifactShare: 's'.repeat(73), contentsShare: 's'.repeat(73), artifactSha256: Buffer.alloc(32) },
+    ...{ artifactShare: '\u{20ac}'.repeat(85), contentsShare: '\u{20ac}'.repeat(85), artifactSha256: Buffer.alloc(32) },
+    ...{
+      id: Buffer.alloc(16),
+      threshold: 64,
+      approved: 64,
+      rejected: 64,
+      artifactSize: 2n ** 53n,
+      note: '\u{20ac}'.repeat(9),
+    },
     ...{ statementSha256: Buffer.alloc(32), previousApprovedId: Buffer.alloc(16), sequence: 2n ** 53n },
     ...{ stateTimeMs: 2n ** 62n, createTimeMs: 2n ** 62n, notBeforeMs: 2n ** 62n, notAfterMs: 2n ** 62n },
     standings: [standing([vote, vote]), standing([vote])],
@@ -116,6 +124,14 @@ test('size of a proposal: never less than its message has', t => {
   for (const each of [proposal(1), large]) t.true(sizeOf(each) >= Proposal.encode(each).finish().length);
   const listedSize = sizeOf({ ...large, statement: Buffer.alloc(0), standings: [standing()] });
   t.true(listedSize < 3_000, 'and not by much more');
+  // What each says is what a list of thousands is made of: a page that ends at half of what it may have is a call too many.
+  const ordinary = proposal(1, {
+    statement: Buffer.alloc(0),
+    ...{ id: Buffer.alloc(16, 1), statementSha256: Buffer.alloc(32, 1), artifactSha256: Buffer.alloc(32, 1) },
+    ...{ createTimeMs: 2n ** 41n, notBeforeMs: 2n ** 41n, notAfterMs: 2n ** 41n, stateTimeMs: 2n ** 41n },
+    ...{ artifactShare: 's'.repeat(45), note: 'n'.repeat(60), standings: [standing(), standing(), standing()] },
+  });
+  t.true(sizeOf(ordinary) - Proposal.encode(ordinary).finish().length < 300);
 });
 
 test('one proposal with more votes than fit into a message comes without what is there twice, then without envelopes', t => {

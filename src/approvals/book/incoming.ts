@@ -1,4 +1,4 @@
-import { Exchange } from '../../../gen/ts/fedgate/approvals/v1/exchange.js';
+import { Exchange, ReceiptBody } from '../../../gen/ts/fedgate/approvals/v1/exchange.js';
 import { FedgateError } from '../../errors.js';
 import { readBallot } from './ballot.js';
 import { takeBallot } from './ballots.js';
@@ -96,6 +96,7 @@ function proposalOf(exchange: Buffer): Buffer {
     const { what } = Exchange.decode(exchange);
     if (what?.$case === 'recall' || what?.$case === 'refusal')
       return Buffer.from(what.value.proposalId.subarray(0, 16));
+    if (what?.$case === 'receipt') return Buffer.from(ReceiptBody.decode(what.value.body).proposalId.subarray(0, 16));
     if (what?.$case === 'ballot' && what.value.envelope) return readBallot(toEnvelope(what.value.envelope)).id;
   } catch {
     // It says nothing that can be read.

@@ -85,8 +85,9 @@ export const MAX_OPEN_PER_ORG = 10_000;
 export const MAX_OPEN_BYTES_PER_ORG = 32 * 1024 * 1024;
 export const MAX_EARLY_PER_ORG = 256;
 export const MAX_EARLY_BYTES_PER_ORG = 4 * 1024 * 1024;
-export const MAX_INBOX_PER_ORG = 10_000;
-export const MAX_INBOX_BYTES_PER_ORG = 16 * 1024 * 1024;
+/** On the disk. More than an honest gateway has to say at once: what is refused for it is not sent again, and a vote must not be lost. */
+export const MAX_INBOX_PER_ORG = 100_000;
+export const MAX_INBOX_BYTES_PER_ORG = 64 * 1024 * 1024;
 
 export const DEFAULT_BOOK_LIMITS: BookLimits = {
   openPerOrg: MAX_OPEN_PER_ORG,

@@ -41,6 +41,15 @@ export async function settle(desk: Desk, step: Step, settling: Settling): Promis
   return summary;
 }
 
+/**
+ * A registry that does not even know us knows nothing, and whose snapshot is over nobody is active: neither ends a proposal for ever.
+ */
+function isBlind({ directory, org }: Desk['options']): boolean {
+  if (!directory.of(org)) return true;
+  for (const { active } of directory.all()) if (active) return false;
+  return true;
+}
+
 function endOf(
   { options }: Desk,
   { nowMs }: Step,
@@ -55,8 +64,7 @@ function endOf(
     counted: judgement.orgs.flatMap(({ countedKeys }) => countedKeys),
   });
   if (withdrawn !== undefined) return end('withdrawn');
-  // A registry that does not even know us knows nothing: that nobody is a member ends no proposal for ever.
-  const blind = judgement.state === 'rejected' && options.directory.of(options.org) === undefined;
+  const blind = judgement.state === 'rejected' && isBlind(options);
   return judgement.state === 'open' || blind ? undefined : end(judgement.state);
 }
 

@@ -5,7 +5,7 @@ import type { OrgName } from '../../identity/names.js';
 import { key } from '../../store/keys.js';
 import type { Change, Store } from '../../store/store.js';
 import { compare } from '../position.js';
-import type { DeadLetterSink, OutboxEvent, StreamPosition } from '../types.js';
+import type { ControlRefused, DeadLetterSink, OutboxEvent, StreamPosition } from '../types.js';
 import type { BatchCache } from './cache.js';
 import { batchRow, encodeStreamRow, TABLE } from './rows.js';
 import type { Seal } from './seal.js';
@@ -29,6 +29,7 @@ export interface Shared {
   readonly now: () => number;
   readonly onEvent: (event: OutboxEvent) => void;
   readonly deadLetters: DeadLetterSink | undefined;
+  readonly controlRefused: ControlRefused | undefined;
 }
 
 /**

@@ -3,7 +3,7 @@ import { type OrgName, parseOrgName } from '../../identity/names.js';
 import { key } from '../../store/keys.js';
 import { Change, type Store } from '../../store/store.js';
 import { Admission, IdempotencyTable } from '../idempotency.js';
-import type { DeadLetterSink, ManagedOutbox, OutboxEvent, StreamPosition } from '../types.js';
+import type { ControlRefused, DeadLetterSink, ManagedOutbox, OutboxEvent, StreamPosition } from '../types.js';
 import { BatchCache } from './cache.js';
 import type { OutboxLimits, Shared } from './core.js';
 import { DurableOutbox } from './outbox.js';
@@ -19,6 +19,7 @@ export interface OutboxesOptions extends SealOptions {
   /** Hears what the operator should see. */
   readonly onEvent?: (event: OutboxEvent) => void;
   readonly deadLetters?: DeadLetterSink;
+  readonly controlRefused?: ControlRefused | undefined;
   /** A number below 2^20. @default random */
   readonly random20?: () => number;
   /** @default CACHE_BYTES */
@@ -44,11 +45,12 @@ export class Outboxes {
   #sweeps = 0;
 
   private constructor(options: OutboxesOptions, idempotency: IdempotencyTable) {
-    const { store, limits, now, onEvent = () => undefined, deadLetters } = options;
+    const { store, limits, now, onEvent = () => undefined, deadLetters, controlRefused } = options;
     this.#options = options;
     this.#idempotency = idempotency;
     const seal = new Seal(options);
-    this.#shared = { store, seal, cache: new BatchCache(options.cacheBytes), limits, now, onEvent, deadLetters };
+    const cache = new BatchCache(options.cacheBytes);
+    this.#shared = { store, seal, cache, limits, now, onEvent, deadLetters, controlRefused };
     this.#timer = setInterval(() => {
       this.sweep().catch(error => onEvent({ kind: 'failed', org: options.self.org as OrgName, error }));
     }, SWEEP_MS);

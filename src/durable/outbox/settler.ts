@@ -2,6 +2,7 @@ import { BatchHeader } from '../../../gen/ts/fedgate/federation/v1/federation_se
 import { OutboxRow, OutcomeRow, ReceiptRow } from '../../../gen/ts/fedgate/store/v1/outbox.js';
 import { FedgateError } from '../../errors.js';
 import { Change } from '../../store/store.js';
+import { readRecords } from '../../wire/record-codec.js';
 import { isControlChannel } from '../control.js';
 import { compare, formatPosition } from '../position.js';
 import { LOST_CHANNEL, type StreamPosition, type VerifiedReceipt } from '../types.js';
@@ -25,6 +26,9 @@ interface Checked {
   readonly acked: StreamPosition;
   readonly covered: readonly Covered[];
 }
+
+/** What is to be done once a change is committed. */
+type Afterwards = (() => void)[];
 
 interface Waiting {
   readonly receipt: VerifiedReceipt;
@@ -74,6 +78,7 @@ export class Settler {
   async #settleGroup(group: readonly Waiting[]): Promise<void> {
     const change = new Change();
     const right: Checked[] = [];
+    const afterwards: Afterwards = [];
     let taken = 0;
     let failure: { readonly error: unknown } | undefined;
     let view = this.#core.state;
@@ -81,7 +86,7 @@ export class Settler {
       try {
         const late = this.#isLate(receipt);
         const checked = late ? await this.#checkLate(receipt) : await this.#check(view, receipt);
-        await this.#record(change, checked);
+        await this.#record(change, checked, afterwards);
         taken++;
         if (late) continue;
         view = receipted(view, checked.acked, { batches: 0, records: 0, bytes: 0 });
@@ -94,6 +99,7 @@ export class Settler {
     }
     try {
       await this.#commit(change, right);
+      for (const tell of afterwards) tell();
       for (const { resolve } of group.slice(0, taken)) resolve();
     } catch (error) {
       failure = { error };
@@ -179,18 +185,19 @@ export class Settler {
     });
   }
 
-  async #record(change: Change, { receipt, acked }: Checked): Promise<void> {
+  async #record(change: Change, { receipt, acked }: Checked, afterwards: Afterwards): Promise<void> {
     const { org } = this.#core;
     const { body, signature, certificate, first } = receipt;
     const row = { body, signature, firstSequence: BigInt(first), certificateSha256: certificate.sha256 };
     change.put(TABLE.certificate, certificate.sha256, certificate.der);
     change.put(TABLE.receipt, positionKey(org, acked), Buffer.from(ReceiptRow.encode(row).finish()));
     for (const { sequence, error } of receipt.refusals) {
-      if (sequence <= acked.sequence) await this.#refused(change, { epoch: receipt.epoch, sequence }, error);
+      if (sequence > acked.sequence) continue;
+      await this.#refused(change, { epoch: receipt.epoch, sequence }, error, afterwards);
     }
   }
 
-  async #refused(change: Change, position: StreamPosition, error: FedgateError): Promise<void> {
+  async #refused(change: Change, position: StreamPosition, error: FedgateError, afterwards: Afterwards): Promise<void> {
     const { org, shared } = this.#core;
     const outcome = { reason: error.reason, message: error.message };
     change.put(TABLE.outcome, positionKey(org, position), Buffer.from(OutcomeRow.encode(outcome).finish()));
@@ -199,9 +206,15 @@ export class Settler {
     const batch = sentBatchOf(org, row);
     // Its records were given up here, and everybody was told then.
     if (batch.withheld) return;
-    // What gateways say to each other nobody published, and nobody could publish it again: the operator is told, and that is all.
-    if (!isControlChannel(batch.channel))
+    const { channel } = batch;
+    // What gateways say to each other nobody published, and nobody could publish it again.
+    if (!isControlChannel(channel))
       shared.deadLetters?.refused(change, batch, await this.#reader.records(position), error);
+    else if (shared.controlRefused) {
+      const records = await this.#reader.records(position);
+      const payloads = records ? readRecords(records).map(({ payload }) => payload) : [];
+      afterwards.push(shared.controlRefused({ org, channel, payloads, error }, change));
+    }
     shared.onEvent({ kind: 'refused', batch, error });
   }
 

@@ -224,6 +224,23 @@ test('book: a registry that does not know anybody, not even us, ends no proposal
   t.is((await acme.book.list(OPEN, undefined, 9)).proposals.length, 1);
 });
 
+test('book: while the snapshot of the registry is over nobody counts, and no proposal ends', async t => {
+  const world = await two();
+  const acme = world.side('ACME');
+  const proposal = await acme.propose();
+  await world.settle();
+  await world.side('GLOBEX').vote('approve', proposal);
+  await world.settle();
+  const all = [...world.directory.all()].map(({ org }) => org);
+  for (const org of all) world.directory.change(org, { active: false });
+  await acme.restart();
+  await acme.book.idle();
+  t.like(await acme.get(proposal), { state: PROPOSAL_STATE_OPEN, approved: 0 });
+  for (const org of all) world.directory.change(org, { active: true });
+  await acme.book.idle();
+  t.like(await acme.get(proposal), { state: PROPOSAL_STATE_OPEN, approved: 1 });
+});
+
 test('book: after its end it takes nothing, and whoever watches is told that it is over', async t => {
   const world = await two();
   const acme = world.side('ACME');

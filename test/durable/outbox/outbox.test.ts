@@ -3,7 +3,7 @@ import { BatchHeader } from '../../../gen/ts/fedgate/federation/v1/federation_se
 import { OutboxRow } from '../../../gen/ts/fedgate/store/v1/outbox.js';
 import { MAX_CONTROL_BYTES } from '../../../src/durable/control.js';
 import type { OutboxesOptions } from '../../../src/durable/outbox/outboxes.js';
-import type { OutgoingRecords, SealedDurable, SentBatch } from '../../../src/durable/types.js';
+import type { ControlRefused, OutgoingRecords, SealedDurable, SentBatch } from '../../../src/durable/types.js';
 import { FedgateError, type Reason } from '../../../src/errors.js';
 import { type BodyRef, Change } from '../../../src/store/store.js';
 import { readRecords } from '../../../src/wire/record-codec.js';
@@ -383,13 +383,18 @@ test('outbox: large records of a reserved channel are sent in order, in batches 
   t.deepEqual(got, [...texts, 'y'.repeat(MAX_CONTROL_BYTES)]);
 });
 
-test('outbox: what a reserved channel said and was refused is told to the operator, and is no dead letter', async t => {
+test('outbox: what a reserved channel said and was refused is told to the operator and to whom the channel belongs, and is no dead letter', async t => {
   const letters: string[] = [];
   const deadLetters = {
     refused: (_: Change, { channel }: SentBatch) => letters.push(channel),
     gaveUp: () => undefined,
   };
-  const acme = await open(new TestStore(), { deadLetters });
+  const said: unknown[] = [];
+  const controlRefused: ControlRefused = ({ org, channel, payloads, error }) => {
+    said.push([org, channel, payloads.map(String), error.reason]);
+    return () => said.push('committed');
+  };
+  const acme = await open(new TestStore(), { deadLetters, controlRefused });
   const to = await globex();
   to.approvals = {
     receive() {
@@ -404,6 +409,7 @@ test('outbox: what a reserved channel said and was refused is told to the operat
   await acme.store.commit(change);
   await rejects(t, outbox.received({ epoch: outbox.newestEpoch, sequence: 1 }, forever), 'LIMIT_REACHED');
   t.deepEqual(letters, []);
+  t.deepEqual(said, [[GLOBEX, '$approvals', ['1'], 'LIMIT_REACHED'], 'committed']);
   t.deepEqual(
     acme.events.map(event => event.kind === 'refused' && event.error.reason),
     ['LIMIT_REACHED'],

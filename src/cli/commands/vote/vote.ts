@@ -43,7 +43,7 @@ export async function vote(env: CliEnv, digits: string, options: VoteCommandOpti
     await confirm(env, yes, `${ballot.question} for ${org}, with the key ${signer.key.id.slice(0, 12)}?`);
     const result = await ballot.cast(client, id, signer, checked.sha256);
     if (json) return printJson(env, { duplicate: result.duplicate, proposal: proposalJson(result.proposal) });
-    if (result.duplicate) say(env, 'this vote was there already');
+    if (result.duplicate) say(env, 'this key had voted so before; what it said then stands');
     await print(env, `${id} ${stateText(result.proposal, Date.now())}`);
   });
 }

@@ -231,7 +231,7 @@ export interface CastVote {
   readonly whyNot: string;
   /** Organisations whose gateways gave signed receipts for it. */
   readonly receipts: readonly string[];
-  /** The signed envelope. */
+  /** The signed envelope. GetProposal says when its payload, or all of it, is left out. */
   readonly envelope: Envelope | undefined;
 }
 
@@ -354,9 +354,9 @@ export interface GetBundleResponse {
   readonly artifactName: string;
   /** One DSSE envelope with all signatures that count, JSON. */
   readonly dsse: string;
-  /** A Sigstore bundle v0.3 per signature. */
+  /** A Sigstore bundle v0.3 per signature. Empty where the answer would be over 3 MiB. */
   readonly sigstore: readonly GetBundleResponse_SigstoreBundle[];
-  /** Envelopes with one signature each, one per line. */
+  /** Envelopes with one signature each, one per line. Empty where the answer would be over 3 MiB. */
   readonly jsonl: string;
 }
 
@@ -2963,7 +2963,13 @@ export const ApprovalServiceService = {
     responseSerialize: (value: ProposeResponse): Buffer => Buffer.from(ProposeResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ProposeResponse => ProposeResponse.decode(value),
   },
-  /** A proposal with its votes. NOT_FOUND (PROPOSAL_UNKNOWN). */
+  /**
+   * A proposal with its votes. NOT_FOUND (PROPOSAL_UNKNOWN).
+   *
+   * Answers have at most 3 MiB, so that every client takes them. Of a proposal with very many votes the payloads of approvals are empty where
+   * together they would have more than 1 MiB, or the answer more than 3 MiB: each of them is the statement. Where that is not enough, all
+   * votes come without their envelopes. Every call that answers with a proposal leaves out the same; GetBundle has all signatures that count.
+   */
   getProposal: {
     path: "/fedgate.approvals.v1.ApprovalService/GetProposal" as const,
     requestStream: false as const,
@@ -3034,7 +3040,8 @@ export const ApprovalServiceService = {
   },
   /**
    * The proof that verifies offline, of an approved proposal or of the approved artifact with a digest. NOT_FOUND (PROPOSAL_UNKNOWN),
-   * FAILED_PRECONDITION (NOT_APPROVED).
+   * FAILED_PRECONDITION (NOT_APPROVED). `dsse` has all there is; where the three forms together would have more than 3 MiB, `sigstore` and
+   * `jsonl` are empty, and can be made from it.
    */
   getBundle: {
     path: "/fedgate.approvals.v1.ApprovalService/GetBundle" as const,
@@ -3080,7 +3087,13 @@ export interface ApprovalServiceServer extends UntypedServiceImplementation {
    * RESOURCE_EXHAUSTED (LIMIT_REACHED), PERMISSION_DENIED (NOT_GRANTED).
    */
   propose: handleUnaryCall<ProposeRequest, ProposeResponse>;
-  /** A proposal with its votes. NOT_FOUND (PROPOSAL_UNKNOWN). */
+  /**
+   * A proposal with its votes. NOT_FOUND (PROPOSAL_UNKNOWN).
+   *
+   * Answers have at most 3 MiB, so that every client takes them. Of a proposal with very many votes the payloads of approvals are empty where
+   * together they would have more than 1 MiB, or the answer more than 3 MiB: each of them is the statement. Where that is not enough, all
+   * votes come without their envelopes. Every call that answers with a proposal leaves out the same; GetBundle has all signatures that count.
+   */
   getProposal: handleUnaryCall<GetProposalRequest, GetProposalResponse>;
   /** Proposals that this gateway holds, newest first, without their votes and statements. */
   listProposals: handleUnaryCall<ListProposalsRequest, ListProposalsResponse>;
@@ -3106,7 +3119,8 @@ export interface ApprovalServiceServer extends UntypedServiceImplementation {
   withdrawProposal: handleUnaryCall<WithdrawProposalRequest, WithdrawProposalResponse>;
   /**
    * The proof that verifies offline, of an approved proposal or of the approved artifact with a digest. NOT_FOUND (PROPOSAL_UNKNOWN),
-   * FAILED_PRECONDITION (NOT_APPROVED).
+   * FAILED_PRECONDITION (NOT_APPROVED). `dsse` has all there is; where the three forms together would have more than 3 MiB, `sigstore` and
+   * `jsonl` are empty, and can be made from it.
    */
   getBundle: handleUnaryCall<GetBundleRequest, GetBundleResponse>;
   /** The approval keys of organisations, as their signed records in the registry name them. */
@@ -3141,7 +3155,13 @@ export interface ApprovalServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ProposeResponse) => void,
   ): ClientUnaryCall;
-  /** A proposal with its votes. NOT_FOUND (PROPOSAL_UNKNOWN). */
+  /**
+   * A proposal with its votes. NOT_FOUND (PROPOSAL_UNKNOWN).
+   *
+   * Answers have at most 3 MiB, so that every client takes them. Of a proposal with very many votes the payloads of approvals are empty where
+   * together they would have more than 1 MiB, or the answer more than 3 MiB: each of them is the statement. Where that is not enough, all
+   * votes come without their envelopes. Every call that answers with a proposal leaves out the same; GetBundle has all signatures that count.
+   */
   getProposal(
     request: GetProposalRequest,
     callback: (error: ServiceError | null, response: GetProposalResponse) => void,
@@ -3228,7 +3248,8 @@ export interface ApprovalServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * The proof that verifies offline, of an approved proposal or of the approved artifact with a digest. NOT_FOUND (PROPOSAL_UNKNOWN),
-   * FAILED_PRECONDITION (NOT_APPROVED).
+   * FAILED_PRECONDITION (NOT_APPROVED). `dsse` has all there is; where the three forms together would have more than 3 MiB, `sigstore` and
+   * `jsonl` are empty, and can be made from it.
    */
   getBundle(
     request: GetBundleRequest,
