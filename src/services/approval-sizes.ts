@@ -66,9 +66,9 @@ const FIXED_STANDING_BYTES = 40;
 export function sizeOf(proposal: Proposal): number {
   const { statement, links, standings } = proposal;
   const { proposer, project, version, artifactName, artifactShare, contentsShare, note } = proposal;
-  let bytes = FIXED_BYTES + statement.length;
-  for (const text of [proposer, project, version, artifactName, artifactShare, contentsShare, note])
-    bytes += Buffer.byteLength(text);
+  // Names of organisations, projects and versions are ASCII.
+  let bytes = FIXED_BYTES + statement.length + proposer.length + project.length + version.length;
+  for (const text of [artifactName, artifactShare, contentsShare, note]) bytes += Buffer.byteLength(text);
   for (const link of links) bytes += 4 + Buffer.byteLength(link);
   for (const { org, keyIds, refusal, votes } of standings) {
     bytes += FIXED_STANDING_BYTES + org.length + keyIds.length * 34 + Buffer.byteLength(refusal);
