@@ -1,15 +1,16 @@
 /**
- * What runs on a second version of Node: all but what kills processes, waits for outages and plays whole stories. That takes half of the time and
- * tells of the kernel, the disk and the clock more than of Node; `npm test` runs it on whichever version it is called with.
+ * What runs on a second version of Node: all but what plays whole stories with several gateways, kills processes, or waits for outages. That takes most of
+ * the time and tells of the kernel, the disk and the clock more than of Node; `npm test` runs it on whichever version it is called with.
  */
 const ON_ONE_VERSION = [
-  'cli/{approvals,approvals-fetch,approvals-review,demo}',
+  'cli/{approvals,approvals-fetch,approvals-review,approver,demo,durable,files,sub-durable}',
   'client/files-gateway',
   'docs/{any-language,examples,files,readme,requests}',
   'faults/*',
   'files/content/kill',
-  'gateway/{files,files-trouble,recovery,slow-subscriber}',
+  'gateway/{approval-shares,approvals-watch,both-ways,broadcast,direct,files,files-trouble,hostile-approvals,nodes,recovery,slow-subscriber}',
   'registry/kill',
+  'requests/across',
   'store/kill',
 ];
 
