@@ -97,17 +97,25 @@ test('fetch: a link that drops now and then costs no byte twice, and counts as o
 test('fetch: a link that stays away ends the fetch, and what came is not asked for again', async t => {
   const { remote, world } = await scene(t, 6 * MIB, { patienceMs: 1_500 });
   const erp = await world.client('erp');
-  remote.pace = index => {
-    if (index < 3) return undefined;
+  let came = 0;
+  let threeCame = (): void => undefined;
+  const three = new Promise<void>(resolve => {
+    threeCame = resolve;
+  });
+  remote.pace = async index => {
+    if (index < 3) return;
+    // Pieces come side by side: the link goes when the first three are whole.
+    await three;
     remote.refusal = lost();
     remote.end();
-    return undefined;
   };
   const share = remote.share();
-  let came = 0;
   const error = await refusal(
     (async () => {
-      for await (const chunk of erp.fetch(share).chunks()) came += chunk.length;
+      for await (const chunk of erp.fetch(share).chunks()) {
+        came += chunk.length;
+        if (came >= 3 * MIB) threeCame();
+      }
     })(),
   );
   t.like(error, { reason: 'PEER_UNREACHABLE', status: 'UNAVAILABLE' });

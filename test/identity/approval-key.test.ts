@@ -95,7 +95,10 @@ test('approval key: Node itself takes a key of small order, and one signature th
   const identity = Buffer.from(`01${'00'.repeat(31)}`, 'hex');
   const key = createPublicKey({ key: edwards(identity), format: 'der', type: 'spki' });
   const constant = Buffer.concat([identity, Buffer.alloc(32)]);
-  for (let i = 0; i < 20; i++) t.true(verify(null, randomBytes(i * 10), key, constant));
+  // OpenSSL 3.0, as in Node 20, does; later ones do not.
+  const takes = process.versions.openssl.startsWith('3.0.');
+  if (!takes) t.log(`OpenSSL ${process.versions.openssl} refuses it by itself`);
+  for (let i = 0; i < 20; i++) t.is(verify(null, randomBytes(i * 10), key, constant), takes);
   t.regex(refusal(edwards(identity)), /anybody could sign/);
 });
 
