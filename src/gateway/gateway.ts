@@ -9,7 +9,7 @@ import type { RemoteShares } from '../files/types.js';
 import { letHeapGrow } from '../heap-growth.js';
 import { readKeyAndCertificate } from '../identity/files.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
-import { type OrgName, parseNodeName } from '../identity/names.js';
+import type { OrgName } from '../identity/names.js';
 import { type Membership, readMembership } from '../identity/org-folder.js';
 import { CertificateVerifier, subjectOfLeaf } from '../identity/verify.js';
 import { diagnose } from '../link/diagnose.js';
@@ -18,7 +18,6 @@ import type { Peer } from '../link/peer.js';
 import { Peers } from '../link/peers.js';
 import { cannotAsk } from '../link/refetches.js';
 import { Access } from '../messaging/access.js';
-import { parseChannel, type Several } from '../messaging/address.js';
 import { Inboxes } from '../messaging/inboxes.js';
 import { MAX_PATIENCE_MS, Publisher } from '../messaging/publisher.js';
 import { Router } from '../messaging/router.js';
@@ -34,14 +33,18 @@ import type { Listener } from '../transport/server.js';
 import { SOFTWARE } from '../version.js';
 import { Approvals } from './approvals.js';
 import { type GatewayConfig, gatewayFiles } from './config.js';
+import { Door } from './door.js';
 import { Durability } from './durable.js';
 import { durableAdmin } from './durable-admin.js';
 import { Files, type FilesParts } from './files.js';
+import { Groups } from './groups.js';
+import { logPeer } from './link-log.js';
 import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities } from './listeners.js';
 import { Nodes } from './nodes.js';
 import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
 import { Requests } from './requests.js';
+import { wantedPeers } from './wanted-peers.js';
 
 /** A running gateway. */
 export interface Gateway {
@@ -182,6 +185,8 @@ class RunningGateway implements Gateway {
     this.#dropped += dropped;
   });
   readonly #access: Access;
+  readonly #door: Door;
+  readonly #groups: Groups;
   readonly #inboxes: Inboxes;
   readonly #requests: Requests;
   readonly #registry: RegistryClient;
@@ -207,6 +212,8 @@ class RunningGateway implements Gateway {
       snapshotVersion: () => directory.version,
     };
     this.#access = parts.access;
+    this.#door = new Door(parts.access, parts.refusals);
+    this.#groups = new Groups({ org, groups: config.groups, directory });
     this.#inboxes = new Inboxes(this.#router, this.#access, node => parts.nodes.inboxState(node));
     parts.nodes.follow(this.#router);
     this.#requests = new Requests(org, this.#access, parts.refusals);
@@ -258,7 +265,7 @@ class RunningGateway implements Gateway {
       await this.stop();
       throw error;
     }
-    const { config, log, directory } = this.#parts;
+    const { log, directory } = this.#parts;
     const { federation, org, gateway } = this.#self;
     log.info(
       {
@@ -272,7 +279,7 @@ class RunningGateway implements Gateway {
       },
       'gateway started',
     );
-    this.#wantPeers(config.links.dial);
+    this.#wantPeers();
     for (const outbox of this.#parts.durable.outboxes.all()) {
       if (outbox.waiting.batches > 0) this.#peers.waiting(outbox.org);
     }
@@ -339,7 +346,7 @@ class RunningGateway implements Gateway {
         store: durable.store,
         outbox: org => durable.outboxes.of(org),
         inbox: durable.inbox,
-        judge: (peer, channel, senderNode) => this.#judge(peer.org, channel, senderNode),
+        judge: (peer, channel, senderNode) => this.#door.refusal(peer.org, channel, senderNode),
         approvals: this.#parts.approvals,
         onAlarm: (error, facts) => this.#refusals.write(error, facts.org ?? '', facts, true),
       },
@@ -354,7 +361,7 @@ class RunningGateway implements Gateway {
       requests: this.#requests.forPeers,
       receive: peer => (header, records) => {
         const { channel, senderNode, patienceMs } = header;
-        const refusal = this.#judge(peer.org, channel, senderNode);
+        const refusal = this.#door.refusal(peer.org, channel, senderNode);
         if (refusal) throw refusal;
         // A timer of more than 2^31 ms fires at once; what a peer may make us hold is ours to say anyway.
         const waitMs = Math.min(patienceMs, MAX_PATIENCE_MS);
@@ -364,31 +371,11 @@ class RunningGateway implements Gateway {
       verifier: this.#verifier,
       directory,
       dialTimeoutMs: config.links.dialTimeoutMs,
-      onState: peer => this.#peerChanged(peer),
+      onState: peer => {
+        if (peer.state === 'up') this.#parts.remembered.add(peer.org);
+        logPeer(this.#parts.log, peer);
+      },
     });
-  }
-
-  /** Why a node of another organisation may not publish to a channel here; undefined: it may. */
-  #judge(org: OrgName, channel: string, node: string): FedgateError | undefined {
-    try {
-      this.#access.checkReceive(org, parseNodeName(node, 'sender_node'), parseChannel(channel));
-      return undefined;
-    } catch (error) {
-      this.#refusals.write(error as FedgateError, org, { org, node, channel });
-      return error as FedgateError;
-    }
-  }
-
-  /** By name. The own organisation is no part of `*`, as it is none of grants for `*`; of a group it may be one. */
-  #orgsOf({ group }: Several): OrgName[] {
-    const { config, directory, membership } = this.#parts;
-    if (group === '*') {
-      const others = directory.members().filter(({ org, state }) => state === 'active' && org !== membership.org);
-      return others.map(({ org }) => org).sort();
-    }
-    const orgs = Object.hasOwn(config.groups, group) ? config.groups[group] : undefined;
-    if (!orgs) throw new FedgateError('GROUP_UNKNOWN', `no group ${group} is configured`, { metadata: { group } });
-    return [...new Set(orgs as OrgName[])].sort();
   }
 
   /** Something may be stored for whoever may be reached again one day: a member that is active or suspended. */
@@ -414,7 +401,7 @@ class RunningGateway implements Gateway {
         consumedHere: (offset, count, signal) => durable.subscriptions.consumedHere(offset, count, signal),
         draining: this.#draining.signal,
       }),
-      orgsOf: destination => this.#orgsOf(destination),
+      orgsOf: destination => this.#groups.orgsOf(destination.group),
       inboxState: node => this.#parts.nodes.inboxState(node),
       onPublished: records => this.#published.add(records),
     });
@@ -453,7 +440,7 @@ class RunningGateway implements Gateway {
         org: membership.org,
         access: this.#access,
         nodes: this.#parts.nodes.presence,
-        others: () => this.#orgsOf({ group: '*', channel: '' }),
+        others: () => this.#groups.orgsOf('*'),
         ask: (to, asker, signal, node) => this.#peers.askNodes(to, asker, signal, node),
         draining: this.#draining.signal,
       },
@@ -480,45 +467,22 @@ class RunningGateway implements Gateway {
       : error;
   }
 
+  #wantPeers(): void {
+    const { directory, membership, remembered, config } = this.#parts;
+    const past = new Set<string>(remembered.all());
+    const { grantedPeers: granted } = this.#access;
+    for (const org of wantedPeers({ org: membership.org, policy: config.links.dial, directory, granted, past })) {
+      this.#peers.want(org);
+    }
+  }
+
   #directoryChanged(): void {
-    const { directory, identity, log, config } = this.#parts;
+    const { directory, identity, log } = this.#parts;
     this.#nodeListener.swap(identity, ownAuthorities(directory, this.#parts.membership.org));
     this.#peerListener.swap(identity, directory.authoritiesPem());
     this.#parts.nodes.presence.recheck();
     log.info({ snapshot: String(directory.version), members: directory.members().length }, 'registry snapshot taken');
-    if (!this.#draining.signal.aborted) this.#wantPeers(config.links.dial);
-  }
-
-  /** Those that are granted something, those a link was open to before, or everybody. */
-  #wantPeers(policy: GatewayConfig['links']['dial']): void {
-    const { directory, membership, remembered } = this.#parts;
-    const { orgs, everyone } = this.#access.grantedPeers;
-    const ownMember = directory.member(membership.org);
-    const hidden = ownMember?.profile.gateways.length === 0;
-    const past = new Set<string>(remembered.all());
-    for (const { org, state } of directory.members()) {
-      if (org === membership.org || state !== 'active') continue;
-      // A gateway that nobody can dial has to dial whoever may publish to it.
-      const granted = orgs.has(org) || (everyone && hidden);
-      if (policy === 'all' || (policy === 'granted' && (granted || past.has(org)))) this.#peers.want(org);
-    }
-  }
-
-  #peerChanged(peer: Peer): void {
-    const { log, remembered } = this.#parts;
-    const facts = {
-      org: peer.org,
-      state: peer.state,
-      ...(peer.link ? { gateway: peer.link.peer.name, address: peer.link.address, dialled: peer.link.dialled } : {}),
-    };
-    if (peer.state === 'up') remembered.add(peer.org);
-    if (peer.state === 'backoff' || peer.state === 'blocked') {
-      const security =
-        peer.lastError && peer.lastError.reason !== 'PEER_UNREACHABLE' && peer.lastError.status === 'PERMISSION_DENIED';
-      log.warn({ ...facts, ...(security ? { security: true } : {}), err: peer.lastError }, 'link');
-    } else {
-      log.info(facts, 'link');
-    }
+    if (!this.#draining.signal.aborted) this.#wantPeers();
   }
 
   #diagnose(org: Peer['org'], signal: AbortSignal): ReturnType<typeof diagnose> {
