@@ -44,6 +44,7 @@ import { Nodes } from './nodes.js';
 import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
 import { Requests } from './requests.js';
+import { Topics } from './topics.js';
 import { wantedPeers } from './wanted-peers.js';
 
 /** A running gateway. */
@@ -107,7 +108,10 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
     onAlarm: (error, from) => refusals.write(error, from, { org: from }, true),
   };
   const filesOf = await orClose([approvals, durable], () => Files.open(filesParts));
-  const kept = { directory, remembered, nodes, durable, approvals, files: filesOf };
+  const topics = await orClose([filesOf, approvals, durable], () =>
+    Topics.open({ federation, org, config, identity, directory, store: durable.store, refusals, log }),
+  );
+  const kept = { directory, remembered, nodes, durable, approvals, files: filesOf, topics };
   return new RunningGateway({ config, log, membership, identity, access, refusals, ...kept, origin, remote }).start();
 }
 
@@ -167,6 +171,7 @@ interface Parts {
   readonly refusals: Refusals;
   readonly approvals: Approvals;
   readonly files: Files;
+  readonly topics: Topics;
   readonly origin: Origin;
   readonly remote: Remote;
 }
@@ -299,6 +304,7 @@ class RunningGateway implements Gateway {
     this.#requests.close();
     this.#registry.close();
     await Promise.all([this.#parts.remembered.flush(), this.#parts.directory.flush(), this.#parts.nodes.flush()]);
+    await this.#parts.topics.close();
     await this.#parts.files.close();
     await this.#parts.approvals.close();
     await this.#parts.durable.close();
@@ -359,6 +365,7 @@ class RunningGateway implements Gateway {
         exposes: (org, asker, node) => this.#access.exposes(org, asker, node),
       },
       requests: this.#requests.forPeers,
+      topics: this.#parts.topics.forPeers,
       receive: peer => (header, records) => {
         const { channel, senderNode, patienceMs } = header;
         const refusal = this.#door.refusal(peer.org, channel, senderNode);
@@ -451,6 +458,7 @@ class RunningGateway implements Gateway {
         ask: (to, asked) => this.#peers.ask(to, asked),
         explain: error => this.#explain(error) as FedgateError,
       }),
+      topics: this.#parts.topics.forNodes(this.#draining.signal),
       health: this.#health,
     };
   }

@@ -16,6 +16,8 @@ export const FILES = 'files';
 export const PRESENCE = 'presence';
 /** The capability to ask and to answer. */
 export const REQUESTS = 'requests';
+/** The capability to spread topics. */
+export const TOPICS = 'topics';
 /** The capability to have mail and durable lanes for each direction. */
 export const SPLIT = 'split';
 
@@ -30,6 +32,7 @@ export const LANE = {
   filesBack: 6,
   mailBack: 7,
   durableBack: 8,
+  topics: 11,
 } as const satisfies Record<string, LaneKind>;
 
 /** What this gateway says of itself in every hello. */
@@ -51,15 +54,18 @@ export interface Self {
   readonly presence?: boolean;
   /** Whether it takes requests and sends some. @default false */
   readonly requests?: boolean;
+  /** Whether it opens topics lanes. @default false */
+  readonly topics?: boolean;
 }
 
-const capabilitiesOf = ({ durable, files, presence, requests, split = true }: Self): readonly string[] => [
+const capabilitiesOf = ({ durable, files, presence, requests, topics, split = true }: Self): readonly string[] => [
   ...CAPABILITIES,
   ...(split ? [SPLIT] : []),
   ...(durable ? [DURABLE] : []),
   ...(files ? [FILES] : []),
   ...(presence ? [PRESENCE] : []),
   ...(requests ? [REQUESTS] : []),
+  ...(topics ? [TOPICS] : []),
 ];
 
 /** The lanes on which batches go that are not durable, of a link between us and a peer. */

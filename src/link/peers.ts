@@ -20,6 +20,7 @@ import { Link, type LinkParts, type LinkSettings } from './link.js';
 import type { NodesMirror } from './nodes-mirror.js';
 import { Peer, type PeerHost } from './peer.js';
 import { cannotAsk } from './refetches.js';
+import { type TopicsLaneHost, topicsDoor } from './topics-lanes.js';
 
 export interface PeersOptions extends LinkSettings {
   readonly identity: KeyAndCertificate;
@@ -30,6 +31,8 @@ export interface PeersOptions extends LinkSettings {
   readonly durable?: DurableHost | undefined;
   /** Undefined: links have no files lane. */
   readonly files?: FilesHost | undefined;
+  /** Undefined: links have no topics lane. */
+  readonly topics?: TopicsLaneHost | undefined;
   /** Hears of every change of a peer's state. */
   readonly onState: (peer: Peer) => void;
 }
@@ -54,12 +57,14 @@ export class Peers {
       files: options.files !== undefined,
       presence: options.nodes !== undefined,
       requests: options.requests !== undefined && (options.self.requests ?? true),
+      topics: options.topics !== undefined,
     };
     const settings = { ...options, self };
     this.#options = settings;
     this.#durable = options.durable && new DurableLanes(options.durable, self, options.signingKey);
     this.#files = options.files && new FilesLanes(options.files);
-    const doors = [...(this.#durable?.doors ?? []), ...(this.#files?.doors ?? [])];
+    const topics = options.topics ? [topicsDoor(options.topics)] : [];
+    const doors = [...(this.#durable?.doors ?? []), ...(this.#files?.doors ?? []), ...topics];
     const extra = new ExtraLanes(doors, { self, linkTo: org => this.#peers.get(org)?.link });
     this.#host = {
       selfId: `${self.org}/${self.gateway}`,
