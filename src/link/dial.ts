@@ -43,10 +43,10 @@ export const FILES_WINDOW_BYTES = 32 * 1024 * 1024;
 export const ANSWERS_WINDOW_BYTES = 64 * 1024;
 
 /**
- * That of a topics lane, on which posts go both ways: little enough for sockets to keep, so that neither side waits to write while it should
- * read.
+ * That of a topics lane, on which posts go both ways: what comes towards the dialler is little enough for sockets to keep, so that the
+ * other side never waits to write, and always reads.
  */
-export const TOPICS_WINDOW_BYTES = 1024 * 1024;
+export const TOPICS_WINDOW_BYTES = 256 * 1024;
 
 /** What comes towards the dialler in bulk comes on these. */
 export const BULK_BACK: ReadonlySet<LaneKind> = new Set([LANE.mailBack, LANE.durableBack, LANE.files]);

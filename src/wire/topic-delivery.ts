@@ -1,3 +1,4 @@
+import { TopicPlace } from '../../gen/ts/fedgate/messaging/v1/topic_service.js';
 import { FieldReader, LENGTH_DELIMITED, malformed, VARINT } from './reader.js';
 import { MAX_FRAME_BYTES, RECORDS_FIELD, type RecordBlock, RecordCollector, tooLarge } from './records.js';
 import { FieldWriter } from './writer.js';
@@ -30,7 +31,6 @@ export function readPublishTopic(bytes: Buffer): PublishTopicFrame {
 export interface TopicOrigin {
   readonly org: string;
   readonly gateway: string;
-  /** As a decimal text: epochs have 64 bits. */
   readonly epoch: bigint;
   /** The number of the first record. */
   readonly sequence: number;
@@ -53,4 +53,34 @@ function epochField(epoch: bigint): Buffer {
   for (; rest >= 0x80n; rest >>= 7n) bytes.push(Number(rest & 0x7fn) | 0x80);
   bytes.push(Number(rest));
   return Buffer.from(bytes);
+}
+
+/** One response of a subscription, as the SDK reads it: the notice and the records still encoded. */
+export interface TopicFrame extends TopicOrigin {
+  readonly notice: Buffer | undefined;
+  readonly bytes: Buffer;
+  readonly recordsStart: number;
+}
+
+/** Throws FRAME_MALFORMED. */
+export function readTopicDelivery(bytes: Buffer): TopicFrame {
+  const reader = new FieldReader(bytes);
+  const origin = { org: '', gateway: '', epoch: 0n, sequence: 0, node: '', timeMs: 0 };
+  let notice: Buffer | undefined;
+  while (reader.next()) {
+    if (reader.field === RECORDS_FIELD) return { ...origin, notice, bytes, recordsStart: reader.tagStart };
+    if (reader.field === 1) readPlace(reader.content(), origin);
+    else if (reader.field === 2) origin.node = reader.text();
+    else if (reader.field === 3) origin.timeMs = reader.value;
+    else if (reader.field === 4) notice = reader.content();
+  }
+  return { ...origin, notice, bytes, recordsStart: bytes.length };
+}
+
+function readPlace(
+  bytes: Buffer,
+  origin: { org: string; gateway: string; epoch: bigint; sequence: number },
+): void {
+  const { org, gateway, epoch, sequence } = TopicPlace.decode(bytes);
+  Object.assign(origin, { org, gateway, epoch, sequence: Number(sequence) });
 }

@@ -28,6 +28,7 @@ import { registerStatus } from './status.js';
 import { registerStore } from './store/index.js';
 import { registerSub } from './sub/index.js';
 import { registerSubs } from './subs/index.js';
+import { registerTopics } from './topics/index.js';
 import { registerTransfers } from './transfers.js';
 import { registerVerify } from './verify.js';
 import { registerApprove } from './vote/approve.js';
@@ -41,7 +42,7 @@ export interface CommandGroup {
 
 /** In the order of `fedgate --help`. */
 export const COMMAND_GROUPS: readonly CommandGroup[] = [
-  { title: 'Messages:', commands: [registerPub, registerSub, registerNodes] },
+  { title: 'Messages:', commands: [registerPub, registerSub, registerTopics, registerNodes] },
   { title: 'Requests:', commands: [registerRequest, registerRespond, registerSurvey] },
   { title: 'Files:', commands: [registerShare, registerFetch, registerShares, registerTransfers] },
   {
