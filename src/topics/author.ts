@@ -100,7 +100,7 @@ export class Author {
    */
   async publish(topic: string, node: string, records: RecordBlock, ttlMs: number): Promise<Post> {
     checkPostSize(records);
-    const own = this.#topics.get(topic) ?? this.#begin(topic);
+    const own = this.#topics.get(topic) ?? this.#begin();
     const { tentative } = own;
     const stream = this.#stream(topic, tentative);
     this.#sink?.resume(stream, tentative.next - 1);
@@ -165,14 +165,14 @@ export class Author {
     return change;
   }
 
-  #begin(topic: string, above = 0n): Own {
+  #begin(above = 0n): Own {
     const standing = { epoch: drawEpoch(this.#options.now(), above), next: 1, previousSha256: EMPTY, timeMs: 0 };
     return { committed: standing, tentative: standing, meter: AuthorMeter.ofOwn() };
   }
 
   #continue(topic: string, row: TopicAuthorRow): void {
     if (!Buffer.from(row.storeId).equals(this.#options.store.id)) {
-      this.#topics.set(topic, this.#begin(topic, row.epoch));
+      this.#topics.set(topic, this.#begin(row.epoch));
       return;
     }
     const standing = {

@@ -49,3 +49,13 @@ export function judgeEvidence(
   }
   return a.stream;
 }
+
+/** The stream that evidence is about, whether or not it proves anything. Undefined: it is not readable. */
+export function accusedBy({ first }: Evidence, federation: string): StreamId | undefined {
+  try {
+    return readHeader(first.header, federation).stream;
+  } catch (error) {
+    if (error instanceof FedgateError) return undefined;
+    throw error;
+  }
+}

@@ -49,6 +49,8 @@ export const CUT_MS = 60_000;
 export const TICK_MS = 100;
 /** Streams that are not sent to a neighbour are told to it this much later, several at once. */
 export const TELL_MS = 300;
+/** With more neighbours than this it takes that much longer: each of them hears it from many. */
+export const TOLD_BY = 8;
 /** How long what a neighbour says it has may take to come from elsewhere before that neighbour is asked. */
 export const GRAFT_MS = 600;
 /** How long one that was asked has to send something. */

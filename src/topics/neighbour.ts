@@ -12,6 +12,7 @@ import {
   MAX_TAKES,
   SYNC_MS,
   TELL_MS,
+  TOLD_BY,
   USELESS,
   WANTS,
 } from './limits.js';
@@ -41,6 +42,8 @@ export interface NeighbourHost {
   given(org: OrgName): Iterable<Stream>;
   /** Patterns that are taken from it. */
   patternsFor(org: OrgName): readonly string[];
+  /** How many neighbours there are. */
+  neighbours(): number;
   onCut(neighbour: Neighbour, error: FedgateError): void;
 }
 
@@ -127,7 +130,8 @@ export class Neighbour {
 
   /** A post is here that may be given to it. */
   offer(stream: Stream, post: Post): void {
-    if (this.#cut || !this.#takes.some(pattern => matches(pattern, stream.id.topic))) return;
+    // What it takes is not known before it has told everything.
+    if (this.#cut || (this.#ready && !this.#isTaken(stream))) return;
     const flow = this.#flow(stream, this.#ready ? 'push' : 'tell', post.first - 1);
     if ((this.claims.get(stream.key)?.last ?? 0) >= post.last) flow.cursor = Math.max(flow.cursor, post.last);
     else if (flow.mode === 'push') this.#due.add(stream);
@@ -187,8 +191,9 @@ export class Neighbour {
     }
     if (this.#isQuiet || !this.out.writable) return;
     if (now >= this.#syncMs) this.begin();
-    else if (this.#untold.size > 0 && now >= this.#tellMs) {
-      this.#tellMs = now + TELL_MS;
+    else if (this.#ready && this.#untold.size > 0 && now >= this.#tellMs) {
+      // Who has many neighbours hears of it from many: each may take its time.
+      this.#tellMs = now + TELL_MS * Math.max(1, this.#host.neighbours() / TOLD_BY);
       const behind = [...this.#untold].filter(stream => this.#isNews(stream));
       this.#untold.clear();
       if (behind.length > 0) this.#tell(behind, false);
@@ -224,7 +229,12 @@ export class Neighbour {
     return this.#cut !== undefined || this.#quietUntilMs > this.#host.now();
   }
 
+  #isTaken({ id }: Stream): boolean {
+    return this.#takes.some(pattern => matches(pattern, id.topic));
+  }
+
   #isNews(stream: Stream): boolean {
+    if (!this.#isTaken(stream)) return false;
     const flow = this.#flows.get(stream.key);
     return flow?.mode === 'tell' && stream.last > flow.told && stream.last > (this.claims.get(stream.key)?.last ?? 0);
   }

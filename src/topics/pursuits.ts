@@ -88,6 +88,7 @@ export class Pursuits {
   behindHole(post: Post, from: Neighbour): boolean {
     const { stream, key, first } = post;
     const pursuit = this.#pursuit(stream, key);
+    from.has(post);
     const claim = from.claims.get(key);
     // Not what was on its way when it was asked: what it holds begins earlier.
     if (pursuit.jump === from && claim && first <= claim.first) return true;

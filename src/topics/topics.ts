@@ -1,12 +1,11 @@
 import { FedgateError } from '../errors.js';
 import type { OrgName } from '../identity/names.js';
-import { formatTopic } from './address.js';
-import { equivocated, judgeEvidence } from './evidence.js';
+import { accusedBy, equivocated, judgeEvidence } from './evidence.js';
 import type { TopicGrants } from './grants.js';
 import { Holdings } from './holdings.js';
 import { Intake, type Verdict } from './intake.js';
 import { FORGERY_SCORE, MAX_NAMED, SWEEP_MS } from './limits.js';
-import { type Mute, Muted } from './muted.js';
+import { Muted } from './muted.js';
 import { Neighbour } from './neighbour.js';
 import { Pursuits } from './pursuits.js';
 import { type ReaderOut, type ReaderStart, TopicReader } from './reader.js';
@@ -36,6 +35,13 @@ export interface TopicsOptions {
   readonly ownEpoch: (topic: string) => bigint | undefined;
   /** Hears of own posts that are held no longer. */
   readonly onOwnDropped?: (post: Post) => void;
+}
+
+/** Why an author is muted. Without a time it is until the gateway starts again. */
+interface Why {
+  readonly error: FedgateError;
+  readonly untilMs?: number;
+  readonly evidence?: Evidence | undefined;
 }
 
 /**
@@ -88,6 +94,7 @@ export class Topics {
       now: () => host.now(),
       given: to => this.#given(to),
       patternsFor: to => grants.patternsFor(to),
+      neighbours: () => this.neighbours.size,
       onCut: (cut, error) => {
         host.alarm(error, { org: cut.org, topics: 'not heard for a while' });
         this.#pursuits.left(cut);
@@ -181,9 +188,9 @@ export class Topics {
     } else if (verdict.kind === 'hole') {
       from.useless('it sends what does not follow');
     } else if (verdict.kind === 'convicted') {
-      this.#mute(id, verdict.error, 0, verdict.evidence, from);
+      this.#mute(id, verdict);
     } else if (verdict.kind === 'flood') {
-      this.#mute(id, verdict.error, verdict.untilMs, undefined, from);
+      this.#mute(id, verdict);
     } else if (verdict.kind === 'forged') {
       this.#options.host.alarm(verdict.error, { org: from.org, topic: id.topic, author: id.org });
       from.fault(FORGERY_SCORE, verdict.error);
@@ -227,33 +234,32 @@ export class Topics {
 
   #evidence(from: Neighbour, evidence: Evidence): void {
     const { federation, host, grants } = this.#options;
+    const accused = accusedBy(evidence, federation);
+    if (accused && this.muted.get(accused.topic, accused, host.now())?.untilMs === 0)
+      return from.useless('it tells what is known');
     const found = judgeEvidence(evidence, federation, host);
     if (found === 'false') {
       from.fault(FORGERY_SCORE, new FedgateError('SIGNATURE_INVALID', 'evidence that proves nothing'));
     } else if (found !== 'unproven' && grants.shares(from.org, found.topic)) {
-      this.#mute(found, equivocated(found), 0, evidence, from);
+      this.#mute(found, { error: equivocated(found), evidence }, from);
     }
   }
 
-  /** Takes nothing more of an author on a topic, and tells those who may not know why. */
-  #mute(
-    id: Post['stream'],
-    error: FedgateError,
-    untilMs: number,
-    evidence: Evidence | undefined,
-    from: Neighbour,
-  ): void {
+  /** Takes nothing more of an author on a topic, and tells those who may not know why: all but who told it. */
+  #mute({ topic: name, ...of }: AuthorId & { readonly topic: string }, why: Why, toldBy?: Neighbour): void {
     const { host, grants } = this.#options;
-    if (this.muted.get(id.topic, id, host.now())) return;
-    const author = { org: id.org, gateway: id.gateway };
-    this.muted.add({ topic: id.topic, author, error, untilMs, evidence } satisfies Mute);
-    host.alarm(error, { org: id.org, gateway: id.gateway, topic: id.topic, from: from.org });
-    const topic = this.holdings.topics.get(id.topic);
+    const { error, untilMs = 0, evidence } = why;
+    const known = this.muted.get(name, of, host.now());
+    if (known && (known.untilMs === 0 || untilMs > 0)) return;
+    const author = { org: of.org, gateway: of.gateway };
+    this.muted.add({ topic: name, author, error, untilMs, evidence });
+    host.alarm(error, { ...author, topic: name });
+    const topic = this.holdings.topics.get(name);
     for (const listener of topic?.listeners ?? []) listener.muted(author, error);
     for (const stream of topic?.streamsOf(author) ?? []) this.#pursuits.forget(stream.key);
     if (!evidence) return;
     for (const neighbour of this.neighbours)
-      if (neighbour !== from && !neighbour.cut && grants.shares(neighbour.org, id.topic))
+      if (neighbour !== toldBy && !neighbour.cut && grants.shares(neighbour.org, name))
         neighbour.out.put({ kind: 'evidence', evidence });
   }
 

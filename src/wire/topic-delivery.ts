@@ -77,10 +77,7 @@ export function readTopicDelivery(bytes: Buffer): TopicFrame {
   return { ...origin, notice, bytes, recordsStart: bytes.length };
 }
 
-function readPlace(
-  bytes: Buffer,
-  origin: { org: string; gateway: string; epoch: bigint; sequence: number },
-): void {
+function readPlace(bytes: Buffer, origin: { org: string; gateway: string; epoch: bigint; sequence: number }): void {
   const { org, gateway, epoch, sequence } = TopicPlace.decode(bytes);
   Object.assign(origin, { org, gateway, epoch, sequence: Number(sequence) });
 }

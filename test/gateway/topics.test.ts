@@ -71,24 +71,27 @@ function whole(texts: readonly string[], published: readonly string[]): boolean 
   return texts.length === published.length && NAMES.every(org => of(texts, org) === of(published, org));
 }
 
-test.serial('topics: five gateways in a line: every record reaches every member once, also without a link to its author', async t => {
-  t.timeout(60_000);
-  const { nodes, orgs } = t.context;
-  const readers = nodes.map(node => new Reader(node, TOPIC));
-  await Promise.all(readers.map(({ subscription }) => subscription.opened));
-  const published: string[] = [];
-  for (let i = 0; i < 40; i++) {
-    const author = i % nodes.length;
-    await nodes[author]?.topic(TOPIC).publish(`record ${i}`);
-    published.push(`${NAMES[author]} record ${i}`);
-  }
-  await Promise.all(readers.map(reader => reader.until(published.length)));
-  for (const reader of readers) t.true(whole(reader.texts, published));
-  t.deepEqual(
-    orgs[0]?.gateway.status().links.map(({ org }) => org),
-    ['BB'],
-  );
-  const { topics } = (await nodes[0]?.topics()) ?? { topics: [] };
-  t.like(topics[0], { topic: 'prices/steel', records: 40, readers: 1, linkedOrgs: ['BB'] });
-  t.true(topics[0]?.streams.filter(({ org }) => org !== 'AA').every(({ source }) => source === 'BB'));
-});
+test.serial(
+  'topics: five gateways in a line: every record reaches every member once, also without a link to its author',
+  async t => {
+    t.timeout(60_000);
+    const { nodes, orgs } = t.context;
+    const readers = nodes.map(node => new Reader(node, TOPIC));
+    await Promise.all(readers.map(({ subscription }) => subscription.opened));
+    const published: string[] = [];
+    for (let i = 0; i < 40; i++) {
+      const author = i % nodes.length;
+      await nodes[author]?.topic(TOPIC).publish(`record ${i}`);
+      published.push(`${NAMES[author]} record ${i}`);
+    }
+    await Promise.all(readers.map(reader => reader.until(published.length)));
+    for (const reader of readers) t.true(whole(reader.texts, published));
+    t.deepEqual(
+      orgs[0]?.gateway.status().links.map(({ org }) => org),
+      ['BB'],
+    );
+    const { topics } = (await nodes[0]?.topics()) ?? { topics: [] };
+    t.like(topics[0], { topic: 'prices/steel', records: 40, readers: 1, linkedOrgs: ['BB'] });
+    t.true(topics[0]?.streams.filter(({ org }) => org !== 'AA').every(({ source }) => source === 'BB'));
+  },
+);

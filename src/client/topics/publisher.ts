@@ -124,7 +124,8 @@ const same = (bytes: Buffer): Buffer => bytes;
 
 /** A connection that ended does not say whether the gateway got it. */
 function published(error: FedgateError): FedgateError {
-  const unknown = error.reason === 'GATEWAY_UNREACHABLE' || error.reason === 'DEADLINE_EXCEEDED' || error.reason === 'CANCELLED';
+  const unknown =
+    error.reason === 'GATEWAY_UNREACHABLE' || error.reason === 'DEADLINE_EXCEEDED' || error.reason === 'CANCELLED';
   return unknown
     ? new FedgateError('OUTCOME_UNKNOWN', `perhaps published, perhaps not: ${error.message}`, { cause: error })
     : error;

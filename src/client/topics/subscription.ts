@@ -1,6 +1,10 @@
-import { TopicNotice, SubscribeTopicRequest, TopicServiceService } from '../../../gen/ts/fedgate/messaging/v1/topic_service.js';
+import {
+  SubscribeTopicRequest,
+  TopicNotice,
+  TopicServiceService,
+} from '../../../gen/ts/fedgate/messaging/v1/topic_service.js';
 import { FedgateError, isReason } from '../../errors.js';
-import { callServerStream, type ClientMethod } from '../../transport/client-calls.js';
+import { type ClientMethod, callServerStream } from '../../transport/client-calls.js';
 import { FieldReader } from '../../wire/reader.js';
 import { readTopicDelivery, type TopicFrame } from '../../wire/topic-delivery.js';
 import type { SubscriptionHost } from '../subscription.js';

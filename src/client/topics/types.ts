@@ -1,6 +1,6 @@
 import type { FedgateError } from '../../errors.js';
-import type { TopicFrame } from '../../wire/topic-delivery.js';
 import { ReceivedRecord } from '../../wire/record-codec.js';
+import type { TopicFrame } from '../../wire/topic-delivery.js';
 
 /** How far a reader has the records of one author. To be kept, as JSON for example, and given back in `after`. */
 export interface TopicPlace {
@@ -44,7 +44,9 @@ export interface TopicSubscribeOptions {
   /** Hears of records that are lost to this subscription. */
   readonly onLoss?: ((loss: TopicLoss) => void) | undefined;
   /** Hears that nothing is taken of an author any more, and why. */
-  readonly onMuted?: ((author: { readonly org: string; readonly gateway: string; readonly error: FedgateError }) => void) | undefined;
+  readonly onMuted?:
+    | ((author: { readonly org: string; readonly gateway: string; readonly error: FedgateError }) => void)
+    | undefined;
 }
 
 /** A record of a topic, with who published it. */

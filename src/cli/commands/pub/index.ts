@@ -7,9 +7,9 @@ import { examples } from '../../help.js';
 import { collect, type GatewayOptions, parseCount, withClient, withGatewayOptions } from '../../options.js';
 import { type DeliveryOptions, parseDelivery, withDeliveryOptions } from './delivery.js';
 import { publishLines } from './lines.js';
-import { isTopic, publishToTopic } from './topic.js';
 import { publishOne } from './one.js';
 import { type RecordOptions, readRecord } from './record.js';
+import { isTopic, publishToTopic } from './topic.js';
 
 interface PubOptions extends GatewayOptions, DeliveryOptions, RecordOptions {
   readonly skip: string;

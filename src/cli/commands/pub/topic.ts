@@ -19,7 +19,13 @@ export interface TopicPubOptions extends GatewayOptions, DeliveryOptions, Record
   readonly json?: boolean;
 }
 
-const NOT_HERE = { live: '--live', ack: '--ack', ackTimeout: '--ack-timeout', dedupe: '--dedupe', patience: '--patience' };
+const NOT_HERE = {
+  live: '--live',
+  ack: '--ack',
+  ackTimeout: '--ack-timeout',
+  dedupe: '--dedupe',
+  patience: '--patience',
+};
 /** Lines that are on their way at once. */
 const WINDOW = 2_000;
 

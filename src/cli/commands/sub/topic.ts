@@ -30,9 +30,11 @@ const STRAY = { durable: '--durable', group: '--group', ackWait: '--ack-wait', m
 const KEEP_MS = 1_000;
 
 /** Throws FIELD_INVALID naming the option, FILE_UNUSABLE. */
-export async function parseReading(options: {
-  readonly [name in keyof typeof STRAY]?: unknown;
-} & { readonly from?: string; readonly places?: string }): Promise<Reading> {
+export async function parseReading(
+  options: {
+    readonly [name in keyof typeof STRAY]?: unknown;
+  } & { readonly from?: string; readonly places?: string },
+): Promise<Reading> {
   const stray = Object.entries(STRAY).find(([name]) => options[name as keyof typeof STRAY] !== undefined);
   if (stray) throw fieldError(stray[1], 'not for a topic: --places keeps where it came to');
   const { from = 'latest', places: file } = options;

@@ -17,7 +17,10 @@ export function topicsTable(topics: readonly TopicInfo[]): string {
 }
 
 /** All that is known of one. */
-export function describeTopic({ topic, streams, muted, records, bytes, readers, linkedOrgs }: TopicInfo, now: number): string {
+export function describeTopic(
+  { topic, streams, muted, records, bytes, readers, linkedOrgs }: TopicInfo,
+  now: number,
+): string {
   const facts = table([
     ['topic', topic],
     ['held', `${formatCount(records)} records, ${formatCount(bytes)} bytes`],
