@@ -147,7 +147,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     this.#asker = new Asker(this.#asking);
     this.#topics = new ClientTopics(
       this.#host,
-      () => connections.outgoing,
+      { ...this.#host, channel: () => connections.outgoing },
       () => connections.any,
     );
     this.#transfers = new TransferChannels(connections.any, open, error => this.#broken(error));

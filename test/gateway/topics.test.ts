@@ -95,3 +95,71 @@ test.serial(
     t.true(topics[0]?.streams.filter(({ org }) => org !== 'AA').every(({ source }) => source === 'BB'));
   },
 );
+
+test.serial(
+  'topics: a line that is cut in the middle and healed: every record reaches every member once, restarts included',
+  async t => {
+    t.timeout(120_000);
+    const { nodes, orgs } = t.context;
+    const topic = 'topic://prices/gold';
+    const readers = nodes.map(node => new Reader(node, topic));
+    await Promise.all(readers.map(({ subscription }) => subscription.opened));
+    const published: string[] = [];
+    const publish = async (author: number, count: number): Promise<void> => {
+      for (let i = 0; i < count; i++) {
+        const text = `record ${published.length}`;
+        await nodes[author]?.topic(topic).publish(text);
+        published.push(`${NAMES[author]} ${text}`);
+      }
+    };
+    await publish(0, 5);
+    await Promise.all(readers.map(reader => reader.until(5)));
+    await orgs[2]?.stop();
+    await publish(0, 10);
+    await publish(4, 10);
+    await Promise.all([0, 1].map(i => readers[i]?.until(15)));
+    await Promise.all([3, 4].map(i => readers[i]?.until(15)));
+    // An author restarts, while half of the others cannot see it.
+    await orgs[0]?.stop();
+    await orgs[0]?.start();
+    await publish(0, 5);
+    await orgs[2]?.start();
+    await publish(2, 5);
+    await Promise.all(readers.map(reader => reader.until(published.length)));
+    for (const [i, reader] of readers.entries()) {
+      t.true(whole(reader.texts, published), NAMES[i]);
+      t.deepEqual(reader.lost, []);
+    }
+    // One author in one epoch: its restart is nobody's business.
+    const { topics } = (await nodes[4]?.topics(topic)) ?? { topics: [] };
+    t.is(topics[0]?.streams.filter(({ org }) => org === 'AA').length, 1);
+  },
+);
+
+test.serial(
+  'topics: a late joiner gets what is held, goes on where it was, and what is not granted is refused',
+  async t => {
+    const { nodes } = t.context;
+    const [first, , , , last] = nodes;
+    if (!first || !last) throw new Error('there are five');
+    const topic = first.topic('topic://prices/tin');
+    const receipts = await Promise.all(Array.from({ length: 500 }, (_, i) => topic.publish(`${i}`)));
+    t.deepEqual(
+      receipts.map(({ place }) => place.sequence),
+      receipts.map((_, i) => i + 1),
+    );
+    const [half] = [last.topic('prices/tin').subscribe({ from: 'earliest' })];
+    const texts: string[] = [];
+    for await (const message of half) if (texts.push(message.text) >= 250) break;
+    for await (const message of last.topic('prices/tin').subscribe({ after: half.places }))
+      if (texts.push(message.text) >= 500) break;
+    t.deepEqual(
+      texts,
+      receipts.map((_, i) => `${i}`),
+    );
+    await t.throwsAsync(first.topic('topic://secrets').publish('x'), { message: /may not publish/ });
+    await t.throwsAsync(last.topic('topic://secrets').subscribe().opened, { message: /may not read/ });
+    await t.throwsAsync(first.topic('topic://@inbox').publish('x'), { message: /not a topic/ });
+    await t.throwsAsync(first.topics('topic://secrets'), { message: /may not read/ });
+  },
+);

@@ -1,12 +1,12 @@
-import type { Client } from '@grpc/grpc-js';
 import { type PublishTopicResponse, TopicServiceService } from '../../../gen/ts/fedgate/messaging/v1/topic_service.js';
 import { FedgateError, fieldError } from '../../errors.js';
 import { Fifo } from '../../fifo.js';
-import { fromGrpcError } from '../../transport/status.js';
 import { RecordEncoder, type RecordInit } from '../../wire/record-codec.js';
 import { MAX_POST_BYTES, MAX_POST_RECORDS } from '../../wire/topic-frames.js';
 import { FieldWriter } from '../../wire/writer.js';
 import { checkRecord, recordSize } from '../checks.js';
+import { fateOf } from '../requests/asker.js';
+import type { SubscriptionHost } from '../subscription.js';
 import type { TopicReceipt } from './types.js';
 
 interface Waiting {
@@ -27,14 +27,14 @@ const RECORD_OVERHEAD_BYTES = 128;
 /** Publishes on one topic in order: one call at a time, with all that came meanwhile. */
 export class TopicPublisher {
   readonly #topic: string;
-  readonly #channel: () => Client;
+  readonly #host: SubscriptionHost;
   readonly #waiting = new Fifo<Waiting>();
   #bytes = 0;
   #running: Promise<void> | undefined;
 
-  constructor(topic: string, channel: () => Client) {
+  constructor(topic: string, host: SubscriptionHost) {
     this.#topic = topic;
-    this.#channel = channel;
+    this.#host = host;
   }
 
   publish(record: RecordInit, ttlMs: number): Promise<TopicReceipt> {
@@ -83,7 +83,7 @@ export class TopicPublisher {
 
   async #send(taken: readonly Waiting[]): Promise<void> {
     try {
-      const { place, links } = await this.#call(taken);
+      const { place, links } = await this.#sent(this.#encode(taken));
       if (!place) throw new FedgateError('INTERNAL', 'the gateway does not say where the records are');
       const last = Number(place.sequence);
       for (const [i, { resolve }] of taken.entries()) {
@@ -97,24 +97,48 @@ export class TopicPublisher {
     }
   }
 
-  #call(taken: readonly Waiting[]): Promise<PublishTopicResponse> {
-    const { path, responseDeserialize } = TopicServiceService.publishTopic;
+  /** While the gateway is away it is waited for, as long as it is sure that it did not get it. */
+  async #sent(request: Buffer): Promise<PublishTopicResponse> {
+    const untilMs = performance.now() + TIMEOUT_MS;
+    for (;;) {
+      try {
+        return await this.#call(request, untilMs - performance.now());
+      } catch (thrown) {
+        const error = thrown as FedgateError;
+        const lost = error.reason === 'GATEWAY_UNREACHABLE' || error.reason === 'OUTCOME_UNKNOWN';
+        const back = lost || error.reason === 'DRAINING' ? this.#host.reconnected(error) : undefined;
+        // Whoever cannot wait for it has nothing to learn from it.
+        back?.catch(() => undefined);
+        if (!back || error.reason === 'OUTCOME_UNKNOWN' || performance.now() >= untilMs) throw error;
+        await back;
+      }
+    }
+  }
+
+  /** Throws FRAME_TOO_LARGE. */
+  #encode(taken: readonly Waiting[]): Buffer {
     const encoder = new RecordEncoder(FRAME_BYTES, 0);
     const now = Date.now();
     for (const { record } of taken) encoder.add(record, now);
     const { bytes, start, end } = encoder.finish();
     if (end - start > MAX_POST_BYTES) {
-      const error = new FedgateError('FRAME_TOO_LARGE', `a record of a topic has at most ${MAX_POST_BYTES} bytes`);
-      return Promise.reject(error);
+      throw new FedgateError('FRAME_TOO_LARGE', `a record of a topic has at most ${MAX_POST_BYTES} bytes`, {
+        metadata: { limit: 'record' },
+      });
     }
     const fields = new FieldWriter().bytes(1, Buffer.from(this.#topic)).number(2, taken[0]?.ttlMs ?? 0);
-    const request = Buffer.concat([fields.view(), bytes.subarray(start, end)]);
+    return Buffer.concat([fields.view(), bytes.subarray(start, end)]);
+  }
+
+  #call(request: Buffer, timeoutMs: number): Promise<PublishTopicResponse> {
+    const { path, responseDeserialize } = TopicServiceService.publishTopic;
     return new Promise((resolve, reject) => {
-      const deadline = Date.now() + TIMEOUT_MS;
-      this.#channel().makeUnaryRequest(path, same, responseDeserialize, request, { deadline }, (error, response) => {
-        if (error) reject(published(fromGrpcError(error)));
-        else if (response) resolve(response);
-        else reject(new FedgateError('INTERNAL', 'the gateway answered nothing'));
+      const deadline = Date.now() + Math.max(1, timeoutMs);
+      const channel = this.#host.channel();
+      channel.makeUnaryRequest(path, same, responseDeserialize, request, { deadline }, (error, response) => {
+        if (!error && response) return resolve(response);
+        const known = fateOf(error);
+        reject(known.reason === 'DEADLINE_EXCEEDED' ? unknown(known) : known);
       });
     });
   }
@@ -122,11 +146,7 @@ export class TopicPublisher {
 
 const same = (bytes: Buffer): Buffer => bytes;
 
-/** A connection that ended does not say whether the gateway got it. */
-function published(error: FedgateError): FedgateError {
-  const unknown =
-    error.reason === 'GATEWAY_UNREACHABLE' || error.reason === 'DEADLINE_EXCEEDED' || error.reason === 'CANCELLED';
-  return unknown
-    ? new FedgateError('OUTCOME_UNKNOWN', `perhaps published, perhaps not: ${error.message}`, { cause: error })
-    : error;
-}
+const unknown = (error: FedgateError): FedgateError =>
+  new FedgateError('OUTCOME_UNKNOWN', 'the gateway did not answer in time: perhaps published, perhaps not', {
+    cause: error,
+  });

@@ -62,13 +62,13 @@ const TIMEOUT_MS = 20_000;
 
 /** Publishers and subscriptions of a client. */
 export class ClientTopics {
-  readonly #outgoing: () => Client;
+  readonly #outgoing: SubscriptionHost;
   readonly #any: () => Client;
   readonly #host: SubscriptionHost;
   readonly #publishers = new Map<string, TopicPublisher>();
   readonly #subscriptions = new Set<ClientTopicSubscription>();
 
-  constructor(host: SubscriptionHost, outgoing: () => Client, any: () => Client) {
+  constructor(host: SubscriptionHost, outgoing: SubscriptionHost, any: () => Client) {
     this.#host = host;
     this.#outgoing = outgoing;
     this.#any = any;
