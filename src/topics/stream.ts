@@ -40,6 +40,11 @@ export class Stream {
     return this.#records;
   }
 
+  /** How many posts are held. */
+  get posts(): number {
+    return this.#posts.length - this.#head;
+  }
+
   get oldest(): Post | undefined {
     return this.#posts[this.#head];
   }

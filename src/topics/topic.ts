@@ -79,10 +79,14 @@ export class Topic {
     return dropped;
   }
 
-  /** Lets the oldest post of the largest stream go. */
+  /**
+   * Lets the oldest post of the largest stream go. The newest of a stream goes last of all: it proves to who comes late how much there was.
+   */
   dropLargest(by: 'bytes' | 'records' = 'bytes'): Post[] {
     if (this.streams.size === 0) return [];
-    const post = this.#drop([...this.streams].reduce((most, each) => (each[by] > most[by] ? each : most)));
+    const several = [...this.streams].filter(({ posts }) => posts > 1);
+    const streams = several.length > 0 ? several : [...this.streams];
+    const post = this.#drop(streams.reduce((most, each) => (each[by] > most[by] ? each : most)));
     return post ? [post] : [];
   }
 

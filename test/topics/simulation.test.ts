@@ -25,7 +25,7 @@ test('topics: 60 gateways in a random graph: every record reaches every member o
   world.graph(90);
   const readers = world.gateways.map(gateway => gateway.read());
   world.time.run(2_000);
-  for (let i = 0; i < 400; i++) {
+  for (let i = 0; i < 250; i++) {
     world.at(world.pick()).publish([`record ${i}`]);
     world.time.run(world.random() * 50);
   }
@@ -42,7 +42,7 @@ test('topics: a message costs about one post for each member, and little beside'
   for (let i = 0; i < 20; i++) world.at(i % 5).publish(['first']);
   world.time.run(5_000);
   Object.assign(world.traffic, { posts: 0, postBytes: 0, frames: 0, frameBytes: 0 });
-  const messages = 400;
+  const messages = 200;
   for (let i = 0; i < messages; i++) {
     world.at(i % 5).publish(['x'.repeat(128)]);
     world.time.run(20);
@@ -60,7 +60,7 @@ test('topics: a message costs about one post for each member, and little beside'
 });
 
 test('topics: partitions that heal, lossy links, restarts: every record reaches every member once', t => {
-  for (let seed = 1; seed <= 5; seed++) {
+  for (let seed = 1; seed <= 4; seed++) {
     const world = new World({ seed, gateways: 50, loss: seed % 2 ? 0.02 : 0 });
     world.graph(60);
     const readers = world.gateways.map(gateway => gateway.read());
@@ -88,7 +88,7 @@ test('topics: where everybody is linked with everybody a message still costs one
   for (let i = 0; i < 5; i++) world.at(i).publish(['first']);
   world.time.run(5_000);
   Object.assign(world.traffic, { posts: 0, postBytes: 0, frames: 0, frameBytes: 0 });
-  const messages = 200;
+  const messages = 100;
   for (let i = 0; i < messages; i++) {
     world.at(i % 5).publish(['x'.repeat(128)]);
     world.time.run(20);
