@@ -142,8 +142,9 @@ function subscribe(
 const notice = (event: NonNullable<TopicNotice['event']>): Buffer =>
   Buffer.from(SubscribeTopicResponse.encode(SubscribeTopicResponse.fromPartial({ notice: { event } })).finish());
 
-/** A post as it goes to all who read all of it: encoded once. */
-const encoded = new WeakMap<Post, Buffer>();
+/** The newest posts as they go to all who read all of them: encoded once. Few, so that what is held is not held twice. */
+const encoded = new Map<Post, Buffer>();
+const MAX_ENCODED = 16;
 
 function encode(post: Post, from: number): Buffer {
   const known = from === post.first ? encoded.get(post) : undefined;
@@ -153,7 +154,10 @@ function encode(post: Post, from: number): Buffer {
     { ...stream, sequence: from, node, timeMs },
     sliceBlock(records, from - first, records.count),
   );
-  if (from === first) encoded.set(post, frame);
+  if (from !== first) return frame;
+  const [oldest] = encoded.keys();
+  if (encoded.size >= MAX_ENCODED && oldest) encoded.delete(oldest);
+  encoded.set(post, frame);
   return frame;
 }
 

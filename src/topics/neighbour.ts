@@ -86,7 +86,7 @@ export class Neighbour {
 
   /** Tells it everything: first when it was linked. What it has by then is sent when it asks. */
   begin(): void {
-    const streams = [...this.#host.given(this.org)];
+    const streams = [...this.#host.given(this.org)].filter(stream => !this.#ready || this.#isTaken(stream));
     for (const stream of streams) {
       const flow = this.#flow(stream, 'tell');
       flow.told = stream.last;
@@ -120,10 +120,11 @@ export class Neighbour {
   }
 
   /** It sent a post, or we know otherwise that it has it. */
-  has({ stream: id, key, first, last }: Post): void {
+  has({ stream: id, key, last }: Post): void {
     const claim = this.claims.get(key);
     if (claim) claim.last = Math.max(claim.last, last);
-    else if (this.claims.size < MAX_CLAIMS) this.claims.set(key, { id, first, last });
+    // It did not say where what it holds begins: it will when it is asked for what it does not hold.
+    else if (this.claims.size < MAX_CLAIMS) this.claims.set(key, { id, first: 1, last });
     const flow = this.#flows.get(key);
     if (flow) flow.cursor = Math.max(flow.cursor, last);
   }
@@ -145,6 +146,8 @@ export class Neighbour {
     const flow = this.#flow(stream, 'push');
     flow.mode = 'push';
     flow.cursor = from - 1;
+    // What it asks for is not held any more: it learns that before what is.
+    if (from < stream.first) this.#tell([stream], false);
     this.#due.add(stream);
     this.pump();
   }

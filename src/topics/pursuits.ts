@@ -53,6 +53,9 @@ export class Pursuits {
     if (isAhead(claim, mine)) {
       pursuit.behindMs ??= this.#host.now();
       this.#open.add(pursuit);
+      // It was asked for what comes next, and says that what it holds begins later.
+      const later = claim.first > mine + 1 && pursuit.asked?.of === neighbour && pursuit.jump !== neighbour;
+      if (later) pursuit.asked = undefined;
       // Whoever sends it may be about to.
       if (!pursuit.asked && !pursuit.source) this.#seek(pursuit);
     } else if (claim.last === mine && mine > 0 && !pursuit.source && !pursuit.asked) {
@@ -92,11 +95,6 @@ export class Pursuits {
     const claim = from.claims.get(key);
     // Not what was on its way when it was asked: what it holds begins earlier.
     if (pursuit.jump === from && claim && first <= claim.first) return true;
-    // It was asked for what comes next, and began later: that is where what it holds begins.
-    if (claim && pursuit.asked?.of === from) {
-      claim.first = Math.max(claim.first, first);
-      pursuit.asked = undefined;
-    }
     pursuit.behindMs ??= this.#host.now();
     this.#open.add(pursuit);
     if (!pursuit.asked) this.#seek(pursuit);

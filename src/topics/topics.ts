@@ -215,13 +215,15 @@ export class Topics {
       });
     }
     from.heard(frame.takes, frame.complete);
+    // An honest one tells a few times a second.
+    from.useless('it tells too often what it has');
     for (const state of frame.streams) this.#claimed(from, state);
   }
 
   #claimed(from: Neighbour, state: StreamState): void {
     const { stream: id } = state;
     const { grants, ownEpoch, host } = this.#options;
-    if (!grants.takes(from.org, id.org, id.topic)) return from.useless('it has what is not taken');
+    if (!grants.takes(from.org, id.org, id.topic)) return;
     if (this.#isOwn(id) && ownEpoch(id.topic) === id.epoch) {
       from.claim(state, streamKey(id));
       return;

@@ -671,7 +671,7 @@ export interface TopicsHave {
 
 /**
  * Asks for a stream. The hearer sends what it holds from there on and then what comes, until it is told to stop. What it does not hold any more is
- * left out: the first post then has a higher number.
+ * left out: then the hearer first says, in a TopicsHave, where what it holds begins.
  */
 export interface TopicWant {
   /** The stream. */
