@@ -55,6 +55,8 @@ export const TOLD_BY = 8;
 export const GRAFT_MS = 600;
 /** How long one that was asked has to send something. */
 export const WANT_TIMEOUT_MS = 3_000;
+/** After so many times what it says it has counts no more, until it says it again. */
+export const MAX_MISSES = 3;
 /** How long a hole may last before what lies in it is given up for lost: others may have it. */
 export const GAP_MS = 1_500;
 /** How often each neighbour is told of everything. */

@@ -34,6 +34,8 @@ export interface Claim {
   readonly id: StreamId;
   first: number;
   last: number;
+  /** How often it was asked and sent nothing, since it last did. */
+  misses: number;
 }
 
 export interface NeighbourHost {
@@ -111,7 +113,7 @@ export class Neighbour {
         this.useless('it says that it has more streams than there may be');
         return undefined;
       }
-      claim = { id, first, last };
+      claim = { id, first, last, misses: 0 };
       this.claims.set(key, claim);
     }
     claim.first = first;
@@ -124,7 +126,7 @@ export class Neighbour {
     const claim = this.claims.get(key);
     if (claim) claim.last = Math.max(claim.last, last);
     // It did not say where what it holds begins: it will when it is asked for what it does not hold.
-    else if (this.claims.size < MAX_CLAIMS) this.claims.set(key, { id, first: 1, last });
+    else if (this.claims.size < MAX_CLAIMS) this.claims.set(key, { id, first: 1, last, misses: 0 });
     const flow = this.#flows.get(key);
     if (flow) flow.cursor = Math.max(flow.cursor, last);
   }

@@ -1,4 +1,4 @@
-import { GAP_MS, GRAFT_MS, REFUSED_MS, WANT_TIMEOUT_MS } from './limits.js';
+import { GAP_MS, GRAFT_MS, MAX_MISSES, REFUSED_MS, WANT_TIMEOUT_MS } from './limits.js';
 import type { Claim, Neighbour } from './neighbour.js';
 import type { Post, StreamId, StreamKey } from './types.js';
 
@@ -67,6 +67,8 @@ export class Pursuits {
   /** A post was taken. */
   taken({ stream, key, last }: Post, from: Neighbour): void {
     const pursuit = this.#pursuit(stream, key);
+    const claim = from.claims.get(key);
+    if (claim) claim.misses = 0;
     pursuit.source = from;
     pursuit.jump = undefined;
     pursuit.gapMs = undefined;
@@ -140,8 +142,7 @@ export class Pursuits {
       if (pursuit.refusedUntilMs > now) continue;
       const { asked } = pursuit;
       if (asked && now - asked.atMs < WANT_TIMEOUT_MS) continue;
-      // It said that it has it, and does not send it: what it says counts no more.
-      if (asked) this.#disbelieve(pursuit, asked.of);
+      if (asked) this.#missed(pursuit, asked.of);
       const isDue = asked || pursuit.gapMs !== undefined || now - (pursuit.behindMs ?? 0) >= GRAFT_MS;
       if (isDue || !pursuit.source) this.#seek(pursuit);
     }
@@ -161,7 +162,10 @@ export class Pursuits {
       return;
     }
     const whole = ahead.filter(({ claim }) => claim.first <= mine + 1);
-    const [chosen] = whole.length > 0 ? this.#shuffled(whole) : ahead.sort((a, b) => a.claim.first - b.claim.first);
+    const [chosen] =
+      whole.length > 0
+        ? this.#shuffled(whole).sort((a, b) => a.claim.misses - b.claim.misses)
+        : ahead.sort((a, b) => a.claim.first - b.claim.first || a.claim.misses - b.claim.misses);
     if (!chosen) return;
     if (whole.length === 0) {
       pursuit.gapMs ??= now;
@@ -187,9 +191,13 @@ export class Pursuits {
     } else if (mine === 0) this.#pursuits.delete(pursuit.key);
   }
 
-  #disbelieve(pursuit: Pursuit, neighbour: Neighbour): void {
+  /** It says that it has it, and did not send it: another is asked, and in the end what it says counts no more. */
+  #missed(pursuit: Pursuit, neighbour: Neighbour): void {
     const claim = neighbour.claims.get(pursuit.key);
-    if (claim) claim.last = Math.min(claim.last, this.#host.lastOf(pursuit.key));
+    if (claim && ++claim.misses >= MAX_MISSES) {
+      claim.misses = 0;
+      claim.last = Math.min(claim.last, this.#host.lastOf(pursuit.key));
+    }
     pursuit.asked = undefined;
     pursuit.jump = undefined;
     if (pursuit.source === neighbour) pursuit.source = undefined;
