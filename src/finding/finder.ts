@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { describe } from '../errors.js';
 import { formatHostPort, type OrgName, parseHostPort } from '../identity/names.js';
 import { type LookUp, placesOf } from './places.js';
@@ -76,8 +77,7 @@ export class Finder {
 
   /** Looks again for everything and says what each resolver answered, in the order of the chain. */
   async report(org: OrgName): Promise<ResolverReport[]> {
-    const ended = AbortSignal.timeout(FIND_TIMEOUT_MS);
-    return Promise.all(this.#options.resolvers.map(resolver => this.#ask(resolver, org, ended)));
+    return this.#askAll(this.#options.resolvers, org);
   }
 
   /** One look for an organisation at a time, whoever wants it. */
@@ -90,15 +90,26 @@ export class Finder {
   }
 
   async #look(org: OrgName): Promise<readonly FoundAddress[]> {
-    const ended = AbortSignal.timeout(FIND_TIMEOUT_MS);
     const others = this.#options.resolvers.filter(({ atHand }) => !atHand);
-    const reports = await Promise.all(others.map(resolver => this.#ask(resolver, org, ended)));
+    const reports = await this.#askAll(others, org);
     const addresses = distinct(reports.flatMap(report => report.addresses));
     const { lifetimeMs } = this.#options;
     const goodMs = addresses.length > 0 ? lifetimeMs : Math.min(lifetimeMs, EMPTY_LIFETIME_MS);
     if (this.#kept.size >= MAX_KEPT) this.#kept.clear();
     this.#kept.set(org, { untilMs: this.#now() + goodMs, addresses });
     return addresses;
+  }
+
+  async #askAll(resolvers: readonly Resolver[], org: OrgName): Promise<ResolverReport[]> {
+    const ended = new AbortController();
+    // Each hint listens to it.
+    setMaxListeners(0, ended.signal);
+    const timer = setTimeout(() => ended.abort(), FIND_TIMEOUT_MS);
+    try {
+      return await Promise.all(resolvers.map(resolver => this.#ask(resolver, org, ended.signal)));
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   async #ask(resolver: Resolver, org: OrgName, ended: AbortSignal): Promise<ResolverReport> {
