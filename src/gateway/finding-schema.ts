@@ -7,7 +7,7 @@ import { checked } from '../yaml-file.js';
 
 const orgName = checked(text => parseOrgName(text, 'org'));
 const ipv4 = checked(text => {
-  if (!isIPv4(text)) throw fieldError('interface', 'expected an IPv4 address of this machine');
+  if (text !== '' && !isIPv4(text)) throw fieldError('interface', 'expected an IPv4 address of this machine');
 });
 const server = checked(text => parseHostPort(text, 'server'));
 
@@ -33,7 +33,7 @@ export const FINDING_SCHEMA = z
     mdns: z
       .strictObject({
         enabled: z.boolean().default(false),
-        interface: ipv4.optional(),
+        interface: ipv4.default(''),
         port: z.int().min(1).max(65_535).default(5353),
       })
       .prefault({}),

@@ -46,8 +46,8 @@ export class Finding {
     this.#lan = new LanFinder({
       federation,
       own: { org, gateway: config.gateway, port },
-      addresses: () => (mdns.interface === undefined ? ownAddresses({ loopback: localPlaces }) : [mdns.interface]),
-      interface: mdns.interface,
+      addresses: () => (mdns.interface === '' ? ownAddresses({ loopback: localPlaces }) : [mdns.interface]),
+      interface: mdns.interface || undefined,
       port: mdns.port,
       onProblem: error => log.warn({ err: error }, 'multicast DNS does not work'),
     });
