@@ -52,7 +52,7 @@ test('demo: its story holds, every command it prints works as printed, and Ctrl-
   t.timeout(300_000);
   const demo = startFedgate(t, ['demo']);
   await demo.printed('Ctrl-C ends it');
-  t.regex(demo.stdout, /17 of 17 promises held/);
+  t.regex(demo.stdout, /19 of 19 promises held/);
   const folder = /lives in (\S+)/.exec(demo.stdout)?.[1] ?? '';
   const commands = [...demo.stdout.matchAll(/^ {2}# (.*)\n {2}(.*)$/gm)].map(([, what = '', command = '']) => ({
     what,
@@ -80,6 +80,9 @@ test('demo: its story holds, every command it prints works as printed, and Ctrl-
   );
   const refused = await shell(find(`--context ${folder}/initech`), 20);
   t.is(refused.code, 4);
+  const answered = await shell(find('fedgate respond'), 60);
+  t.is(answered.code, 0, answered.output);
+  t.regex(answered.output, /TWO TONS/);
   const file = await shell(find('fedgate share'), 60);
   t.is(file.code, 0, file.output);
   t.true(file.output.includes(await readFile(`${ROOT}/README.md`, 'utf8')));
