@@ -76,7 +76,7 @@ test('nodes: one that is killed is away because its connection was lost; after a
   );
 });
 
-test('nodes: a watcher is told what there is, then each change, and is told that the gateway was away, and goes on', async t => {
+test('nodes: a watcher is told what there is, then each change, is told that the gateway was away, and goes on', async t => {
   const { ACME } = await startFederation(t, { ACME: { access: OWN } });
   const ops = await ACME.node('ops');
   const told: string[] = [];
