@@ -16,6 +16,8 @@ export const FILES = 'files';
 export const PRESENCE = 'presence';
 /** The capability to ask and to answer. */
 export const REQUESTS = 'requests';
+/** The capability to take requests to which nobody replies. */
+export const ONE_WAY = 'one-way';
 /** The capability to have mail and durable lanes for each direction. */
 export const SPLIT = 'split';
 
@@ -59,7 +61,7 @@ const capabilitiesOf = ({ durable, files, presence, requests, split = true }: Se
   ...(durable ? [DURABLE] : []),
   ...(files ? [FILES] : []),
   ...(presence ? [PRESENCE] : []),
-  ...(requests ? [REQUESTS] : []),
+  ...(requests ? [REQUESTS, ONE_WAY] : []),
 ];
 
 /** The lanes on which batches go that are not durable, of a link between us and a peer. */
