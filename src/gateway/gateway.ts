@@ -219,6 +219,7 @@ class RunningGateway implements Gateway {
     this.#inboxes = new Inboxes(this.#router, this.#access, node => parts.nodes.inboxState(node));
     parts.nodes.follow(this.#router);
     this.#requests = new Requests(org, this.#access, parts.refusals);
+    this.#requests.onRole((node, pattern, step) => parts.nodes.presence.role(node, pattern, step));
     this.#verifier = new CertificateVerifier(federation, directory);
     this.#registry = new RegistryClient({ federation, ...membership.registry, identity });
     this.#watcher = new RegistryWatcher({
@@ -365,6 +366,7 @@ class RunningGateway implements Gateway {
       nodes: {
         nodes: this.#parts.nodes.presence,
         exposes: (org, asker, node) => this.#access.exposes(org, asker, node),
+        askable: (org, asker) => this.#access.askable(org, asker),
       },
       requests: this.#requests.forPeers,
       finder: this.#finding.finder,
@@ -466,6 +468,7 @@ class RunningGateway implements Gateway {
         draining: this.#draining.signal,
         ask: (to, asked) => this.#peers.ask(to, asked),
         explain: error => this.#explain(error) as FedgateError,
+        orgsOf: destination => this.#groups.orgsOf(destination.group),
       }),
       health: this.#health,
     };

@@ -18,6 +18,8 @@ export const PRESENCE = 'presence';
 export const REQUESTS = 'requests';
 /** The capability to hand on the registry's snapshot, and to say where others are reached. */
 export const ACQUAINTANCE = 'acquaintance';
+/** The capability to take requests to which nobody replies. */
+export const ONE_WAY = 'one-way';
 /** The capability to have mail and durable lanes for each direction. */
 export const SPLIT = 'split';
 
@@ -70,7 +72,7 @@ const capabilitiesOf = ({
   ...(durable ? [DURABLE] : []),
   ...(files ? [FILES] : []),
   ...(presence ? [PRESENCE] : []),
-  ...(requests ? [REQUESTS] : []),
+  ...(requests ? [REQUESTS, ONE_WAY] : []),
   ...(acquaintance ? [ACQUAINTANCE] : []),
 ];
 

@@ -11,7 +11,7 @@ import { BatchReceiver, type ReceiveBatch } from './batch-receiver.js';
 import { BatchSender } from './batch-sender.js';
 import type { LaneWork } from './extra-lanes.js';
 import { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
-import { ACQUAINTANCE, LANE, type LaneHello, type LaneKind, PRESENCE, REQUESTS, type Self } from './hello.js';
+import { ACQUAINTANCE, LANE, type LaneHello, type LaneKind, ONE_WAY, PRESENCE, REQUESTS, type Self } from './hello.js';
 import type { IncomingFrame, Lane } from './lane.js';
 import { LinkAcquaintance } from './link-acquaintance.js';
 import { LinkRequests, type RequestsHost } from './link-requests.js';
@@ -225,10 +225,12 @@ export class Link {
    * it fails with FEATURE_UNSUPPORTED.
    */
   ask(asked: Asked): () => void {
-    if (this.#requests && this.peerCan(REQUESTS)) return this.#requests.ask(asked);
+    const needed = asked.oneWay ? [REQUESTS, ONE_WAY] : [REQUESTS];
+    if (this.#requests && needed.every(capability => this.peerCan(capability))) return this.#requests.ask(asked);
     const { org } = this.peer;
+    const what = asked.oneWay ? 'no one-way requests' : 'no requests';
     asked.fail(
-      new FedgateError('FEATURE_UNSUPPORTED', `the gateway of ${org} is of a version that knows no requests`, {
+      new FedgateError('FEATURE_UNSUPPORTED', `the gateway of ${org} is of a version that knows ${what}`, {
         metadata: { org },
       }),
     );

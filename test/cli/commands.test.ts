@@ -26,7 +26,7 @@ test('help: every command has a description and examples, every option a text', 
   };
   const leaves = (command: Command): Command[] =>
     command.commands.length === 0 ? [command] : command.commands.flatMap(leaves);
-  const commands = leaves(createProgram(env));
+  const commands = leaves(await createProgram(env));
   t.true(commands.length >= 15);
   for (const command of commands) {
     const path: string[] = [];

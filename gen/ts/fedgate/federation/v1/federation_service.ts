@@ -339,6 +339,11 @@ export interface RequestTerms {
   readonly survey: boolean;
   /** Survey: as in SurveyRequest. */
   readonly maxAnswers: number;
+  /**
+   * As in RequestRequest; the answer is one HANDED_OVER, or REFUSED. Only to a peer with the capability `one-way`. Not with `survey` nor
+   * `idempotency_key`.
+   */
+  readonly oneWay: boolean;
 }
 
 /** What stands beside a record that is an answer. At most 64 in a batch. */
@@ -367,6 +372,8 @@ export const ReplyTerms_Kind = {
   KIND_REFUSED: 3,
   /** KIND_SURVEY_END - Its payload is a `fedgate.messaging.v1.SurveySummary`. */
   KIND_SURVEY_END: 4,
+  /** KIND_HANDED_OVER - It is one-way, and `node` has got it. The record is empty. */
+  KIND_HANDED_OVER: 5,
 } as const;
 
 export type ReplyTerms_Kind = typeof ReplyTerms_Kind[keyof typeof ReplyTerms_Kind];
@@ -377,6 +384,7 @@ export namespace ReplyTerms_Kind {
   export type KIND_APPLICATION_ERROR = typeof ReplyTerms_Kind.KIND_APPLICATION_ERROR;
   export type KIND_REFUSED = typeof ReplyTerms_Kind.KIND_REFUSED;
   export type KIND_SURVEY_END = typeof ReplyTerms_Kind.KIND_SURVEY_END;
+  export type KIND_HANDED_OVER = typeof ReplyTerms_Kind.KIND_HANDED_OVER;
 }
 
 /** Nobody waits for these answers any more. Comes behind the outcome of the batch that the requests were in. Unknown ones are ignored. */
@@ -2246,7 +2254,7 @@ export const BatchHeader: MessageFns<BatchHeader> = {
 };
 
 function createBaseRequestTerms(): RequestTerms {
-  return { id: 0n, timeoutMs: 0, once: false, idempotencyKey: "", survey: false, maxAnswers: 0 };
+  return { id: 0n, timeoutMs: 0, once: false, idempotencyKey: "", survey: false, maxAnswers: 0, oneWay: false };
 }
 
 export const RequestTerms: MessageFns<RequestTerms> = {
@@ -2271,6 +2279,9 @@ export const RequestTerms: MessageFns<RequestTerms> = {
     }
     if (message.maxAnswers !== 0) {
       writer.uint32(48).uint32(message.maxAnswers);
+    }
+    if (message.oneWay !== false) {
+      writer.uint32(56).bool(message.oneWay);
     }
     return writer;
   },
@@ -2336,6 +2347,14 @@ export const RequestTerms: MessageFns<RequestTerms> = {
             message.maxAnswers = reader.uint32();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.oneWay = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2359,6 +2378,7 @@ export const RequestTerms: MessageFns<RequestTerms> = {
     message.idempotencyKey = object.idempotencyKey ?? "";
     message.survey = object.survey ?? false;
     message.maxAnswers = object.maxAnswers ?? 0;
+    message.oneWay = object.oneWay ?? false;
     return message;
   },
 };
