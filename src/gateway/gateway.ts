@@ -97,18 +97,20 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
     }),
   );
   heard.approvals = approvals;
+  const groups = new Groups({ org, groups: config.groups, directory });
   const filesParts: FilesParts = {
     state: files.state,
     store: durable.store,
     org,
     config,
+    groups,
     log,
     remote: { open: (...request) => remote.open(...request) },
     isApproved: sha256 => approvals.book.isApproved(sha256),
     onAlarm: (error, from) => refusals.write(error, from, { org: from }, true),
   };
   const filesOf = await orClose([approvals, durable], () => Files.open(filesParts));
-  const kept = { directory, remembered, nodes, durable, approvals, files: filesOf };
+  const kept = { directory, remembered, nodes, durable, approvals, files: filesOf, groups };
   return new RunningGateway({ config, log, membership, identity, access, refusals, ...kept, origin, remote }).start();
 }
 
@@ -168,6 +170,7 @@ interface Parts {
   readonly refusals: Refusals;
   readonly approvals: Approvals;
   readonly files: Files;
+  readonly groups: Groups;
   readonly origin: Origin;
   readonly remote: Remote;
 }
@@ -215,7 +218,7 @@ class RunningGateway implements Gateway {
     };
     this.#access = parts.access;
     this.#door = new Door(parts.access, parts.refusals);
-    this.#groups = new Groups({ org, groups: config.groups, directory });
+    this.#groups = parts.groups;
     this.#inboxes = new Inboxes(this.#router, this.#access, node => parts.nodes.inboxState(node));
     parts.nodes.follow(this.#router);
     this.#requests = new Requests(org, this.#access, parts.refusals);
@@ -419,7 +422,7 @@ class RunningGateway implements Gateway {
         consumedHere: (offset, count, signal) => durable.subscriptions.consumedHere(offset, count, signal),
         draining: this.#draining.signal,
       }),
-      orgsOf: destination => this.#groups.orgsOf(destination.group),
+      membersOf: destination => this.#groups.membersOf(destination.group),
       inboxState: node => this.#parts.nodes.inboxState(node),
       onPublished: records => this.#published.add(records),
     });
@@ -458,7 +461,7 @@ class RunningGateway implements Gateway {
         org: membership.org,
         access: this.#access,
         nodes: this.#parts.nodes.presence,
-        others: () => this.#groups.orgsOf('*'),
+        others: () => this.#groups.others(),
         ask: (to, asker, signal, node) => this.#peers.askNodes(to, asker, signal, node),
         draining: this.#draining.signal,
       },
@@ -468,7 +471,7 @@ class RunningGateway implements Gateway {
         draining: this.#draining.signal,
         ask: (to, asked) => this.#peers.ask(to, asked),
         explain: error => this.#explain(error) as FedgateError,
-        orgsOf: destination => this.#groups.orgsOf(destination.group),
+        membersOf: destination => this.#groups.membersOf(destination.group),
       }),
       health: this.#health,
     };

@@ -46,9 +46,9 @@ export class Requests {
 
   /** For the own nodes. */
   forNodes(
-    parts: Pick<RequestHost, 'gateway' | 'draining'> & Pick<RequesterOptions, 'ask' | 'explain' | 'orgsOf'>,
+    parts: Pick<RequestHost, 'gateway' | 'draining'> & Pick<RequesterOptions, 'ask' | 'explain' | 'membersOf'>,
   ): RequestHost {
-    const { gateway, draining, ask, explain, orgsOf } = parts;
+    const { gateway, draining, ask, explain, membersOf } = parts;
     const requester = new Requester({
       org: this.#org,
       access: this.#access,
@@ -57,7 +57,7 @@ export class Requests {
       pending: this.#pending,
       ask,
       explain,
-      orgsOf,
+      membersOf,
     });
     return { gateway, requester, dispatcher: this.#here.dispatcher, access: this.#access, draining };
   }

@@ -2,6 +2,7 @@ import { FedgateError, fieldError } from '../errors.js';
 import type { OrgName } from '../identity/names.js';
 import type { Access } from '../messaging/access.js';
 import { type Address, parseAddress, parseDestination, type Several } from '../messaging/address.js';
+import type { SeveralMember } from '../messaging/broadcast.js';
 import type { RecordBlock } from '../wire/records.js';
 import type { RequestFrame, SurveyFrame } from '../wire/request-frames.js';
 import type { Asked } from './asked.js';
@@ -32,8 +33,8 @@ export interface RequesterOptions {
   readonly ask: (org: OrgName, asked: Asked) => GiveUp;
   /** Says more about why a peer is away. */
   readonly explain: (error: FedgateError) => FedgateError;
-  /** The organisations of a destination of several, at this moment. Throws GROUP_UNKNOWN. */
-  readonly orgsOf: (destination: Several) => readonly OrgName[];
+  /** The organisations of a destination of several, at this moment. Throws as PublisherOptions.membersOf. */
+  readonly membersOf: (destination: Several) => readonly SeveralMember[];
 }
 
 /** A reply, and the organisation that gave it; without a record: who got what is one-way. */
@@ -98,7 +99,7 @@ export class Requester {
 
   /** Returns what ends it without a word. Throws as `request` rejects; of several organisations also GROUP_UNKNOWN. */
   survey(node: string, frame: SurveyFrame, timeLeftMs: number, listener: SurveyListener): GiveUp {
-    const { org: own, orgsOf } = this.#options;
+    const { org: own, membersOf, access } = this.#options;
     const { record, maxAnswers } = frame;
     if (maxAnswers > MAX_SURVEYED) throw fieldError('max_answers', `is over ${MAX_SURVEYED}`);
     const destination = parseDestination(frame.address, own);
@@ -107,7 +108,13 @@ export class Requester {
     const ask = (org: OrgName, heard: SurveyListener): GiveUp =>
       this.#surveyOne(node, { org, channel }, record, { dueMs, maxAnswers }, heard);
     if ('org' in destination) return ask(destination.org, listener);
-    return new SeveralSurvey(orgsOf(destination), maxAnswers, listener).start(ask);
+    const members = new Map(membersOf(destination).map(({ org, refused }) => [org, refused]));
+    return new SeveralSurvey([...members.keys()], maxAnswers, listener).start((org, heard) => {
+      const refused = members.get(org);
+      if (!refused) return ask(org, heard);
+      access.checkRequest(node, { org, channel });
+      throw refused;
+    });
   }
 
   #surveyOne(

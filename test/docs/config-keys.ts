@@ -62,7 +62,7 @@ const MEANING: Readonly<Record<string, string>> = {
   'finding.localPlaces': 'whether hints of DNS, mDNS and peers may lead to loopback and link-local addresses',
   'finding.lifetimeMs': 'how long what was found is used again, ms',
   groups:
-    'named groups of organisations, for addresses (`pubsub://@suppliers/channel`) and the audiences of shares: `suppliers: [GLOBEX, INITECH]`',
+    'named groups of organisations, for addresses (`pubsub://@suppliers/channel`) and the audiences of shares; they win over groups of that name in the own record: `suppliers: [GLOBEX, INITECH]`',
   'durable.inboxBytesPerPeer':
     'bytes from one organisation that durable subscriptions have not acknowledged; beyond, it may send no more',
   'durable.inboxBytesPerChannel': 'the same for one channel',
