@@ -7,6 +7,7 @@ import { orgFolder } from '../identity/org-folder.js';
 import { type AccessRules, APPROVAL_RIGHTS, parsePublishGrant } from '../messaging/access.js';
 import { isInbox, parsePattern } from '../messaging/address.js';
 import { checked, parseYaml } from '../yaml-file.js';
+import { FINDING_SCHEMA } from './finding-schema.js';
 
 const ANY_ORG = 'ANY' as OrgName;
 const listenAddress = checked(text => parseHostPort(text, 'listen', { allowPortZero: true }));
@@ -106,6 +107,7 @@ export const CONFIG_SCHEMA = z.strictObject({
       uploadKeepMs: milliseconds(1_000, 3_650 * DAY_MS).default(DAY_MS),
     })
     .prefault({}),
+  finding: FINDING_SCHEMA,
   groups: z.record(groupName, z.array(orgName).min(1)).default({}),
   durable: z
     .strictObject({

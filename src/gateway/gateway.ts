@@ -9,7 +9,7 @@ import type { RemoteShares } from '../files/types.js';
 import { letHeapGrow } from '../heap-growth.js';
 import { readKeyAndCertificate } from '../identity/files.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
-import type { OrgName } from '../identity/names.js';
+import { type OrgName, parseHostPort } from '../identity/names.js';
 import { type Membership, readMembership } from '../identity/org-folder.js';
 import { CertificateVerifier, subjectOfLeaf } from '../identity/verify.js';
 import { diagnose } from '../link/diagnose.js';
@@ -37,6 +37,7 @@ import { Door } from './door.js';
 import { Durability } from './durable.js';
 import { durableAdmin } from './durable-admin.js';
 import { Files, type FilesParts } from './files.js';
+import { acquaintanceHost, Finding } from './finding.js';
 import { Groups } from './groups.js';
 import { logPeer } from './link-log.js';
 import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities } from './listeners.js';
@@ -192,6 +193,7 @@ class RunningGateway implements Gateway {
   readonly #registry: RegistryClient;
   readonly #watcher: RegistryWatcher;
   readonly #verifier: CertificateVerifier;
+  readonly #finding: Finding;
   readonly #peers: Peers;
   readonly #health = new HealthService();
   readonly #nodeListener: Listener;
@@ -224,6 +226,10 @@ class RunningGateway implements Gateway {
       client: this.#registry,
       directory,
       onSecurityEvent: error => this.#refusals.write(error, 'registry', { from: 'registry' }),
+    });
+    this.#finding = new Finding({
+      ...{ config, federation, org, log, directory },
+      askPeers: to => this.#peers.askPlaces(to),
     });
     this.#peers = this.#makePeers();
     const { durable, origin, remote } = parts;
@@ -280,6 +286,7 @@ class RunningGateway implements Gateway {
       },
       'gateway started',
     );
+    this.#finding.start(parseHostPort(this.peerAddress, 'peers').port);
     this.#wantPeers();
     for (const outbox of this.#parts.durable.outboxes.all()) {
       if (outbox.waiting.batches > 0) this.#peers.waiting(outbox.org);
@@ -297,6 +304,7 @@ class RunningGateway implements Gateway {
     await Promise.all([this.#nodeListener.stop(drainMs), this.#peers.close(drainMs)]);
     await this.#peerListener.stop(1_000);
     await this.#watcher.close();
+    await this.#finding.close();
     this.#requests.close();
     this.#registry.close();
     await Promise.all([this.#parts.remembered.flush(), this.#parts.directory.flush(), this.#parts.nodes.flush()]);
@@ -361,6 +369,14 @@ class RunningGateway implements Gateway {
         askable: (org, asker) => this.#access.askable(org, asker),
       },
       requests: this.#requests.forPeers,
+      finder: this.#finding.finder,
+      acquaintance: acquaintanceHost(config.finding.acquaintance, {
+        directory,
+        registryConnected: () => this.#watcher.status().connected,
+        onTaken: (from, version) =>
+          this.#parts.log.info({ org: from, snapshot: String(version) }, 'registry snapshot came through a peer'),
+        onAlarm: (error, from) => this.#refusals.write(error, from, { org: from, from: 'acquaintance' }),
+      }),
       receive: peer => (header, records) => {
         const { channel, senderNode, patienceMs } = header;
         const refusal = this.#door.refusal(peer.org, channel, senderNode);
@@ -497,6 +513,7 @@ class RunningGateway implements Gateway {
       timeoutMs: config.links.dialTimeoutMs,
       directory,
       registry: this.#registry,
+      finder: this.#finding.finder,
     };
     return diagnose(org, options, signal);
   }

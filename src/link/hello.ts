@@ -18,6 +18,8 @@ export const PRESENCE = 'presence';
 export const REQUESTS = 'requests';
 /** The capability to take requests to which nobody replies. */
 export const ONE_WAY = 'one-way';
+/** The capability to hand on the registry's snapshot, and to say where others are reached. */
+export const ACQUAINTANCE = 'acquaintance';
 /** The capability to have mail and durable lanes for each direction. */
 export const SPLIT = 'split';
 
@@ -53,15 +55,25 @@ export interface Self {
   readonly presence?: boolean;
   /** Whether it takes requests and sends some. @default false */
   readonly requests?: boolean;
+  /** Whether it hands on what it knows of other members. @default false */
+  readonly acquaintance?: boolean;
 }
 
-const capabilitiesOf = ({ durable, files, presence, requests, split = true }: Self): readonly string[] => [
+const capabilitiesOf = ({
+  durable,
+  files,
+  presence,
+  requests,
+  acquaintance,
+  split = true,
+}: Self): readonly string[] => [
   ...CAPABILITIES,
   ...(split ? [SPLIT] : []),
   ...(durable ? [DURABLE] : []),
   ...(files ? [FILES] : []),
   ...(presence ? [PRESENCE] : []),
   ...(requests ? [REQUESTS, ONE_WAY] : []),
+  ...(acquaintance ? [ACQUAINTANCE] : []),
 ];
 
 /** The lanes on which batches go that are not durable, of a link between us and a peer. */

@@ -127,7 +127,7 @@ test('status and doctor: show links and name the step that fails', async t => {
   t.is(open.code, EXIT.ok);
   t.deepEqual(
     [...open.stdout.matchAll(/^ok +(\S+)/gm)].map(match => match[1]),
-    ['registry', 'record', 'TCP', 'TLS', 'identity', 'hello'],
+    ['registry', 'record', 'finding', 'TCP', 'TLS', 'identity', 'hello'],
   );
   await globex.stop();
   const closed = await fedgate(['doctor', 'GLOBEX', '--context', context]);
