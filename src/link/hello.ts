@@ -16,10 +16,10 @@ export const FILES = 'files';
 export const PRESENCE = 'presence';
 /** The capability to ask and to answer. */
 export const REQUESTS = 'requests';
-/** The capability to hand on the registry's snapshot, and to say where others are reached. */
-export const ACQUAINTANCE = 'acquaintance';
 /** The capability to take requests to which nobody replies. */
 export const ONE_WAY = 'one-way';
+/** The capability to hand on the registry's snapshot, and to say where others are reached. */
+export const ACQUAINTANCE = 'acquaintance';
 /** The capability to have mail and durable lanes for each direction. */
 export const SPLIT = 'split';
 
