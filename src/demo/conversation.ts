@@ -23,3 +23,23 @@ export async function questionIsAnswered({ acme, globex }: DemoWorld, tell: Stor
   tell.check('nobody waits for an answer that nobody will give', closed?.reason === 'NO_RESPONDERS');
   responding.close();
 }
+
+const PRICES = 'topic://prices/steel';
+
+/** What belongs to nobody: published by two organisations, read by the third, which came last. */
+export async function topicIsShared({ acme, globex, initech }: DemoWorld, tell: Storyteller): Promise<void> {
+  tell.chapter('A topic is shared');
+  await acme.client.topic(PRICES).publish('12.50');
+  await globex.client.topic(PRICES).publish('12.40');
+  const late = initech.client.topic(PRICES).subscribe({ from: 'earliest' });
+  const heard: string[] = [];
+  for await (const message of late) {
+    heard.push(`${message.senderOrg}: ${message.text}`);
+    if (heard.length === 2) break;
+  }
+  tell.fact(`ACME and GLOBEX published to ${PRICES}; INITECH, which came late, reads ${heard.sort().join(', ')}`);
+  tell.check(
+    'whoever comes late gets what there was, signed by who wrote it',
+    heard.join() === 'ACME: 12.50,GLOBEX: 12.40',
+  );
+}

@@ -59,6 +59,9 @@ const GRANTS = {
   INITECH: { node: 'audit', out: 'pubsub://GLOBEX/**', share: '[]', peers: '[{ org: ACME, propose: true }]' },
 } as const;
 
+/** Open to all three. */
+const TOPICS = '[{ topic: "prices/*", publish: ["*"], subscribe: ["*"], authors: ["*"], peers: ["*"], relay: true }]';
+
 export async function buildWorld(folder: string, tell: (line: string) => void): Promise<DemoWorld> {
   const registryFolder = join(folder, 'registry');
   await mkdir(join(folder, 'logs'), { recursive: true });
@@ -125,7 +128,7 @@ async function buildOrg(
     .replace('publish: ["**"] ', `publish: ["**", "${out}"] `)
     .replace('request: ["**"] ', `request: ["**", "${out}"] `)
     .replace('share: [] ', `approvals: [view, propose, vote]\n      share: ${share} `)
-    .replace('peers: []', `peers: ${peers}`);
+    .replace('peers: []', `peers: ${peers}\n  topics: ${TOPICS}`);
   const configFile = orgFolder(folder).gatewayConfig;
   await writeFileAtomically(configFile, config);
   const gateway = new Service(

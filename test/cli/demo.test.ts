@@ -52,7 +52,7 @@ test('demo: its story holds, every command it prints works as printed, and Ctrl-
   t.timeout(300_000);
   const demo = startFedgate(t, ['demo']);
   await demo.printed('Ctrl-C ends it');
-  t.regex(demo.stdout, /19 of 19 promises held/);
+  t.regex(demo.stdout, /20 of 20 promises held/);
   const folder = /lives in (\S+)/.exec(demo.stdout)?.[1] ?? '';
   const commands = [...demo.stdout.matchAll(/^ {2}# (.*)\n {2}(.*)$/gm)].map(([, what = '', command = '']) => ({
     what,
@@ -83,6 +83,8 @@ test('demo: its story holds, every command it prints works as printed, and Ctrl-
   const answered = await shell(find('fedgate respond'), 60);
   t.is(answered.code, 0, answered.output);
   t.regex(answered.output, /TWO TONS/);
+  const topic = await shell(find('topic://'), 60);
+  t.regex(topic.output, /12\.50/);
   const file = await shell(find('fedgate share'), 60);
   t.is(file.code, 0, file.output);
   t.true(file.output.includes(await readFile(`${ROOT}/README.md`, 'utf8')));
