@@ -46,6 +46,7 @@ import {
   type SubscriptionHost,
 } from './subscription.js';
 import { type PublishOptions, termsOf } from './terms.js';
+import { ClientTopics, Topic, type TopicList } from './topics/topic.js';
 
 export interface ConnectOptions {
   /** A context by name, or the path of a context file. @default FEDGATE_CONTEXT, then the current context */
@@ -122,6 +123,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   readonly #asker: Asker;
   readonly #respondings = new Set<ClientResponding>();
   readonly #transfers: TransferChannels;
+  readonly #topics: ClientTopics;
   #durableAdmin: DurableAdmin | undefined;
   #approvals: Approvals | undefined;
   readonly #ended = new AbortController();
@@ -143,6 +145,11 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     this.#asking = { ...this.#host, channel: () => connections.asking };
     this.#answering = { ...this.#host, channel: () => connections.answering };
     this.#asker = new Asker(this.#asking);
+    this.#topics = new ClientTopics(
+      this.#host,
+      () => connections.outgoing,
+      () => connections.any,
+    );
     this.#transfers = new TransferChannels(connections.any, open, error => this.#broken(error));
     this.#publisher = new StreamPublisher({
       channel: () => connections.outgoing,
@@ -279,6 +286,16 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     return survey(this.#asking, address, content, options);
   }
 
+  /** A topic, `topic://name` or the name: what nodes of every organisation that shares it publish to and read. */
+  topic(name: string): Topic {
+    return new Topic(name, this.#topics);
+  }
+
+  /** The topics that the gateway knows of and that this node may use, or the one of that name; and who is not heard about any. Rejects with NOT_GRANTED. */
+  topics(name?: string): Promise<TopicList> {
+    return this.#topics.list(name);
+  }
+
   /**
    * Shares a file, or the bytes of a stream, and resolves with the share once all of it is on stable storage of the own gateway. Memory
    * does not grow with the size.
@@ -351,6 +368,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
       this.#publisher.drain(),
       ...[...this.#durables].map(subscription => subscription.drain()),
       ...[...this.#respondings].map(responding => responding.drain()),
+      this.#topics.drain(),
     ]);
     this.close();
   }
@@ -362,6 +380,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     for (const subscription of [...this.#subscriptions]) subscription.close();
     for (const subscription of [...this.#durables]) subscription.cut();
     for (const responding of [...this.#respondings]) responding.close();
+    this.#topics.close();
     this.#publisher.close();
     this.#connections.close();
     this.#transfers.close();

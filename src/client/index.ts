@@ -72,3 +72,13 @@ export {
 export type { NackOptions } from './settlements.js';
 export type { MessageBatch, SubscribeOptions, Subscription } from './subscription.js';
 export type { AckLevel, PublishOptions } from './terms.js';
+export type { TopicSubscription } from './topics/subscription.js';
+export type { PausedPeer, Topic, TopicInfo, TopicList, TopicMuted, TopicStreamInfo } from './topics/topic.js';
+export type {
+  TopicLoss,
+  TopicMessage,
+  TopicPlace,
+  TopicPublishOptions,
+  TopicReceipt,
+  TopicSubscribeOptions,
+} from './topics/types.js';

@@ -45,6 +45,7 @@ import { Nodes } from './nodes.js';
 import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
 import { Requests } from './requests.js';
+import { Topics } from './topics.js';
 import { wantedPeers } from './wanted-peers.js';
 
 /** A running gateway. */
@@ -110,7 +111,10 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
     onAlarm: (error, from) => refusals.write(error, from, { org: from }, true),
   };
   const filesOf = await orClose([approvals, durable], () => Files.open(filesParts));
-  const kept = { directory, remembered, nodes, durable, approvals, files: filesOf, groups };
+  const topics = await orClose([filesOf, approvals, durable], () =>
+    Topics.open({ federation, org, config, identity, directory, store: durable.store, refusals, log }),
+  );
+  const kept = { directory, remembered, nodes, durable, approvals, files: filesOf, topics, groups };
   return new RunningGateway({ config, log, membership, identity, access, refusals, ...kept, origin, remote }).start();
 }
 
@@ -171,6 +175,7 @@ interface Parts {
   readonly approvals: Approvals;
   readonly files: Files;
   readonly groups: Groups;
+  readonly topics: Topics;
   readonly origin: Origin;
   readonly remote: Remote;
 }
@@ -311,6 +316,7 @@ class RunningGateway implements Gateway {
     this.#requests.close();
     this.#registry.close();
     await Promise.all([this.#parts.remembered.flush(), this.#parts.directory.flush(), this.#parts.nodes.flush()]);
+    await this.#parts.topics.close();
     await this.#parts.files.close();
     await this.#parts.approvals.close();
     await this.#parts.durable.close();
@@ -380,6 +386,7 @@ class RunningGateway implements Gateway {
           this.#parts.log.info({ org: from, snapshot: String(version) }, 'registry snapshot came through a peer'),
         onAlarm: (error, from) => this.#refusals.write(error, from, { org: from, from: 'acquaintance' }),
       }),
+      topics: this.#parts.topics.forPeers,
       receive: peer => (header, records) => {
         const { channel, senderNode, patienceMs } = header;
         const refusal = this.#door.refusal(peer.org, channel, senderNode);
@@ -473,6 +480,7 @@ class RunningGateway implements Gateway {
         explain: error => this.#explain(error) as FedgateError,
         membersOf: destination => this.#groups.membersOf(destination.group),
       }),
+      topics: this.#parts.topics.forNodes(this.#draining.signal),
       health: this.#health,
     };
   }

@@ -45,11 +45,18 @@ export const FILES_WINDOW_BYTES = 32 * 1024 * 1024;
  */
 export const ANSWERS_WINDOW_BYTES = 64 * 1024;
 
+/**
+ * That of a topics lane, on which posts go both ways: what comes towards the dialler is little enough for sockets to keep, so that the
+ * other side never waits to write, and always reads.
+ */
+export const TOPICS_WINDOW_BYTES = 256 * 1024;
+
 /** What comes towards the dialler in bulk comes on these. */
 export const BULK_BACK: ReadonlySet<LaneKind> = new Set([LANE.mailBack, LANE.durableBack, LANE.files]);
 
 function windowOf(kind: LaneKind, split: boolean): number {
   if (kind === LANE.files) return FILES_WINDOW_BYTES;
+  if (kind === LANE.topics) return TOPICS_WINDOW_BYTES;
   const answers = kind === LANE.filesBack || (split && !BULK_BACK.has(kind));
   return answers ? ANSWERS_WINDOW_BYTES : LANE_WINDOW_BYTES;
 }

@@ -20,6 +20,8 @@ export const REQUESTS = 'requests';
 export const ONE_WAY = 'one-way';
 /** The capability to hand on the registry's snapshot, and to say where others are reached. */
 export const ACQUAINTANCE = 'acquaintance';
+/** The capability to spread topics. */
+export const TOPICS = 'topics';
 /** The capability to have mail and durable lanes for each direction. */
 export const SPLIT = 'split';
 
@@ -34,6 +36,7 @@ export const LANE = {
   filesBack: 6,
   mailBack: 7,
   durableBack: 8,
+  topics: 11,
 } as const satisfies Record<string, LaneKind>;
 
 /** What this gateway says of itself in every hello. */
@@ -57,6 +60,8 @@ export interface Self {
   readonly requests?: boolean;
   /** Whether it hands on what it knows of other members. @default false */
   readonly acquaintance?: boolean;
+  /** Whether it opens topics lanes. @default false */
+  readonly topics?: boolean;
 }
 
 const capabilitiesOf = ({
@@ -65,6 +70,7 @@ const capabilitiesOf = ({
   presence,
   requests,
   acquaintance,
+  topics,
   split = true,
 }: Self): readonly string[] => [
   ...CAPABILITIES,
@@ -74,6 +80,7 @@ const capabilitiesOf = ({
   ...(presence ? [PRESENCE] : []),
   ...(requests ? [REQUESTS, ONE_WAY] : []),
   ...(acquaintance ? [ACQUAINTANCE] : []),
+  ...(topics ? [TOPICS] : []),
 ];
 
 /** The lanes on which batches go that are not durable, of a link between us and a peer. */

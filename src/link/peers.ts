@@ -26,6 +26,7 @@ import type { NodesMirror } from './nodes-mirror.js';
 import { Peer, type PeerHost } from './peer.js';
 import { cannotAsk } from './refetches.js';
 import { targetsOf } from './targets.js';
+import { type TopicsLaneHost, topicsDoor } from './topics-lanes.js';
 
 export interface PeersOptions extends LinkSettings {
   readonly identity: KeyAndCertificate;
@@ -40,6 +41,8 @@ export interface PeersOptions extends LinkSettings {
   readonly files?: FilesHost | undefined;
   /** Undefined: nothing is passed on about other members. */
   readonly acquaintance?: AcquaintanceHost | undefined;
+  /** Undefined: links have no topics lane. */
+  readonly topics?: TopicsLaneHost | undefined;
   /** Hears of every change of a peer's state. */
   readonly onState: (peer: Peer) => void;
 }
@@ -66,13 +69,15 @@ export class Peers {
       presence: options.nodes !== undefined,
       requests: options.requests !== undefined && (options.self.requests ?? true),
       acquaintance: options.acquaintance !== undefined,
+      topics: options.topics !== undefined,
     };
     this.#acquaintances = options.acquaintance && new Acquaintance(options.acquaintance, org => this.#placesOf(org));
     const settings = { ...options, self, acquaintances: this.#acquaintances };
     this.#options = settings;
     this.#durable = options.durable && new DurableLanes(options.durable, self, options.signingKey);
     this.#files = options.files && new FilesLanes(options.files);
-    const doors = [...(this.#durable?.doors ?? []), ...(this.#files?.doors ?? [])];
+    const topics = options.topics ? [topicsDoor(options.topics)] : [];
+    const doors = [...(this.#durable?.doors ?? []), ...(this.#files?.doors ?? []), ...topics];
     const extra = new ExtraLanes(doors, { self, linkTo: org => this.#peers.get(org)?.link });
     this.#host = {
       selfId: `${self.org}/${self.gateway}`,

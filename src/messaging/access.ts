@@ -53,6 +53,8 @@ export interface PeerRule {
 export interface AccessRules {
   readonly nodes: readonly NodeRule[];
   readonly peers: readonly PeerRule[];
+  /** Organisations with which topics are shared, by name or `*`. */
+  readonly topics?: readonly { readonly peers: readonly string[] }[] | undefined;
 }
 
 interface PublishGrant {
@@ -248,9 +250,10 @@ export class Access {
       });
   }
 
-  /** The organisations that are granted something by name, and whether all are. */
+  /** The organisations that are granted something by name, or with which a topic is shared, and whether all are. */
   get grantedPeers(): { readonly orgs: ReadonlySet<string>; readonly everyone: boolean } {
-    const orgs = new Set(this.#rules.peers.map(rule => rule.org));
+    const shared = (this.#rules.topics ?? []).flatMap(({ peers }) => peers);
+    const orgs = new Set([...this.#rules.peers.map(rule => rule.org), ...shared]);
     const everyone = orgs.delete('*');
     return { orgs, everyone };
   }

@@ -18,6 +18,7 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
     commands: {
       pub: async () => (await import('./pub/index.js')).registerPub,
       sub: async () => (await import('./sub/index.js')).registerSub,
+      topics: async () => (await import('./topics/index.js')).registerTopics,
       nodes: async () => (await import('./nodes/index.js')).registerNodes,
     },
   },
