@@ -7,7 +7,9 @@ import type { AddressHint, Resolver } from './types.js';
 /** The DNS-SD name of the service (RFC 6763). */
 export const MDNS_SERVICE = '_fedgate._tcp.local';
 /** How long answers are waited for after the question, milliseconds; the first that fits shortens it. */
-export const MDNS_WAIT_MS = 1_000;
+export const MDNS_WAIT_MS = 1_500;
+/** When the question is asked once more: packets get lost. */
+const MDNS_AGAIN_MS = 500;
 /** What may still come after the first that fits. */
 const MDNS_MORE_MS = 100;
 /** How often the same may be told (RFC 6762, section 6), milliseconds. */
@@ -41,6 +43,7 @@ export class LanFinder implements Resolver {
   readonly #options: MdnsOptions;
   readonly #socket: MulticastDNS;
   #toldMs = Number.NEGATIVE_INFINITY;
+  #tellLater: NodeJS.Timeout | undefined;
   #failure: Error | undefined;
 
   constructor(options: MdnsOptions) {
@@ -71,6 +74,7 @@ export class LanFinder implements Resolver {
     await new Promise<void>(resolve => {
       const finish = (): void => {
         clearTimeout(timer);
+        clearTimeout(again);
         this.#socket.off('response', hear);
         signal.removeEventListener('abort', finish);
         resolve();
@@ -85,22 +89,34 @@ export class LanFinder implements Resolver {
       let timer = setTimeout(finish, MDNS_WAIT_MS);
       this.#socket.on('response', hear);
       signal.addEventListener('abort', finish, { once: true });
-      this.#socket.query({ questions: [{ name: MDNS_SERVICE, type: 'PTR' }] });
+      const ask = (): void => this.#socket.query({ questions: [{ name: MDNS_SERVICE, type: 'PTR' }] });
+      const again = setTimeout(ask, MDNS_AGAIN_MS);
+      ask();
     });
     return hints;
   }
 
   close(): Promise<void> {
+    clearTimeout(this.#tellLater);
     return new Promise(resolve => this.#socket.destroy(resolve));
   }
 
+  /** Now, or as soon as it may be told again. */
   #tell(): void {
+    if (!this.#options.own || this.#tellLater) return;
+    const waitMs = this.#toldMs + MDNS_TELL_MS - performance.now();
+    if (waitMs <= 0) return this.#tellNow();
+    this.#tellLater = setTimeout(() => {
+      this.#tellLater = undefined;
+      this.#tellNow();
+    }, waitMs);
+  }
+
+  #tellNow(): void {
     const { own, federation, addresses } = this.#options;
-    const nowMs = performance.now();
-    if (!own || nowMs - this.#toldMs < MDNS_TELL_MS) return;
     const ips = addresses();
-    if (ips.length === 0) return;
-    this.#toldMs = nowMs;
+    if (!own || ips.length === 0) return;
+    this.#toldMs = performance.now();
     this.#socket.respond({ answers: recordsOf({ ...own, federation }, ips) });
   }
 }

@@ -17,6 +17,10 @@ export const REGISTRY_FIRST_MS = 1_000;
 export const PART_TIMEOUT_MS = 10_000;
 /** How long a whole snapshot may take, milliseconds: 32 MiB at 1 MB/s, and as much again. */
 export const SNAPSHOT_TIMEOUT_MS = 60_000;
+/** Snapshots that come at the same time, each from another peer. Memory: as many times the largest. */
+export const MAX_TRANSFERS = 3;
+/** How long a snapshot may take before another peer is asked beside, milliseconds. */
+export const BESIDE_AFTER_MS = 2_000;
 /** How long an organisation that handed on what it should not is not listened to, milliseconds. */
 export const MUTED_MS = 600_000;
 /** Peers that are asked where an organisation is. */

@@ -5,8 +5,10 @@ import type { AddressHint } from '../finding/types.js';
 import type { OrgName } from '../identity/names.js';
 import {
   type AcquaintanceHost,
+  BESIDE_AFTER_MS,
   type KnownSnapshot,
   MAX_ASKED_PEERS,
+  MAX_TRANSFERS,
   MUTED_MS,
   type OfferedSnapshot,
   REGISTRY_FIRST_MS,
@@ -18,7 +20,7 @@ import type { LinkAcquaintance } from './link-acquaintance.js';
  * What this gateway and its peers pass on to each other about other members.
  *
  * A snapshot that comes through a peer is judged as one that comes from the registry: its signature, a version that only rises, its end. A peer
- * that hands on anything else is not listened to for a while, and nothing else changes. One snapshot at a time is fetched, whoever offers it.
+ * that hands on anything else is not listened to for a while, and nothing else changes. One snapshot at a time is fetched, whoever offers it, and another one beside it only when that takes long.
  */
 export class Acquaintance {
   readonly #host: AcquaintanceHost;
@@ -29,7 +31,7 @@ export class Acquaintance {
   readonly #unsubscribe: () => void;
   #known: KnownSnapshot | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #busy = false;
+  #fetching = 0;
   #closed = false;
 
   constructor(host: AcquaintanceHost, tellPlaces: TellPlaces) {
@@ -98,16 +100,14 @@ export class Acquaintance {
     return (this.#muted.get(org) ?? Number.NEGATIVE_INFINITY) > performance.now();
   }
 
-  /** The registry itself is given a moment: most changes come from it at about the same time. */
+  /** The registry itself is given a moment: most changes come from it at about the same time. Who hands over slowly holds up nobody else. */
   #schedule(): void {
-    if (this.#busy || this.#timer || this.#closed) return;
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = undefined;
-        void this.#takeOne();
-      },
-      this.#host.registryConnected() ? REGISTRY_FIRST_MS : 0,
-    );
+    if (this.#timer || this.#closed || this.#fetching >= MAX_TRANSFERS) return;
+    const waitMs = this.#fetching > 0 ? BESIDE_AFTER_MS : this.#host.registryConnected() ? REGISTRY_FIRST_MS : 0;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      void this.#takeOne();
+    }, waitMs);
   }
 
   async #takeOne(): Promise<void> {
@@ -115,16 +115,25 @@ export class Acquaintance {
     if (!best || this.#closed) return;
     const [link, offered] = best;
     this.#offers.delete(link);
-    this.#busy = true;
+    this.#fetching++;
+    if (this.#offers.size > 0) this.#schedule();
     try {
-      this.#take(await link.fetch(offered), offered);
-      this.#host.onTaken(link.org, offered.version);
+      const bytes = await link.fetch(offered);
+      if (bytes && this.#take(bytes, offered)) this.#host.onTaken(link.org, offered.version);
     } catch (error) {
       this.#refused(link, error);
     } finally {
-      this.#busy = false;
-      if (this.#offers.size > 0) this.#schedule();
+      this.#fetching--;
+      this.#hurry();
     }
+  }
+
+  /** A place is free: whoever waits for one has waited enough. */
+  #hurry(): void {
+    if (this.#offers.size === 0 || this.#fetching > 0) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#schedule();
   }
 
   /** The newest that is still wanted. What is not is forgotten. */
@@ -135,8 +144,8 @@ export class Acquaintance {
     return [...this.#offers].sort(([, a], [, b]) => Number(b.version - a.version))[0];
   }
 
-  /** Throws SNAPSHOT_*, FEDERATION_MISMATCH. */
-  #take(bytes: Buffer, { sha256 }: OfferedSnapshot): void {
+  /** Whether it is new. Throws SNAPSHOT_*, FEDERATION_MISMATCH. */
+  #take(bytes: Buffer, { version, sha256 }: OfferedSnapshot): boolean {
     let signed: SignedSnapshot;
     try {
       signed = SignedSnapshot.decode(bytes);
@@ -145,7 +154,9 @@ export class Acquaintance {
     }
     if (!sha256Of(signed.snapshot).equals(sha256))
       throw new FedgateError('SNAPSHOT_INVALID', 'a peer handed on another snapshot than it offered');
-    this.#host.directory.offer(signed);
+    // It came another way meanwhile.
+    if (version < this.#host.directory.version) return false;
+    return this.#host.directory.offer(signed);
   }
 
   #refused(link: LinkAcquaintance, error: unknown): void {

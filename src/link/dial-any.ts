@@ -7,7 +7,7 @@ export const MAX_DIALS_AT_ONCE = 4;
 
 interface DialAny {
   dial(target: DialTarget, signal: AbortSignal): Promise<Link>;
-  /** Hears of each target that led nowhere, unless it was given up. */
+  /** Hears of each target when none of them led anywhere. */
   onFailure(target: DialTarget): void;
   readonly signal: AbortSignal;
 }
@@ -31,7 +31,6 @@ export async function dialAny(
         if (won || signal.aborted) link.close(new FedgateError('CANCELLED', 'another way led there first'));
         else won = link;
       } catch (error) {
-        if (!won && !signal.aborted) onFailure(target);
         errors.set(target, error);
       } finally {
         running.delete(attempt);
@@ -46,5 +45,6 @@ export async function dialAny(
   await Promise.all(Array.from({ length: Math.min(MAX_DIALS_AT_ONCE, left.length) }, runner));
   signal.removeEventListener('abort', giveUp);
   if (won) return won;
+  if (!signal.aborted) for (const target of targets) onFailure(target);
   throw targets.map(target => errors.get(target)).find(error => error !== undefined);
 }

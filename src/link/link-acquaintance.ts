@@ -35,6 +35,8 @@ export class LinkAcquaintance {
   /** What the peer was told last; it may ask for it once. */
   #told: KnownSnapshot | undefined;
   #asked = false;
+  #tells = 0;
+  #wants = 0;
   #toldMs = Number.NEGATIVE_INFINITY;
   #tellLater: NodeJS.Timeout | undefined;
   #transfer: SnapshotTransfer | undefined;
@@ -71,12 +73,20 @@ export class LinkAcquaintance {
     }, waitMs);
   }
 
-  /** Asks for the snapshot that the peer told of last. Rejects with PEER_UNREACHABLE, or SNAPSHOT_INVALID for one that is too large. */
-  async fetch(offered: OfferedSnapshot): Promise<Buffer> {
+  /**
+   * Asks for the snapshot that the peer told of last. Undefined: the peer has a newer one by now, and told so. Rejects with PEER_UNREACHABLE, or
+   * SNAPSHOT_INVALID for one that is too large.
+   */
+  async fetch(offered: OfferedSnapshot): Promise<Buffer | undefined> {
     const transfer = new SnapshotTransfer(offered);
     this.#transfer = transfer;
     this.#lane.put({ $case: 'snapshotWant', value: { version: offered.version } });
-    return transfer.whole;
+    try {
+      return await transfer.whole;
+    } catch (error) {
+      if (transfer.superseded) return undefined;
+      throw error;
+    }
   }
 
   /** What the peer says about where an organisation is. Empty when it says nothing in time. */
@@ -107,6 +117,7 @@ export class LinkAcquaintance {
     const known = this.#all.known();
     if (!known || this.#lane.closed.aborted || this.#told?.version === known.version) return;
     this.#told = known;
+    this.#tells++;
     this.#asked = false;
     this.#toldMs = performance.now();
     const { version, sha256, bytes } = known;
@@ -118,13 +129,16 @@ export class LinkAcquaintance {
     this.#all.heard(this, { version, sha256: Buffer.from(sha256), sizeBytes });
   }
 
+  /** Once for each telling. A want may cross the next telling on its way: then there is nothing, and the newer one may be asked for. */
   #give({ version }: SnapshotWant): void {
-    // It was asked for before the next one was told.
-    if (this.#told && version < this.#told.version && !this.#asked) return;
-    if (version !== this.#told?.version || this.#asked)
+    const told = this.#told;
+    if (!told || version > told.version || this.#wants >= this.#tells || (version === told.version && this.#asked))
       throw new FedgateError('FRAME_UNEXPECTED', `snapshot ${version} was not offered, or was handed over already`);
+    this.#wants++;
+    if (version < told.version)
+      return this.#lane.put({ $case: 'snapshotPart', value: { version, offset: 0, data: Buffer.alloc(0) } });
     this.#asked = true;
-    void this.#send(this.#told);
+    void this.#send(told);
   }
 
   /** A part at a time, as the lane takes them: heartbeats find room between them. Whatever ends the lane ends this. */

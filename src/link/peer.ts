@@ -8,8 +8,8 @@ import type { DeliveryOutcome } from '../messaging/router.js';
 import { dialWaitMs, LINK_BACKOFF, URGENT_WAIT_MS } from './backoff.js';
 import type { OutgoingBatch } from './batch.js';
 import type { DialTarget } from './dial.js';
-import { dialAny } from './dial-any.js';
 import type { Link } from './link.js';
+import { Search } from './search.js';
 
 /** Where a peer stands. See LinkStatus.State in gateway_service.proto. */
 export type PeerState = 'idle' | 'connecting' | 'up' | 'backoff' | 'draining' | 'blocked';
@@ -65,6 +65,7 @@ const WAITING_ENTRY_BYTES = 256;
 export class Peer {
   readonly org: OrgName;
   readonly #host: PeerHost;
+  readonly #search: Search;
   readonly #backoff = new Backoff(LINK_BACKOFF);
   readonly #waiting = new Fifo<Waiting>();
   /** Those who wait for the link itself. */
@@ -88,6 +89,7 @@ export class Peer {
   constructor(org: OrgName, host: PeerHost) {
     this.org = org;
     this.#host = host;
+    this.#search = new Search(org, host);
   }
 
   get state(): PeerState {
@@ -248,6 +250,7 @@ export class Peer {
 
   #use(link: Link): void {
     this.#link = link;
+    this.#search.stop();
     this.#lastError = undefined;
     // Contact by the peer ends the waiting; a link that we made has to live for a while first.
     if (!link.dialled) this.#backoff.reset();
@@ -317,8 +320,13 @@ export class Peer {
       }
     }
     try {
-      const link = await this.#dialFound(targets, signal);
-      if (link) return this.#dialled(link, attempt);
+      // What is stored must flow soon after its return to a known place: there is no time to wait for what others say.
+      if (error && this.#urgent && this.#waiting.length === 0)
+        this.#search.aside(targets, link => this.#foundAside(link));
+      else {
+        const link = await this.#search.dial(targets, signal);
+        if (link) return this.#dialled(link, attempt);
+      }
     } catch (failure) {
       error ??= failure;
     }
@@ -333,17 +341,11 @@ export class Peer {
     else this.adopt(link);
   }
 
-  /** Ways that were found are hints: they are tried beside each other, so that bad ones cost no more time than one. Throws what the first said. */
-  async #dialFound(known: readonly DialTarget[], signal: AbortSignal): Promise<Link | undefined> {
-    const tried = new Set(known.map(wayOf));
-    const found = (await this.#host.find?.(this.org)) ?? [];
-    const targets = found.filter(target => !tried.has(wayOf(target)));
-    if (signal.aborted || targets.length === 0) return undefined;
-    return dialAny(targets, {
-      dial: (target, ended) => this.#host.dial(target, ended),
-      onFailure: target => this.#host.onFoundNothing?.(target),
-      signal,
-    });
+  #foundAside(link: Link): void {
+    if (this.#closed || this.#link?.usable || this.#state === 'blocked')
+      return link.close(new FedgateError('CANCELLED', 'no longer wanted'));
+    this.#stopDialling();
+    this.adopt(link);
   }
 
   #notFound(): FedgateError {
@@ -379,6 +381,7 @@ export class Peer {
 
   #stopDialling(): void {
     this.#clearRetry();
+    this.#search.stop();
     this.#dialling?.abort();
     this.#dialling = undefined;
   }
@@ -429,7 +432,5 @@ export class Peer {
     });
   }
 }
-
-const wayOf = ({ gateway, address }: DialTarget): string => `${gateway}@${address}`;
 
 const fingerprint = (targets: readonly DialTarget[]): string => JSON.stringify(targets);

@@ -9,6 +9,8 @@ import {
 /** A snapshot on its way from a peer, part by part. */
 export class SnapshotTransfer {
   readonly #offered: OfferedSnapshot;
+  /** Whether the peer said that it has a newer one by now. */
+  superseded = false;
   readonly #parts: Buffer[] = [];
   readonly #whole: Promise<Buffer>;
   #length = 0;
@@ -37,9 +39,14 @@ export class SnapshotTransfer {
     return this.#whole;
   }
 
-  /** Takes the next part. True: it is whole. Throws FRAME_UNEXPECTED, which must end the link. */
+  /** Takes the next part. True: it is whole, or will not come. Throws FRAME_UNEXPECTED, which must end the link. */
   take(version: bigint, offset: number, data: Uint8Array): boolean {
     const { version: expected, sizeBytes } = this.#offered;
+    if (version === expected && offset === 0 && this.#length === 0 && data.length === 0) {
+      this.superseded = true;
+      this.end(new FedgateError('PEER_UNREACHABLE', 'the peer has a newer snapshot by now'));
+      return true;
+    }
     if (version !== expected || offset !== this.#length || data.length === 0 || offset + data.length > sizeBytes)
       throw new FedgateError('FRAME_UNEXPECTED', `a part of snapshot ${version} at ${offset} that was not to come`);
     clearTimeout(this.#stalled);

@@ -4,47 +4,13 @@ import test, { type ExecutionContext } from 'ava';
 import { type Answer, encode } from 'dns-packet';
 import { hintsIn, LanFinder, MAX_MDNS_RECORDS, MDNS_SERVICE, recordsOf } from '../../src/finding/mdns.js';
 import type { OrgName } from '../../src/identity/names.js';
+import { freeUdpPort, whyNoMulticast } from '../support/multicast.js';
 import { FEDERATION } from '../support/registry.js';
 
 const GLOBEX = 'GLOBEX' as OrgName;
 const own = { org: GLOBEX, gateway: 'gw1', port: 7411 };
-const GROUP = '224.0.0.251';
 const LOOPBACK = '127.0.0.1';
 const never = (): AbortSignal => new AbortController().signal;
-
-async function freeUdpPort(): Promise<number> {
-  const socket = createSocket('udp4');
-  await new Promise<void>(resolve => socket.bind(0, LOOPBACK, resolve));
-  const { port } = socket.address();
-  await new Promise<void>(resolve => socket.close(() => resolve()));
-  return port;
-}
-
-/** Why multicast does not work here. Undefined: it does. */
-async function whyNoMulticast(port: number): Promise<string | undefined> {
-  const socket = createSocket({ type: 'udp4', reuseAddr: true });
-  try {
-    await new Promise<void>((resolve, reject) => socket.once('error', reject).bind(port, '0.0.0.0', resolve));
-    socket.addMembership(GROUP, LOOPBACK);
-    socket.setMulticastInterface(LOOPBACK);
-    socket.setMulticastLoopback(true);
-    const heard = new Promise<string | undefined>(resolve => {
-      const timer = setTimeout(() => resolve('nothing that was sent came back'), 1_000);
-      socket.once('message', () => {
-        clearTimeout(timer);
-        resolve(undefined);
-      });
-    });
-    await new Promise<void>((resolve, reject) =>
-      socket.send('?', port, GROUP, error => (error ? reject(error) : resolve())),
-    );
-    return await heard;
-  } catch (error) {
-    return (error as Error).message;
-  } finally {
-    socket.close();
-  }
-}
 
 function lan(t: ExecutionContext, port: number, told?: typeof own): LanFinder {
   const finder = new LanFinder({
@@ -72,6 +38,19 @@ test('mDNS: a gateway on the same network is found, one of somebody else is not'
   t.deepEqual(await asker.find(GLOBEX, never()), [{ gateway: 'gw1', address: '127.0.0.1:7411' }]);
   const none = await asker.find('INITECH' as OrgName, AbortSignal.timeout(150));
   t.deepEqual(none, []);
+});
+
+test('mDNS: who asks a moment after it was told is told again as soon as that may be', async t => {
+  const port = await freeUdpPort();
+  if ((await whyNoMulticast(port)) !== undefined) {
+    t.pass();
+    return;
+  }
+  const asker = lan(t, port);
+  await asker.find(GLOBEX, AbortSignal.timeout(100));
+  lan(t, port, own);
+  await asker.find(GLOBEX, never());
+  t.is((await asker.find(GLOBEX, never())).length, 1);
 });
 
 test('mDNS: noise on the network harms nobody', async t => {

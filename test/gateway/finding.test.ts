@@ -8,6 +8,7 @@ import { callServerStream } from '../../src/transport/client-calls.js';
 import { a, srv, startDns, type TestDns } from '../support/dns-server.js';
 import { startTestOrg, type TestOrg } from '../support/federation.js';
 import { LIVE } from '../support/live.js';
+import { freeUdpPort, whyNoMulticast } from '../support/multicast.js';
 import { startTestRegistry, type TestRegistry } from '../support/registry.js';
 
 const ALL =
@@ -173,6 +174,23 @@ story('finding: without leave a hint does not lead to this machine', async (t, {
   t.is(refused?.reason, 'PEER_UNREACHABLE');
   const steps = await doctor(careful, 'GLOBEX');
   t.regex(steps.at(-1) ?? '', /^7 false nobody knows an address of GLOBEX: .*dns: nothing \(1 not to be dialled\)/);
+});
+
+story('finding: two gateways on one network find each other by multicast', async (t, { registry }) => {
+  const port = await freeUdpPort();
+  const why = await whyNoMulticast(port);
+  // Without multicast here test/finding/mdns.test.ts still reads what would be told.
+  if (why !== undefined) t.log(`no multicast: ${why}`);
+  const extra = finding(HERE, `mdns: { enabled: ${why === undefined}, interface: 127.0.0.1, port: ${port} }`);
+  const there = await startTestOrg(t, registry, 'THERE', { access: ALL, reachable: false, extra });
+  const here = await startTestOrg(t, registry, 'HERE', { access: ALL, extra });
+  const node = await here.node('n');
+  const publish = node.publish('pubsub://THERE/x', 'hello', LIVE);
+  if (why === undefined) {
+    await publish;
+    t.is(foundBy(here, 'THERE'), 'mdns');
+    t.is(foundBy(there, 'HERE'), '');
+  } else t.is((await t.throwsAsync<FedgateError>(publish))?.reason, 'PEER_UNREACHABLE');
 });
 
 story(

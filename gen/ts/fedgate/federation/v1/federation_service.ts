@@ -670,7 +670,7 @@ export interface SnapshotKnown {
 
 /** Asks for the snapshot that the peer told of last. Once for each SnapshotKnown; more ends the link. */
 export interface SnapshotWant {
-  /** Its version. When the peer has a newer one by now, nothing comes but the next SnapshotKnown. */
+  /** Its version. When the peer told of a newer one meanwhile, the answer is one SnapshotPart without data. */
   readonly version: bigint;
 }
 
@@ -680,7 +680,7 @@ export interface SnapshotPart {
   readonly version: bigint;
   /** The position of the first byte. */
   readonly offset: number;
-  /** At most 32 KiB, and at least one byte. */
+  /** At most 32 KiB. Empty, at offset 0: it is not handed over, since a newer one was told meanwhile. */
   readonly data: Uint8Array;
 }
 
