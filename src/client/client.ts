@@ -38,7 +38,7 @@ import type { PublishReport } from './report.js';
 import { Asker } from './requests/asker.js';
 import { ClientResponding, type RequestHandler, type Responding, type RespondOptions } from './requests/responding.js';
 import { type Survey, survey } from './requests/survey.js';
-import type { Content, Reply, RequestOptions, SurveyOptions } from './requests/types.js';
+import type { Content, HandedOver, Reply, RequestOptions, SurveyOptions, TellOptions } from './requests/types.js';
 import {
   LiveClientSubscription,
   type SubscribeOptions,
@@ -258,6 +258,14 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
    */
   request(address: string, content: Content, options: RequestOptions = {}): Promise<Reply> {
     return this.#asker.request(address, content, options);
+  }
+
+  /**
+   * Tells one of the nodes that answer on an address, the least busy, to which nobody replies. Resolves with who got it, as soon as it was handed
+   * over: what becomes of it nobody hears, and nobody else gets it when that node goes away. Rejects as `request` does.
+   */
+  tell(address: string, content: Content, options: TellOptions = {}): Promise<HandedOver> {
+    return this.#asker.tell(address, content, options);
   }
 
   /**

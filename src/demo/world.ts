@@ -54,10 +54,13 @@ const GRANTS = {
     node: 'erp',
     out: 'pubsub://ACME/invoices/*',
     share: '[]',
-    peers: '[{ org: ACME, publish: ["orders/*", "lines", "ledger/*"], propose: true }]',
+    peers: '[{ org: ACME, publish: ["orders/*", "lines", "ledger/*"], request: ["quotes/*"], propose: true }]',
   },
   INITECH: { node: 'audit', out: 'pubsub://GLOBEX/**', share: '[]', peers: '[{ org: ACME, propose: true }]' },
 } as const;
+
+/** Open to all three. */
+const TOPICS = '[{ topic: "prices/*", publish: ["*"], subscribe: ["*"], authors: ["*"], peers: ["*"], relay: true }]';
 
 export async function buildWorld(folder: string, tell: (line: string) => void): Promise<DemoWorld> {
   const registryFolder = join(folder, 'registry');
@@ -123,8 +126,9 @@ async function buildOrg(
   const approver = await makeApprover(folder, 'alice');
   const config = configTemplate({ gateway: 'gw1', listenNodes: nodeAddress, listenPeers: peerAddress })
     .replace('publish: ["**"] ', `publish: ["**", "${out}"] `)
+    .replace('request: ["**"] ', `request: ["**", "${out}"] `)
     .replace('share: [] ', `approvals: [view, propose, vote]\n      share: ${share} `)
-    .replace('peers: []', `peers: ${peers}`);
+    .replace('peers: []', `peers: ${peers}\n  topics: ${TOPICS}`);
   const configFile = orgFolder(folder).gatewayConfig;
   await writeFileAtomically(configFile, config);
   const gateway = new Service(

@@ -9,6 +9,7 @@ import { isInbox, parsePattern } from '../messaging/address.js';
 import type { TopicRule } from '../topics/grants.js';
 import { MAX_TAKES } from '../topics/limits.js';
 import { checked, parseYaml } from '../yaml-file.js';
+import { FINDING_SCHEMA } from './finding-schema.js';
 
 const ANY_ORG = 'ANY' as OrgName;
 const listenAddress = checked(text => parseHostPort(text, 'listen', { allowPortZero: true }));
@@ -122,6 +123,7 @@ export const CONFIG_SCHEMA = z.strictObject({
       uploadKeepMs: milliseconds(1_000, 3_650 * DAY_MS).default(DAY_MS),
     })
     .prefault({}),
+  finding: FINDING_SCHEMA,
   topics: z
     .strictObject({
       bytes: size(MIB).default(256 * MIB),

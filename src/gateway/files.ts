@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Share } from '../../gen/ts/fedgate/files/v1/file_service.js';
 import { FedgateError } from '../errors.js';
 import { ApprovalGate } from '../files/approval-gate.js';
+import type { Groups } from '../files/audience.js';
 import type { ContentStore } from '../files/content/contents.js';
 import type { ContentEvent } from '../files/content/events.js';
 import { openContents } from '../files/content/open.js';
@@ -23,7 +24,8 @@ export interface FilesParts {
   readonly state: string;
   readonly store: Store;
   readonly org: OrgName;
-  readonly config: Pick<GatewayConfig, 'files' | 'groups'>;
+  readonly config: Pick<GatewayConfig, 'files'>;
+  readonly groups: Groups;
   readonly log: Log;
   /** Where shares of other organisations are opened. */
   readonly remote: RemoteShares;
@@ -74,7 +76,7 @@ export class Files {
 
   /** Throws FILE_UNUSABLE, STORE_*. The store is closed by its owner, after this. */
   static async open(parts: FilesParts): Promise<Files> {
-    const { state, store, org, config, log, isApproved } = parts;
+    const { state, store, org, config, groups, log, isApproved } = parts;
     const contents = await openContents({
       folder: join(state, 'files'),
       store,
@@ -89,7 +91,7 @@ export class Files {
         store,
         contents,
         isApproved: share => gate.isOpen(share),
-        groups: config.groups,
+        groups,
         keepMs: config.files.keepMs,
         now,
         onEvent: event => logShare(log, event),
@@ -103,13 +105,13 @@ export class Files {
 
   /** For the service that nodes call. */
   host(access: Access, draining: AbortSignal): FileHost {
-    const { org, config } = this.#parts;
+    const { org, groups } = this.#parts;
     return {
       org,
       access,
       draining,
       now,
-      groups: config.groups,
+      groups,
       shares: this.#shares,
       contents: this.#contents,
       fetcher: this.#fetcher,

@@ -5,6 +5,7 @@ import type { RequestsHost } from '../link/link-requests.js';
 import type { Access } from '../messaging/access.js';
 import { parseChannel } from '../messaging/address.js';
 import { Deadlines } from '../requests/deadlines.js';
+import type { RoleListener } from '../requests/dispatcher.js';
 import { Here } from '../requests/here.js';
 import { Pending } from '../requests/pending.js';
 import { Requester, type RequesterOptions } from '../requests/requester.js';
@@ -27,6 +28,11 @@ export class Requests {
     this.#here = new Here(org, this.#deadlines, this.#pending);
   }
 
+  /** Hears of each pattern on which a node begins to answer, +1, or ends, -1, on each of its streams. */
+  onRole(listener: RoleListener): void {
+    this.#here.dispatcher.onRole(listener);
+  }
+
   /** For the links: what other organisations ask. */
   get forPeers(): RequestsHost {
     return {
@@ -39,8 +45,10 @@ export class Requests {
   }
 
   /** For the own nodes. */
-  forNodes(parts: Pick<RequestHost, 'gateway' | 'draining'> & Pick<RequesterOptions, 'ask' | 'explain'>): RequestHost {
-    const { gateway, draining, ask, explain } = parts;
+  forNodes(
+    parts: Pick<RequestHost, 'gateway' | 'draining'> & Pick<RequesterOptions, 'ask' | 'explain' | 'membersOf'>,
+  ): RequestHost {
+    const { gateway, draining, ask, explain, membersOf } = parts;
     const requester = new Requester({
       org: this.#org,
       access: this.#access,
@@ -49,6 +57,7 @@ export class Requests {
       pending: this.#pending,
       ask,
       explain,
+      membersOf,
     });
     return { gateway, requester, dispatcher: this.#here.dispatcher, access: this.#access, draining };
   }

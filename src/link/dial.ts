@@ -2,6 +2,7 @@ import { randomBytes, type X509Certificate } from 'node:crypto';
 import type { Client } from '@grpc/grpc-js';
 import { FederationServiceService } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { FedgateError } from '../errors.js';
+import type { ResolverName } from '../finding/types.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 import { formatSubject, gatewayDnsName } from '../identity/subject.js';
 import type { CertificateVerifier, Identity } from '../identity/verify.js';
@@ -19,6 +20,8 @@ export interface DialTarget {
   readonly org: string;
   readonly gateway: string;
   readonly address: string;
+  /** Who says that it is there. */
+  readonly source?: ResolverName | undefined;
   /** PEM of the organisation's registered CAs: nobody else's certificate is accepted there. */
   readonly authorities: readonly string[];
 }
@@ -71,7 +74,8 @@ export async function dialLink(target: DialTarget, settings: DialSettings, signa
     if (!mail) throw new FedgateError('INTERNAL', 'a link without a mail lane');
     const openLane: LinkParts['openLane'] = (kind, hello, ended) =>
       dialLane(target, kind, linkId, settings, ended, { hello, split });
-    return { peer: control.peer, dialled: true, address: target.address, control, mail, mailBack, openLane };
+    const { address, source } = target;
+    return { peer: control.peer, dialled: true, address, source, control, mail, mailBack, openLane };
   } catch (error) {
     const reason = new FedgateError('PEER_UNREACHABLE', 'a mail lane did not open', { cause: error });
     control.lane.close(reason);

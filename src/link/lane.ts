@@ -110,6 +110,11 @@ export class Lane {
     this.out.put(encodeFrame(frame));
   }
 
+  /** As `put`, once the lane takes frames. Throws CANCELLED when it is over. */
+  sendWhenReady(frame: Frame): Promise<void> {
+    return this.out.send(encodeFrame(frame));
+  }
+
   /** Ends the lane from this side. The first reason stays. */
   close(reason: FedgateError): void {
     if (this.#ended.signal.aborted) return;

@@ -1,6 +1,7 @@
 import { Backoff } from '../backoff.js';
 import { FedgateError } from '../errors.js';
 import { Fifo } from '../fifo.js';
+import type { AddressHint } from '../finding/types.js';
 import type { OrgName } from '../identity/names.js';
 import type { Identity } from '../identity/verify.js';
 import type { DeliveryOutcome } from '../messaging/router.js';
@@ -8,6 +9,7 @@ import { dialWaitMs, LINK_BACKOFF, URGENT_WAIT_MS } from './backoff.js';
 import type { OutgoingBatch } from './batch.js';
 import type { DialTarget } from './dial.js';
 import type { Link } from './link.js';
+import { Search } from './search.js';
 
 /** Where a peer stands. See LinkStatus.State in gateway_service.proto. */
 export type PeerState = 'idle' | 'connecting' | 'up' | 'backoff' | 'draining' | 'blocked';
@@ -16,6 +18,10 @@ export interface PeerHost {
   /** Every way to the organisation, in the order to be tried; empty when it has no address. Throws ORG_INACTIVE, ORG_UNKNOWN, SNAPSHOT_EXPIRED. */
   targets(org: OrgName): readonly DialTarget[];
   dial(target: DialTarget, signal: AbortSignal): Promise<Link>;
+  /** More ways, which have to be looked for: asked when none of `targets` led to a link. Undefined: nobody looks. */
+  find?: ((org: OrgName) => Promise<readonly DialTarget[]>) | undefined;
+  /** Hears of a way that was found and led nowhere. */
+  onFoundNothing?(target: DialTarget): void;
   /** Whether a certificate that was good when the link was made still is. */
   trusts(peer: Identity): boolean;
   /** Hears of every change of state. */
@@ -59,6 +65,7 @@ const WAITING_ENTRY_BYTES = 256;
 export class Peer {
   readonly org: OrgName;
   readonly #host: PeerHost;
+  readonly #search: Search;
   readonly #backoff = new Backoff(LINK_BACKOFF);
   readonly #waiting = new Fifo<Waiting>();
   /** Those who wait for the link itself. */
@@ -75,12 +82,14 @@ export class Peer {
   /** What was known of the ways to it when they were last tried. */
   #knownTargets: string | undefined;
   #lastError: FedgateError | undefined;
+  #reachedAt: AddressHint | undefined;
   #closed = false;
   readonly totals = { sent: 0, received: 0, lost: 0 };
 
   constructor(org: OrgName, host: PeerHost) {
     this.org = org;
     this.#host = host;
+    this.#search = new Search(org, host);
   }
 
   get state(): PeerState {
@@ -102,6 +111,11 @@ export class Peer {
   /** When the next dial is due, epoch milliseconds; 0 when none is. */
   get nextRetryMs(): number {
     return this.#nextRetryMs;
+  }
+
+  /** Where it was last reached by a dial from here. */
+  get reachedAt(): AddressHint | undefined {
+    return this.#reachedAt;
   }
 
   get wanted(): boolean {
@@ -236,9 +250,11 @@ export class Peer {
 
   #use(link: Link): void {
     this.#link = link;
+    this.#search.stop();
     this.#lastError = undefined;
     // Contact by the peer ends the waiting; a link that we made has to live for a while first.
     if (!link.dialled) this.#backoff.reset();
+    else this.#reachedAt = { gateway: link.peer.name, address: link.address };
     this.#enter('up');
     link.onDrain(reconnectAfterMs => {
       if (this.#link !== link) return;
@@ -280,7 +296,7 @@ export class Peer {
       return;
     }
     this.#knownTargets = fingerprint(targets);
-    if (targets.length === 0) {
+    if (targets.length === 0 && !this.#host.find) {
       this.#block(new FedgateError('PEER_UNREACHABLE', `${this.org} has no address and has not dialled`), {
         keepLink: true,
       });
@@ -291,22 +307,49 @@ export class Peer {
     void this.#tryInOrder(targets, this.#dialling);
   }
 
+  /** The ways that are known one after the other, then those that are found. */
   async #tryInOrder(targets: readonly DialTarget[], attempt: AbortController): Promise<void> {
+    const { signal } = attempt;
     let error: unknown;
     for (const target of targets) {
       try {
-        const link = await this.#host.dial(target, attempt.signal);
-        if (this.#dialling === attempt) this.#dialling = undefined;
-        if (attempt.signal.aborted || this.#closed) link.close(new FedgateError('CANCELLED', 'no longer wanted'));
-        else this.adopt(link);
-        return;
+        return this.#dialled(await this.#host.dial(target, signal), attempt);
       } catch (failure) {
-        if (attempt.signal.aborted) return;
+        if (signal.aborted) return;
         error = failure;
       }
     }
+    try {
+      // What is stored must flow soon after its return to a known place: there is no time to wait for what others say.
+      if (error && this.#urgent && this.#waiting.length === 0)
+        this.#search.aside(targets, link => this.#foundAside(link));
+      else {
+        const link = await this.#search.dial(targets, signal);
+        if (link) return this.#dialled(link, attempt);
+      }
+    } catch (failure) {
+      error ??= failure;
+    }
+    if (signal.aborted) return;
     if (this.#dialling === attempt) this.#dialling = undefined;
-    if (!this.#closed && !this.#link?.usable) this.#failed(error as FedgateError);
+    if (!this.#closed && !this.#link?.usable) this.#failed((error as FedgateError | undefined) ?? this.#notFound());
+  }
+
+  #dialled(link: Link, attempt: AbortController): void {
+    if (this.#dialling === attempt) this.#dialling = undefined;
+    if (attempt.signal.aborted || this.#closed) link.close(new FedgateError('CANCELLED', 'no longer wanted'));
+    else this.adopt(link);
+  }
+
+  #foundAside(link: Link): void {
+    if (this.#closed || this.#link?.usable || this.#state === 'blocked')
+      return link.close(new FedgateError('CANCELLED', 'no longer wanted'));
+    this.#stopDialling();
+    this.adopt(link);
+  }
+
+  #notFound(): FedgateError {
+    return new FedgateError('PEER_UNREACHABLE', `${this.org} has no address, none was found, and it has not dialled`);
   }
 
   #failed(error: FedgateError): void {
@@ -338,6 +381,7 @@ export class Peer {
 
   #stopDialling(): void {
     this.#clearRetry();
+    this.#search.stop();
     this.#dialling?.abort();
     this.#dialling = undefined;
   }

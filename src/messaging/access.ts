@@ -117,6 +117,24 @@ export class Access {
     if (!granted) throw notGranted(`node ${node} may not ask ${formatAddress(address)}`, 'access.nodes[].request');
   }
 
+  /** Where a node may ask in an organisation. */
+  requestable(node: string, org: string): readonly Pattern[] {
+    return this.#request
+      .filter(
+        grant =>
+          (grant.node === '*' || grant.node === node) &&
+          (grant.org === org || (grant.org === '*' && org !== this.#ownOrg)),
+      )
+      .map(({ pattern }) => pattern);
+  }
+
+  /** Where a node of another organisation may ask in the own one. */
+  askable(org: string, node: string): readonly Pattern[] {
+    return this.#asked
+      .filter(grant => (grant.org === '*' || grant.org === org) && (grant.node === '*' || grant.node === node))
+      .map(({ pattern }) => pattern);
+  }
+
   /** Whether a node may answer on a pattern. Throws NOT_GRANTED. */
   checkRespond(node: string, pattern: Pattern): void {
     const granted = this.#rules.nodes.some(

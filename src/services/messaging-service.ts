@@ -11,6 +11,7 @@ import { FedgateError, fieldError } from '../errors.js';
 import { parsePattern } from '../messaging/address.js';
 import type { OneOutcome, SeveralOutcome } from '../messaging/broadcast.js';
 import { inboxNumber } from '../messaging/inbox.js';
+import { FrameJoins } from '../messaging/live-frame.js';
 import { LiveSubscription, noticeFrame, type SubscriptionLimits } from '../messaging/live-subscription.js';
 import type { AckLevel, DurableOutcome, LiveOutcome, Publisher, PublishOutcome } from '../messaging/publisher.js';
 import type { Router } from '../messaging/router.js';
@@ -48,6 +49,7 @@ export function messagingService(
 ): Handlers<typeof MessagingServiceService> {
   type Context = CallContext<{ readonly name: string }>;
   const perNode = new Map<string, number>();
+  const joins = new FrameJoins();
   return {
     publish: wrapper.unary(async (bytes: Buffer, { caller }: Context): Promise<PublishResponse> => {
       const outcome = await host.publisher.publish(caller.name, readPublishRequest(bytes));
@@ -67,7 +69,10 @@ export function messagingService(
         });
       }
       perNode.set(caller.name, open + 1);
-      const subscription = new LiveSubscription(caller.name, pattern, out, host.limits, Date.now());
+      const subscription = new LiveSubscription({
+        ...{ node: caller.name, pattern, sink: out, limits: host.limits, joins },
+        nowMs: Date.now(),
+      });
       try {
         host.router.add(subscription);
         out.put(noticeFrame({ $case: 'opened', value: { gateway: host.gateway } }));

@@ -9,8 +9,9 @@ const GLOBEX: OrgName = parseOrgName('GLOBEX', 'org');
 const at = (address: string): DialTarget => ({ org: GLOBEX, gateway: 'gw1', address, authorities: [] });
 
 /** A peer whose every dial fails, and what was seen of it. */
-function deadPeer(start: readonly DialTarget[]) {
-  const seen = { targets: start, dialled: [] as string[], states: [] as string[], urgent: false };
+function deadPeer(start: readonly DialTarget[], find?: PeerHost['find']) {
+  const nothing: string[] = [];
+  const seen = { targets: start, dialled: [] as string[], states: [] as string[], urgent: false, nothing };
   let reached: () => void = () => undefined;
   const host: PeerHost = {
     selfId: 'ACME/gw1',
@@ -19,6 +20,8 @@ function deadPeer(start: readonly DialTarget[]) {
       seen.dialled.push(target.address);
       return Promise.reject(new FedgateError('PEER_UNREACHABLE', 'nobody is there'));
     },
+    find,
+    onFoundNothing: ({ address }) => void nothing.push(address),
     trusts: () => true,
     isUrgent: () => seen.urgent,
     onState: ({ state }) => {
@@ -65,6 +68,37 @@ test('peer: one without an address stays blocked in silence until it has one', a
   peer.membershipChanged();
   await waiting;
   t.deepEqual(seen.dialled, ['a:1']);
+});
+
+test('peer: only when no known way works are others looked for, and one without an address is not given up then', async t => {
+  for (const known of [[at('a:1')], []]) {
+    const found = [at('a:1'), at('b:2'), at('c:3')];
+    const { peer, seen, backoff } = deadPeer(known, async () => found);
+    t.teardown(() => peer.close(0));
+    const waiting = backoff();
+    peer.want();
+    await waiting;
+    t.deepEqual(seen.dialled, ['a:1', 'b:2', 'c:3']);
+    t.deepEqual(seen.nothing, known.length > 0 ? ['b:2', 'c:3'] : ['a:1', 'b:2', 'c:3']);
+    t.is(peer.state, 'backoff');
+  }
+});
+
+test('peer: while something durable waits, a look that takes its time does not delay the known ways', async t => {
+  let looks = 0;
+  const { peer, seen, backoff } = deadPeer([at('a:1')], () => {
+    looks++;
+    return new Promise(() => undefined);
+  });
+  t.teardown(() => peer.close(0));
+  seen.urgent = true;
+  for (let i = 0; i < 3; i++) {
+    const waiting = backoff();
+    if (i === 0) peer.waiting();
+    await waiting;
+  }
+  t.is(seen.dialled.length, 3);
+  t.is(looks, 1);
 });
 
 test('peer: one that something durable waits for is dialled at least every two seconds', t => {

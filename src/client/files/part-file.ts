@@ -4,7 +4,7 @@ import { type FileHandle, link, lstat, open, readFile, rename, rm, stat } from '
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { describe, FedgateError } from '../../errors.js';
-import { behind } from '../../files/buffers.js';
+import { WriteQueue, WriteRoom, writeAll } from '../../files/write-queue.js';
 import { writeFileAtomically } from '../../identity/files.js';
 
 /** What stands beside a part, so that a later call knows what it is a part of. */
@@ -18,8 +18,8 @@ const sidecarSchema = z.strictObject({
 
 export type Sidecar = z.output<typeof sidecarSchema>;
 
-/** What is written at once. As much again comes meanwhile, and no more. */
-const BATCH_BYTES = 512 * 1024;
+/** Of all downloads of this process. */
+const room = new WriteRoom();
 
 const NO_FOLLOW = constants.O_NOFOLLOW ?? 0;
 
@@ -30,12 +30,7 @@ const NO_FOLLOW = constants.O_NOFOLLOW ?? 0;
 export class PartFile {
   readonly #path: string;
   #handle: FileHandle | undefined;
-  /** Bytes that are still to be written, and where the next ones belong. */
-  #waiting: Buffer[] = [];
-  #waitingBytes = 0;
-  #next = 0;
-  /** Those that are being written. */
-  #writing: Promise<void> = Promise.resolve();
+  #queue = this.#newQueue();
 
   /** `path`: of the file that is to be. */
   constructor(path: string) {
@@ -101,7 +96,7 @@ export class PartFile {
   /** Reads from a place into the buffer; returns the bytes read. */
   read(buffer: Buffer, position: number): Promise<number> {
     return this.#usable(async () => {
-      await this.#flush();
+      await this.#queue.flush();
       return (await this.#open.read(buffer, 0, buffer.length, position)).bytesRead;
     });
   }
@@ -109,17 +104,18 @@ export class PartFile {
   /** Resolves when the next may come; the bytes are kept until they are on the disk. Throws also for bytes before them. */
   write(bytes: Buffer, position: number): Promise<void> {
     return this.#usable(async () => {
-      if (position !== this.#next) await this.#flush();
-      this.#next = position + bytes.length;
-      this.#waiting.push(bytes);
-      this.#waitingBytes += bytes.length;
-      if (this.#waitingBytes >= BATCH_BYTES) await this.#writeWaiting();
+      if (position !== this.#queue.next) {
+        await this.#queue.flush();
+        this.#queue.seek(position);
+      }
+      this.#queue.push(bytes);
+      await this.#queue.ready();
     });
   }
 
   truncate(size: number): Promise<void> {
     return this.#usable(async () => {
-      await this.#flush();
+      await this.#queue.flush();
       await this.#open.truncate(size);
     });
   }
@@ -127,7 +123,7 @@ export class PartFile {
   /** Makes it the file that it is to be, on stable storage. Throws FILE_UNUSABLE when there is one and it is not to be replaced. */
   async publish(overwrite: boolean): Promise<void> {
     await this.#usable(async () => {
-      await this.#flush();
+      await this.#queue.flush();
       await this.#open.sync();
       const [ours, there] = [await this.#open.stat(), await lstat(this.#part)];
       if (ours.ino !== there.ino || ours.dev !== there.dev) throw new Error('another process fetches to the same path');
@@ -140,8 +136,7 @@ export class PartFile {
 
   /** Throws all of it away. */
   async discard(): Promise<void> {
-    this.#waiting = [];
-    this.#waitingBytes = 0;
+    this.#queue.drop();
     await this.close();
     await Promise.all([rm(this.#part, { force: true }), rm(this.#note, { force: true })]);
   }
@@ -149,30 +144,17 @@ export class PartFile {
   /** What has come is written before: a later call goes on behind it. */
   async close(): Promise<void> {
     // Whoever has to know that it failed has heard of it before.
-    if (this.#handle) await this.#flush().catch(() => undefined);
+    if (this.#handle) await this.#queue.flush().catch(() => undefined);
     const handle = this.#handle;
     this.#handle = undefined;
-    this.#writing = Promise.resolve();
-    this.#waiting = [];
-    this.#waitingBytes = 0;
+    this.#queue = this.#newQueue();
     await handle?.close();
   }
 
-  async #flush(): Promise<void> {
-    if (this.#waitingBytes > 0) await this.#writeWaiting();
-    await this.#writing;
-  }
-
-  /** Begins to write what waits, once what is being written is. */
-  async #writeWaiting(): Promise<void> {
-    await this.#writing;
-    const batch = this.#waiting;
-    const at = this.#next - this.#waitingBytes;
-    this.#waiting = [];
-    this.#waitingBytes = 0;
-    this.#writing = writeAll(this.#open, batch, at);
-    // Told to whoever comes next.
-    this.#writing.catch(() => undefined);
+  #newQueue(): WriteQueue {
+    const write = async (left: readonly Buffer[], at: number): Promise<number> =>
+      (await this.#open.writev(left, at)).bytesWritten;
+    return new WriteQueue((buffers, position) => writeAll(write, buffers, position), room);
   }
 
   get #open(): FileHandle {
@@ -201,15 +183,6 @@ export class PartFile {
       if ((cause as NodeJS.ErrnoException).code === 'EEXIST') throw taken(this.#path);
       throw new FedgateError('FILE_UNUSABLE', `${this.#path}: cannot be written: ${describe(cause)}`, { cause });
     }
-  }
-}
-
-async function writeAll(handle: FileHandle, buffers: readonly Buffer[], position: number): Promise<void> {
-  let at = position;
-  for (let left = buffers; left.length > 0; ) {
-    const { bytesWritten } = await handle.writev(left, at);
-    at += bytesWritten;
-    left = behind(left, bytesWritten);
   }
 }
 

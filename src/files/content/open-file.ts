@@ -1,5 +1,5 @@
 import { closeSync, fdatasync, fstatSync, fsync, futimes, open, openSync, read, readv, write, writev } from 'node:fs';
-import { behind } from '../buffers.js';
+import { writeAll } from '../write-queue.js';
 import type { FileState } from './fresh-pieces.js';
 
 /**
@@ -38,14 +38,8 @@ export class OpenFile {
   }
 
   /** Writes all of the buffers, one behind the other. They must stay as they are until it resolves. */
-  async write(buffers: readonly Buffer[], position: number): Promise<void> {
-    let at = position;
-    let left = buffers;
-    while (left.length > 0) {
-      const written = await this.#writeSome(left, at);
-      at += written;
-      left = behind(left, written);
-    }
+  write(buffers: readonly Buffer[], position: number): Promise<void> {
+    return writeAll((left, at) => this.#writeSome(left, at), buffers, position);
   }
 
   async utimes(atime: number, mtime: number): Promise<void> {

@@ -1,11 +1,9 @@
 import { createHash } from 'node:crypto';
 import { rename, unlink } from 'node:fs/promises';
 import { storeFailure } from '../../store/failures.js';
+import { WriteQueue, type WriteRoom } from '../write-queue.js';
 import type { FileState } from './fresh-pieces.js';
 import type { OpenFile } from './open-file.js';
-
-/** What is written at once. As much again comes meanwhile, and no more: the memory of a draft is twice that and a chunk. */
-const BATCH_BYTES = 512 * 1024;
 
 /** A temporary file that is to become a piece. Hashed while it is written: no piece is ever in memory. */
 export class PieceDraft {
@@ -15,15 +13,12 @@ export class PieceDraft {
   #digest: Buffer | undefined;
   #length = 0;
   #closed = false;
-  /** Chunks that are still to be written. */
-  #waiting: Buffer[] = [];
-  #waitingBytes = 0;
-  /** Those that are being written. */
-  #writing: Promise<void> = Promise.resolve();
+  readonly #queue: WriteQueue;
 
-  constructor(path: string, file: OpenFile) {
+  constructor(path: string, file: OpenFile, room?: WriteRoom) {
     this.#path = path;
     this.#file = file;
+    this.#queue = new WriteQueue((buffers, position) => file.write(buffers, position), room);
   }
 
   get length(): number {
@@ -42,17 +37,15 @@ export class PieceDraft {
    */
   async write(chunk: Buffer, meanwhile?: () => void): Promise<void> {
     this.#length += chunk.length;
-    this.#waitingBytes += chunk.length;
-    this.#waiting.push(chunk);
-    if (this.#waitingBytes >= BATCH_BYTES) await this.#writeWaiting();
+    this.#queue.push(chunk);
     this.#hash.update(chunk);
     meanwhile?.();
+    await this.#orFail(this.#queue.ready());
   }
 
   /** Resolves when all of it is written. Throws as `write`. */
   async flush(): Promise<void> {
-    if (this.#waitingBytes > 0) await this.#writeWaiting();
-    await this.#written();
+    await this.#orFail(this.#queue.flush());
   }
 
   /** Gives it another name, in the place of whatever has it. */
@@ -82,25 +75,14 @@ export class PieceDraft {
   /** Removes it, unless it was closed. What stays for whatever reason is swept at the next start. */
   async discard(): Promise<void> {
     if (this.#closed) return;
+    this.#queue.drop();
     this.close();
     await unlink(this.#path).catch(() => undefined);
   }
 
-  /** Begins to write what waits, once what is being written is. */
-  async #writeWaiting(): Promise<void> {
-    await this.#written();
-    const batch = this.#waiting;
-    const at = this.#length - this.#waitingBytes;
-    this.#waiting = [];
-    this.#waitingBytes = 0;
-    this.#writing = this.#file.write(batch, at);
-    // Told to whoever comes next.
-    this.#writing.catch(() => undefined);
-  }
-
-  async #written(): Promise<void> {
+  async #orFail(written: Promise<void>): Promise<void> {
     try {
-      await this.#writing;
+      await written;
     } catch (error) {
       throw storeFailure(error, 'a piece was not written');
     }

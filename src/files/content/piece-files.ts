@@ -4,6 +4,7 @@ import { lstat, mkdir, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FedgateError } from '../../errors.js';
 import { storeFailure } from '../../store/failures.js';
+import { WriteRoom } from '../write-queue.js';
 import type { FileState } from './fresh-pieces.js';
 import { OpenFile } from './open-file.js';
 import { PieceDraft } from './piece-draft.js';
@@ -27,6 +28,7 @@ export class PieceFiles {
   readonly #incoming: string;
   /** Folders that are there, are no links, and whose entries in their own folders are on stable storage. */
   readonly #entered = new Set<string>();
+  readonly #room = new WriteRoom();
 
   private constructor(folder: string) {
     this.#pieces = join(folder, 'pieces');
@@ -56,7 +58,8 @@ export class PieceFiles {
   async draft(): Promise<PieceDraft> {
     const path = join(this.#incoming, randomBytes(16).toString('hex'));
     try {
-      return new PieceDraft(path, await OpenFile.open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600));
+      const file = await OpenFile.open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+      return new PieceDraft(path, file, this.#room);
     } catch (error) {
       throw storeFailure(error, 'a piece cannot be written');
     }

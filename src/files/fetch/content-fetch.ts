@@ -21,6 +21,7 @@ export class ContentFetch {
   readonly promised = new Map<number, () => void>();
   readonly #stop = new AbortController();
   #inOrder = 0;
+  #pieceMs: number | undefined;
   #right: boolean;
   #bad: FedgateError | undefined;
   #checking: Promise<void> | undefined;
@@ -36,6 +37,11 @@ export class ContentFetch {
   /** Whether its whole-file digest was found right. */
   get right(): boolean {
     return this.#right;
+  }
+
+  /** How long the last piece took to come, from its first bytes to its last, milliseconds. Undefined: none came. */
+  get pieceMs(): number | undefined {
+    return this.#pieceMs;
   }
 
   /** Throws MANIFEST_INVALID when its whole-file digest was found wrong. */
@@ -123,10 +129,13 @@ export class ContentFetch {
       const writer = await this.held.receive(index);
       if (!writer) return;
       try {
+        let fromMs: number | undefined;
         for await (const chunk of source.read(index, signal)) {
+          fromMs ??= performance.now();
           await writer.write(chunk);
           onReceived(chunk.length);
         }
+        if (fromMs !== undefined) this.#pieceMs = performance.now() - fromMs;
         await writer.finish();
         return;
       } catch (error) {

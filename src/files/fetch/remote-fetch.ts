@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
-import { firstOf } from '../abort.js';
+import { firstOf, pause } from '../abort.js';
 import type { Contents } from '../content/types.js';
+import { pieceLength } from '../manifest.js';
 import type { Manifest, ShareFacts } from '../types.js';
 import type { ContentFetch } from './content-fetch.js';
 import type { ContentFetches } from './content-fetches.js';
+import { evenPace } from './even-pace.js';
 import type { LastingDownload } from './lasting-download.js';
 import { type ByteRange, piecesOf, readRange } from './range.js';
 import { reserveSpace } from './space.js';
@@ -121,7 +123,22 @@ export class RemoteFetch implements OpenFetch {
   async *#piece(index: number, offset: number): AsyncGenerator<Buffer> {
     await this.#bring(index);
     this.#check();
-    yield* this.#content.held.readPiece(index, offset, this.#stop.signal);
+    const { signal } = this.#stop;
+    const { held, pieceMs } = this.#content;
+    const waitMs = evenPace(pieceMs, pieceLength(this.manifest, index) - offset);
+    let handedOn = 0;
+    for await (const chunk of held.readPiece(index, offset, signal)) {
+      yield chunk;
+      handedOn += chunk.length;
+      const ms = this.#isAhead(index) ? waitMs(handedOn) : 0;
+      if (ms > 0) await pause(ms, signal);
+    }
+  }
+
+  /** Whether the reader of a piece will have to wait for the next one. */
+  #isAhead(index: number): boolean {
+    const next = index + 1;
+    return next < piecesOf(this.#range, this.manifest).to && !this.#content.held.has(next);
   }
 
   /** Resolves when a piece is there. Those behind it are on their way then, too. */

@@ -138,6 +138,21 @@ export interface LaneFrame {
     | //
     /** Topics lane: the speaker hears nothing for a while. */
     { readonly $case: "topicsPaused"; readonly value: TopicsPaused }
+    | //
+    /** Control lane: the registry's snapshot that I go by. */
+    { readonly $case: "snapshotKnown"; readonly value: SnapshotKnown }
+    | //
+    /** Control lane: hand me that snapshot. */
+    { readonly $case: "snapshotWant"; readonly value: SnapshotWant }
+    | //
+    /** Control lane: bytes of it. */
+    { readonly $case: "snapshotPart"; readonly value: SnapshotPart }
+    | //
+    /** Control lane: where do you reach an organisation? */
+    { readonly $case: "placesAsk"; readonly value: PlacesAsk }
+    | //
+    /** Control lane: the answer. */
+    { readonly $case: "placesTold"; readonly value: PlacesTold }
     | undefined;
 }
 
@@ -345,6 +360,11 @@ export interface RequestTerms {
   readonly survey: boolean;
   /** Survey: as in SurveyRequest. */
   readonly maxAnswers: number;
+  /**
+   * As in RequestRequest; the answer is one HANDED_OVER, or REFUSED. Only to a peer with the capability `one-way`. Not with `survey` nor
+   * `idempotency_key`.
+   */
+  readonly oneWay: boolean;
 }
 
 /** What stands beside a record that is an answer. At most 64 in a batch. */
@@ -373,6 +393,8 @@ export const ReplyTerms_Kind = {
   KIND_REFUSED: 3,
   /** KIND_SURVEY_END - Its payload is a `fedgate.messaging.v1.SurveySummary`. */
   KIND_SURVEY_END: 4,
+  /** KIND_HANDED_OVER - It is one-way, and `node` has got it. The record is empty. */
+  KIND_HANDED_OVER: 5,
 } as const;
 
 export type ReplyTerms_Kind = typeof ReplyTerms_Kind[keyof typeof ReplyTerms_Kind];
@@ -383,6 +405,7 @@ export namespace ReplyTerms_Kind {
   export type KIND_APPLICATION_ERROR = typeof ReplyTerms_Kind.KIND_APPLICATION_ERROR;
   export type KIND_REFUSED = typeof ReplyTerms_Kind.KIND_REFUSED;
   export type KIND_SURVEY_END = typeof ReplyTerms_Kind.KIND_SURVEY_END;
+  export type KIND_HANDED_OVER = typeof ReplyTerms_Kind.KIND_HANDED_OVER;
 }
 
 /** Nobody waits for these answers any more. Comes behind the outcome of the batch that the requests were in. Unknown ones are ignored. */
@@ -630,6 +653,62 @@ export interface FileClose {
   readonly session: number;
   /** Whether the asker has all that it wanted. */
   readonly complete: boolean;
+}
+
+/**
+ * The registry's snapshot that the speaker goes by. Only to a peer with the capability `acquaintance`; when the link begins and whenever it
+ * changes, at most once a second. Who has an older one may ask for it, and believes the registry's signature only.
+ */
+export interface SnapshotKnown {
+  /** Its version. */
+  readonly version: bigint;
+  /** SHA-256 of `SignedSnapshot.snapshot`: two of one version that differ are a fork. */
+  readonly sha256: Uint8Array;
+  /** Bytes of the encoded SignedSnapshot. At most 32 MiB. */
+  readonly sizeBytes: number;
+}
+
+/** Asks for the snapshot that the peer told of last. Once for each SnapshotKnown; more ends the link. */
+export interface SnapshotWant {
+  /** Its version. When the peer told of a newer one meanwhile, the answer is one SnapshotPart without data. */
+  readonly version: bigint;
+}
+
+/** Bytes of an encoded SignedSnapshot, in order. One that was not asked for, or is not the next, ends the link. */
+export interface SnapshotPart {
+  /** Its version. */
+  readonly version: bigint;
+  /** The position of the first byte. */
+  readonly offset: number;
+  /** At most 32 KiB. Empty, at offset 0: it is not handed over, since a newer one was told meanwhile. */
+  readonly data: Uint8Array;
+}
+
+/**
+ * Asks at which addresses the peer itself reaches gateways of another organisation. What is answered is a hint: who answers there is proven
+ * by certificate.
+ */
+export interface PlacesAsk {
+  /** Names the question on this link. Chosen by the asker; rises by at least one from question to question, from 1. */
+  readonly id: bigint;
+  /** The organisation. */
+  readonly org: string;
+}
+
+/** The answer to a PlacesAsk. Empty: the peer knows none, does not tell, or was asked too often. */
+export interface PlacesTold {
+  /** The question. */
+  readonly id: bigint;
+  /** At most 8. */
+  readonly places: readonly Place[];
+}
+
+/** Where a gateway is reached. */
+export interface Place {
+  /** Its name. */
+  readonly gateway: string;
+  /** `host:port` of its peer listener. */
+  readonly address: string;
 }
 
 /** One author's records of one topic in one epoch: what sequences count. */
@@ -975,6 +1054,21 @@ export const LaneFrame: MessageFns<LaneFrame> = {
       case "topicsPaused":
         TopicsPaused.encode(message.frame.value, writer.uint32(282).fork()).join();
         break;
+      case "snapshotKnown":
+        SnapshotKnown.encode(message.frame.value, writer.uint32(322).fork()).join();
+        break;
+      case "snapshotWant":
+        SnapshotWant.encode(message.frame.value, writer.uint32(330).fork()).join();
+        break;
+      case "snapshotPart":
+        SnapshotPart.encode(message.frame.value, writer.uint32(338).fork()).join();
+        break;
+      case "placesAsk":
+        PlacesAsk.encode(message.frame.value, writer.uint32(346).fork()).join();
+        break;
+      case "placesTold":
+        PlacesTold.encode(message.frame.value, writer.uint32(354).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1208,6 +1302,46 @@ export const LaneFrame: MessageFns<LaneFrame> = {
             message.frame = { $case: "topicsPaused", value: TopicsPaused.decode(reader, reader.uint32()) };
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.frame = { $case: "snapshotKnown", value: SnapshotKnown.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.frame = { $case: "snapshotWant", value: SnapshotWant.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 42: {
+            if (tag !== 338) {
+              break;
+            }
+
+            message.frame = { $case: "snapshotPart", value: SnapshotPart.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 43: {
+            if (tag !== 346) {
+              break;
+            }
+
+            message.frame = { $case: "placesAsk", value: PlacesAsk.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 44: {
+            if (tag !== 354) {
+              break;
+            }
+
+            message.frame = { $case: "placesTold", value: PlacesTold.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1385,6 +1519,36 @@ export const LaneFrame: MessageFns<LaneFrame> = {
       case "topicsPaused": {
         if (object.frame?.value !== undefined && object.frame?.value !== null) {
           message.frame = { $case: "topicsPaused", value: TopicsPaused.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "snapshotKnown": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "snapshotKnown", value: SnapshotKnown.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "snapshotWant": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "snapshotWant", value: SnapshotWant.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "snapshotPart": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "snapshotPart", value: SnapshotPart.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "placesAsk": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "placesAsk", value: PlacesAsk.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "placesTold": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "placesTold", value: PlacesTold.fromPartial(object.frame.value) };
         }
         break;
       }
@@ -2354,7 +2518,7 @@ export const BatchHeader: MessageFns<BatchHeader> = {
 };
 
 function createBaseRequestTerms(): RequestTerms {
-  return { id: 0n, timeoutMs: 0, once: false, idempotencyKey: "", survey: false, maxAnswers: 0 };
+  return { id: 0n, timeoutMs: 0, once: false, idempotencyKey: "", survey: false, maxAnswers: 0, oneWay: false };
 }
 
 export const RequestTerms: MessageFns<RequestTerms> = {
@@ -2379,6 +2543,9 @@ export const RequestTerms: MessageFns<RequestTerms> = {
     }
     if (message.maxAnswers !== 0) {
       writer.uint32(48).uint32(message.maxAnswers);
+    }
+    if (message.oneWay !== false) {
+      writer.uint32(56).bool(message.oneWay);
     }
     return writer;
   },
@@ -2444,6 +2611,14 @@ export const RequestTerms: MessageFns<RequestTerms> = {
             message.maxAnswers = reader.uint32();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.oneWay = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2467,6 +2642,7 @@ export const RequestTerms: MessageFns<RequestTerms> = {
     message.idempotencyKey = object.idempotencyKey ?? "";
     message.survey = object.survey ?? false;
     message.maxAnswers = object.maxAnswers ?? 0;
+    message.oneWay = object.oneWay ?? false;
     return message;
   },
 };
@@ -4462,6 +4638,435 @@ export const FileClose: MessageFns<FileClose> = {
     const message = createBaseFileClose() as any;
     message.session = object.session ?? 0;
     message.complete = object.complete ?? false;
+    return message;
+  },
+};
+
+function createBaseSnapshotKnown(): SnapshotKnown {
+  return { version: 0n, sha256: new Uint8Array(0), sizeBytes: 0 };
+}
+
+export const SnapshotKnown: MessageFns<SnapshotKnown> = {
+  encode(message: SnapshotKnown, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.version !== 0n) {
+      if (BigInt.asUintN(64, message.version) !== message.version) {
+        throw new globalThis.Error("value provided for field message.version of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.version);
+    }
+    if (message.sha256.length !== 0) {
+      writer.uint32(18).bytes(message.sha256);
+    }
+    if (message.sizeBytes !== 0) {
+      writer.uint32(24).uint32(message.sizeBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotKnown {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotKnown() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.version = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sha256 = reader.bytes();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sizeBytes = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SnapshotKnown>): SnapshotKnown {
+    return SnapshotKnown.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SnapshotKnown>): SnapshotKnown {
+    const message = createBaseSnapshotKnown() as any;
+    message.version = (object.version !== undefined && object.version !== null) ? BigInt(object.version) : 0n;
+    message.sha256 = object.sha256 ?? new Uint8Array(0);
+    message.sizeBytes = object.sizeBytes ?? 0;
+    return message;
+  },
+};
+
+function createBaseSnapshotWant(): SnapshotWant {
+  return { version: 0n };
+}
+
+export const SnapshotWant: MessageFns<SnapshotWant> = {
+  encode(message: SnapshotWant, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.version !== 0n) {
+      if (BigInt.asUintN(64, message.version) !== message.version) {
+        throw new globalThis.Error("value provided for field message.version of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.version);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotWant {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotWant() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.version = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SnapshotWant>): SnapshotWant {
+    return SnapshotWant.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SnapshotWant>): SnapshotWant {
+    const message = createBaseSnapshotWant() as any;
+    message.version = (object.version !== undefined && object.version !== null) ? BigInt(object.version) : 0n;
+    return message;
+  },
+};
+
+function createBaseSnapshotPart(): SnapshotPart {
+  return { version: 0n, offset: 0, data: new Uint8Array(0) };
+}
+
+export const SnapshotPart: MessageFns<SnapshotPart> = {
+  encode(message: SnapshotPart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.version !== 0n) {
+      if (BigInt.asUintN(64, message.version) !== message.version) {
+        throw new globalThis.Error("value provided for field message.version of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.version);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(16).uint32(message.offset);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(26).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotPart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotPart() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.version = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.offset = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.data = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SnapshotPart>): SnapshotPart {
+    return SnapshotPart.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SnapshotPart>): SnapshotPart {
+    const message = createBaseSnapshotPart() as any;
+    message.version = (object.version !== undefined && object.version !== null) ? BigInt(object.version) : 0n;
+    message.offset = object.offset ?? 0;
+    message.data = object.data ?? new Uint8Array(0);
+    return message;
+  },
+};
+
+function createBasePlacesAsk(): PlacesAsk {
+  return { id: 0n, org: "" };
+}
+
+export const PlacesAsk: MessageFns<PlacesAsk> = {
+  encode(message: PlacesAsk, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.org !== "") {
+      writer.uint32(18).string(message.org);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PlacesAsk {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlacesAsk() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.org = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PlacesAsk>): PlacesAsk {
+    return PlacesAsk.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PlacesAsk>): PlacesAsk {
+    const message = createBasePlacesAsk() as any;
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    message.org = object.org ?? "";
+    return message;
+  },
+};
+
+function createBasePlacesTold(): PlacesTold {
+  return { id: 0n, places: [] };
+}
+
+export const PlacesTold: MessageFns<PlacesTold> = {
+  encode(message: PlacesTold, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    for (const v of message.places) {
+      Place.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PlacesTold {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlacesTold() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.places.push(Place.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PlacesTold>): PlacesTold {
+    return PlacesTold.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PlacesTold>): PlacesTold {
+    const message = createBasePlacesTold() as any;
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    message.places = object.places?.map((e) => Place.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePlace(): Place {
+  return { gateway: "", address: "" };
+}
+
+export const Place: MessageFns<Place> = {
+  encode(message: Place, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.gateway !== "") {
+      writer.uint32(10).string(message.gateway);
+    }
+    if (message.address !== "") {
+      writer.uint32(18).string(message.address);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Place {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlace() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.gateway = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Place>): Place {
+    return Place.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Place>): Place {
+    const message = createBasePlace() as any;
+    message.gateway = object.gateway ?? "";
+    message.address = object.address ?? "";
     return message;
   },
 };

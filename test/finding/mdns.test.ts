@@ -1,0 +1,91 @@
+import { createSocket } from 'node:dgram';
+import { networkInterfaces } from 'node:os';
+import test, { type ExecutionContext } from 'ava';
+import { type Answer, encode } from 'dns-packet';
+import { hintsIn, LanFinder, MAX_MDNS_RECORDS, MDNS_SERVICE, recordsOf } from '../../src/finding/mdns.js';
+import type { OrgName } from '../../src/identity/names.js';
+import { freeUdpPort, whyNoMulticast } from '../support/multicast.js';
+import { FEDERATION } from '../support/registry.js';
+
+const GLOBEX = 'GLOBEX' as OrgName;
+const own = { org: GLOBEX, gateway: 'gw1', port: 7411 };
+const LOOPBACK = '127.0.0.1';
+const never = (): AbortSignal => new AbortController().signal;
+
+function lan(t: ExecutionContext, port: number, told?: typeof own): LanFinder {
+  const finder = new LanFinder({
+    federation: FEDERATION,
+    own: told,
+    addresses: () => [LOOPBACK],
+    interface: LOOPBACK,
+    port,
+    onProblem: error => t.log(error.message),
+  });
+  t.teardown(() => finder.close());
+  return finder;
+}
+
+test('mDNS: a gateway on the same network is found, one of somebody else is not', async t => {
+  const port = await freeUdpPort();
+  const why = await whyNoMulticast(port);
+  if (why !== undefined) {
+    t.log(`no multicast on ${Object.keys(networkInterfaces()).join(', ')}: ${why}`);
+    t.deepEqual(hintsIn(recordsOf({ ...own, federation: FEDERATION }, [LOOPBACK]), 'GLOBEX', FEDERATION).length, 1);
+    return;
+  }
+  lan(t, port, own);
+  const asker = lan(t, port);
+  t.deepEqual(await asker.find(GLOBEX, never()), [{ gateway: 'gw1', address: '127.0.0.1:7411' }]);
+  const none = await asker.find('INITECH' as OrgName, AbortSignal.timeout(150));
+  t.deepEqual(none, []);
+});
+
+test('mDNS: who asks a moment after it was told is told again as soon as that may be', async t => {
+  const port = await freeUdpPort();
+  if ((await whyNoMulticast(port)) !== undefined) {
+    t.pass();
+    return;
+  }
+  const asker = lan(t, port);
+  await asker.find(GLOBEX, AbortSignal.timeout(100));
+  lan(t, port, own);
+  await asker.find(GLOBEX, never());
+  t.is((await asker.find(GLOBEX, never())).length, 1);
+});
+
+test('mDNS: noise on the network harms nobody', async t => {
+  const port = await freeUdpPort();
+  if ((await whyNoMulticast(port)) !== undefined) {
+    t.pass();
+    return;
+  }
+  lan(t, port, own);
+  const asker = lan(t, port);
+  const noise = createSocket('udp4');
+  t.teardown(() => noise.close());
+  const lies: Answer[] = recordsOf({ ...own, federation: 'other.example' }, ['203.0.113.1']);
+  const packets = [
+    Buffer.alloc(0),
+    Buffer.from('x'),
+    Buffer.alloc(9_000, 0xc0),
+    encode({ type: 'response', answers: lies }),
+  ];
+  const sent = packets.map(packet => new Promise<void>(resolve => noise.send(packet, port, LOOPBACK, () => resolve())));
+  await Promise.all(sent);
+  t.deepEqual(await asker.find(GLOBEX, never()), [{ gateway: 'gw1', address: '127.0.0.1:7411' }]);
+});
+
+test('mDNS: only what fits together in one packet is a hint', t => {
+  const good = recordsOf({ ...own, federation: FEDERATION }, ['10.0.0.1', 'fd00::1']);
+  const hints = (records: readonly Answer[], org = 'GLOBEX'): string[] =>
+    hintsIn(records, org, FEDERATION).map(({ gateway, address }) => `${gateway}@${address}`);
+  t.deepEqual(hints(good), ['gw1@10.0.0.1:7411', 'gw1@[fd00::1]:7411']);
+  t.deepEqual(hints(good, 'INITECH'), []);
+  const without = (type: string): Answer[] => good.filter(record => record.type !== type);
+  t.deepEqual(hints(without('SRV')), []);
+  t.deepEqual(hints(without('TXT')), []);
+  t.deepEqual(hints(without('A')), ['gw1@[fd00::1]:7411']);
+  t.deepEqual(hints(recordsOf({ ...own, gateway: 'GW 1', federation: FEDERATION }, ['10.0.0.1'])), []);
+  t.deepEqual(hints(recordsOf({ ...own, port: 0, federation: FEDERATION }, ['10.0.0.1'])), []);
+  t.true(good.length < MAX_MDNS_RECORDS && good.every(({ name }) => name === MDNS_SERVICE || name.endsWith('local')));
+});
