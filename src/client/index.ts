@@ -64,3 +64,4 @@ export { type Content, type Reply, RequestError, type RequestOptions, type Surve
 export type { NackOptions } from './settlements.js';
 export type { MessageBatch, SubscribeOptions, Subscription } from './subscription.js';
 export type { AckLevel, PublishOptions } from './terms.js';
+export { type TokenSource, tokenFile } from './token.js';

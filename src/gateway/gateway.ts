@@ -40,6 +40,7 @@ import { Files, type FilesParts } from './files.js';
 import { Groups } from './groups.js';
 import { logPeer } from './link-log.js';
 import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities } from './listeners.js';
+import { NodeAuthentication } from './node-authentication.js';
 import { Nodes } from './nodes.js';
 import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
@@ -73,6 +74,7 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
   const directory = await loadDirectory(membership, files.state, log);
   const remembered = await RememberedPeers.load(files.state);
   const nodes = await Nodes.open(files.state);
+  const authentication = await NodeAuthentication.open(config.authentication, log);
   const origin: Origin = { ask: () => Promise.reject(cannotAsk()) };
   const { federation, org } = membership;
   const heard: { approvals?: Approvals } = {};
@@ -107,7 +109,7 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
     onAlarm: (error, from) => refusals.write(error, from, { org: from }, true),
   };
   const filesOf = await orClose([approvals, durable], () => Files.open(filesParts));
-  const kept = { directory, remembered, nodes, durable, approvals, files: filesOf };
+  const kept = { directory, remembered, nodes, authentication, durable, approvals, files: filesOf };
   return new RunningGateway({ config, log, membership, identity, access, refusals, ...kept, origin, remote }).start();
 }
 
@@ -162,6 +164,7 @@ interface Parts {
   readonly directory: Directory;
   readonly remembered: RememberedPeers;
   readonly nodes: Nodes;
+  readonly authentication: NodeAuthentication;
   readonly durable: Durability;
   readonly access: Access;
   readonly refusals: Refusals;
@@ -246,6 +249,7 @@ class RunningGateway implements Gateway {
     this.#recheck = setInterval(() => {
       this.#peers.recheck();
       parts.nodes.presence.recheck();
+      parts.authentication.recheck();
     }, RECHECK_MS);
   }
 
@@ -445,6 +449,7 @@ class RunningGateway implements Gateway {
         draining: this.#draining.signal,
       },
       presence: this.#parts.nodes.presence,
+      authentication: this.#parts.authentication,
       requests: this.#requests.forNodes({
         gateway: config.gateway,
         draining: this.#draining.signal,

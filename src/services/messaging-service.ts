@@ -53,9 +53,8 @@ export function messagingService(
       const outcome = await host.publisher.publish(caller.name, readPublishRequest(bytes));
       return { result: toResult(outcome) };
     }),
-    publishStream: wrapper.bidi(
-      (call: ServerDuplexStream<Buffer, PublishStreamResponse>, out, { caller, signal }: Context) =>
-        new PublishStreamSession(call, out, caller.name, host.publisher).run(signal, host.draining),
+    publishStream: wrapper.bidi((call: ServerDuplexStream<Buffer, PublishStreamResponse>, out, context: Context) =>
+      new PublishStreamSession(call, out, context.caller.name, host.publisher).run(context, host.draining),
     ),
     subscribe: wrapper.serverStream(async (bytes: Buffer, out: FrameWriter<Buffer>, { caller, signal }: Context) => {
       const pattern = parsePattern(decodeSubscribe(bytes).pattern);
@@ -198,21 +197,25 @@ class PublishStreamSession {
     this.#publisher = publisher;
   }
 
-  run(signal: AbortSignal, draining: AbortSignal): Promise<void> {
+  run({ signal, beforeEnd }: Pick<CallContext, 'signal' | 'beforeEnd'>, draining: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
+      let why: unknown;
       this.#finish = () => {
         if (this.#unanswered > 0) return;
         if (this.#halfClosed) resolve();
-        else if (this.#draining) reject(draining.reason);
+        else if (this.#draining) reject(why);
       };
-      // A gateway that stops reads nothing new, answers what it has read, and ends the stream.
-      const drain = (): void => {
+      // A stream that is to end reads nothing new and answers what it has read: when the gateway stops, or the caller may go on no more.
+      const finish = (reason: unknown): void => {
+        why ??= reason;
         this.#draining = true;
         this.#adjust();
         this.#finish?.();
       };
+      const drain = (): void => finish(draining.reason);
       if (draining.aborted) return drain();
       draining.addEventListener('abort', drain, { once: true });
+      beforeEnd(finish);
       const over = (): void => {
         draining.removeEventListener('abort', drain);
         resolve();

@@ -1,4 +1,4 @@
-import { constants, type Http2SecureServer, type ServerHttp2Session } from 'node:http2';
+import { constants, type Http2SecureServer, type IncomingHttpHeaders, type ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
 import { Server, type ServerOptions, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
@@ -23,13 +23,16 @@ export interface ListenerOptions extends ServerTlsOptions {
   readonly name: string;
   /** Hears of callers that TLS refused, with `host:port` of each. */
   readonly onHandshakeRefused?: (error: Error, remoteAddress: string) => void;
-  /** Hears of each connection whose other end showed a certificate that TLS accepts. */
+  /** Hears of each connection. */
   readonly onConnection?: (connection: Connection) => void;
 }
 
 /** A connection on which calls may come. */
 export interface Connection {
-  readonly certificate: CallerCertificate;
+  /** Undefined: the other end showed none. */
+  readonly certificate: CallerCertificate | undefined;
+  /** `ip:port` of its socket. */
+  readonly remoteAddress: string;
   /** Hears once that it is over: the other end said goodbye (HTTP/2 GOAWAY, as gRPC clients do when they close), or it just ended. */
   onEnd(listener: (why: 'closed' | 'lost') => void): void;
 }
@@ -105,6 +108,7 @@ export class Listener {
         this.#options.onHandshakeRefused?.(why ? new Error(why) : error, remote);
       });
       server.on('secureConnection', rememberCertificate);
+      if (this.#options.allowAnonymous) server.prependListener('stream', showAllAuthorizations);
       server.on('connection', (socket: Socket) => {
         this.#sockets.add(socket);
         socket.once('close', () => this.#sockets.delete(socket));
@@ -114,14 +118,16 @@ export class Listener {
 
   #tellConnection(session: ServerHttp2Session): void {
     const { onConnection } = this.#options;
-    const certificate = onConnection && (session.socket as TLSSocket).getPeerX509Certificate?.();
-    if (!certificate) return;
+    if (!onConnection) return;
+    const socket = session.socket as TLSSocket;
+    const certificate = socket.getPeerX509Certificate?.();
     let why: 'closed' | 'lost' = 'lost';
     session.once('goaway', (code: number) => {
       if (code === constants.NGHTTP2_NO_ERROR) why = 'closed';
     });
     onConnection({
-      certificate: { fingerprint: certificate.fingerprint256, read: () => certificate },
+      certificate: certificate && { fingerprint: certificate.fingerprint256, read: () => certificate },
+      remoteAddress: `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`,
       onEnd: listener => session.once('close', () => listener(why)),
     });
   }
@@ -152,6 +158,18 @@ export class Listener {
     for (const timer of timers) clearTimeout(timer);
     this.#server.forceShutdown();
   }
+}
+
+/** Of several headers `authorization` Node keeps the first; whoever judges calls by it shall see that there were more. */
+function showAllAuthorizations(
+  _stream: unknown,
+  headers: IncomingHttpHeaders,
+  _flags: number,
+  raw?: readonly string[],
+): void {
+  if (!raw || headers.authorization === undefined) return;
+  const values = raw.filter((_, i) => i % 2 === 1 && raw[i - 1]?.toLowerCase() === 'authorization');
+  if (values.length > 1) headers.authorization = values.join(',');
 }
 
 /**
