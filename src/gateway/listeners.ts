@@ -89,6 +89,7 @@ export function makeNodeListener(parts: ListenerParts, federation: string, servi
     onHandshakeRefused: (error, remote) => handshakeRefused(refusals, 'nodes', error, remote),
     onConnection: connection => nodeArrived(connection, certificates, verifier, arrivals),
     allowAnonymous: authentication.takesTokens,
+    certificatesMustHold: true,
   });
   const calls = new CallWrapper<NodeCaller>(policy);
   listener.addService(messagingDefinition, messagingService(calls, services.messaging));

@@ -21,6 +21,8 @@ export interface ListenerOptions extends ServerTlsOptions {
   readonly listen: HostPort;
   /** For messages: `node listener`. */
   readonly name: string;
+  /** With `allowAnonymous`: whether a certificate that is shown must be one that TLS accepts, or the connection ends. */
+  readonly certificatesMustHold?: boolean;
   /** Hears of callers that TLS refused, with `host:port` of each. */
   readonly onHandshakeRefused?: (error: Error, remoteAddress: string) => void;
   /** Hears of each connection. */
@@ -108,12 +110,24 @@ export class Listener {
         this.#options.onHandshakeRefused?.(why ? new Error(why) : error, remote);
       });
       server.on('secureConnection', rememberCertificate);
+      if (this.#options.certificatesMustHold) server.on('secureConnection', socket => this.#refuseUnverified(socket));
       if (this.#options.allowAnonymous) server.prependListener('stream', showAllAuthorizations);
       server.on('connection', (socket: Socket) => {
         this.#sockets.add(socket);
         socket.once('close', () => this.#sockets.delete(socket));
       });
     }
+  }
+
+  /** grpc-js takes who shows a certificate that does not hold for one who shows none. */
+  #refuseUnverified(socket: TLSSocket): void {
+    if (socket.authorized || !socket.getPeerX509Certificate()) return;
+    const why = socket.authorizationError as unknown as string;
+    this.#options.onHandshakeRefused?.(
+      new Error(why),
+      `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`,
+    );
+    socket.destroy();
   }
 
   #tellConnection(session: ServerHttp2Session): void {
