@@ -12,6 +12,7 @@ import { Transfers } from '../files/transfers.js';
 import type { RemoteShares } from '../files/types.js';
 import type { OrgName } from '../identity/names.js';
 import type { Access } from '../messaging/access.js';
+import { fetchQuestion, type Policy } from '../policy/types.js';
 import type { FileHost } from '../services/file-host.js';
 import { shareForNodesOf } from '../services/file-service.js';
 import type { Store } from '../store/store.js';
@@ -25,6 +26,7 @@ export interface FilesParts {
   readonly org: OrgName;
   readonly config: Pick<GatewayConfig, 'files' | 'groups'>;
   readonly log: Log;
+  readonly policy: Policy;
   /** Where shares of other organisations are opened. */
   readonly remote: RemoteShares;
   /** Whether content with this SHA-256 is approved. */
@@ -56,7 +58,11 @@ export class Files {
     this.#contents = contents;
     this.#shares = shares;
     this.#transfers = new Transfers(now);
-    this.holder = new Holder({ org, shares, contents, transfers: this.#transfers });
+    const { policy } = parts;
+    this.holder = new Holder({
+      ...{ org, shares, contents, transfers: this.#transfers },
+      allows: (asker, share) => (policy.asks('fetch') ? policy.check(fetchQuestion(asker, org, share)) : undefined),
+    });
     this.#fetcher = new Fetcher({
       org,
       holder: this.holder,
@@ -107,6 +113,7 @@ export class Files {
     return {
       org,
       access,
+      policy: this.#parts.policy,
       draining,
       now,
       groups: config.groups,

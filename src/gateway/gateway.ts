@@ -21,6 +21,7 @@ import { Access } from '../messaging/access.js';
 import { Inboxes } from '../messaging/inboxes.js';
 import { MAX_PATIENCE_MS, Publisher } from '../messaging/publisher.js';
 import { Router } from '../messaging/router.js';
+import type { Policy } from '../policy/types.js';
 import { RegistryClient } from '../registry/client.js';
 import { Directory, snapshotFile } from '../registry/directory.js';
 import { RegistryWatcher } from '../registry/watcher.js';
@@ -42,6 +43,7 @@ import { logPeer } from './link-log.js';
 import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities } from './listeners.js';
 import { NodeAuthentication } from './node-authentication.js';
 import { Nodes } from './nodes.js';
+import { openPolicy } from './policy.js';
 import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
 import { Requests } from './requests.js';
@@ -74,6 +76,11 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
   const directory = await loadDirectory(membership, files.state, log);
   const remembered = await RememberedPeers.load(files.state);
   const nodes = await Nodes.open(files.state);
+  const { policy, close: closePolicy } = await openPolicy(
+    config.policy,
+    { federation: membership.federation, org: membership.org, gateway: config.gateway },
+    log,
+  );
   const authentication = await NodeAuthentication.open(config.authentication, log);
   const origin: Origin = { ask: () => Promise.reject(cannotAsk()) };
   const { federation, org } = membership;
@@ -100,6 +107,7 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
   heard.approvals = approvals;
   const filesParts: FilesParts = {
     state: files.state,
+    policy,
     store: durable.store,
     org,
     config,
@@ -109,7 +117,17 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
     onAlarm: (error, from) => refusals.write(error, from, { org: from }, true),
   };
   const filesOf = await orClose([approvals, durable], () => Files.open(filesParts));
-  const kept = { directory, remembered, nodes, authentication, durable, approvals, files: filesOf };
+  const kept = {
+    policy,
+    closePolicy,
+    directory,
+    remembered,
+    nodes,
+    authentication,
+    durable,
+    approvals,
+    files: filesOf,
+  };
   return new RunningGateway({ config, log, membership, identity, access, refusals, ...kept, origin, remote }).start();
 }
 
@@ -164,6 +182,8 @@ interface Parts {
   readonly directory: Directory;
   readonly remembered: RememberedPeers;
   readonly nodes: Nodes;
+  readonly policy: Policy;
+  readonly closePolicy: () => void;
   readonly authentication: NodeAuthentication;
   readonly durable: Durability;
   readonly access: Access;
@@ -215,11 +235,11 @@ class RunningGateway implements Gateway {
       snapshotVersion: () => directory.version,
     };
     this.#access = parts.access;
-    this.#door = new Door(parts.access, parts.refusals);
+    this.#door = new Door(org, parts.access, parts.policy, parts.refusals);
     this.#groups = new Groups({ org, groups: config.groups, directory });
     this.#inboxes = new Inboxes(this.#router, this.#access, node => parts.nodes.inboxState(node));
     parts.nodes.follow(this.#router);
-    this.#requests = new Requests(org, this.#access, parts.refusals);
+    this.#requests = new Requests(org, this.#access, parts.policy, parts.refusals);
     this.#verifier = new CertificateVerifier(federation, directory);
     this.#registry = new RegistryClient({ federation, ...membership.registry, identity });
     this.#watcher = new RegistryWatcher({
@@ -302,6 +322,7 @@ class RunningGateway implements Gateway {
     await this.#watcher.close();
     this.#requests.close();
     this.#registry.close();
+    this.#parts.closePolicy();
     await Promise.all([this.#parts.remembered.flush(), this.#parts.directory.flush(), this.#parts.nodes.flush()]);
     await this.#parts.files.close();
     await this.#parts.approvals.close();
@@ -350,7 +371,7 @@ class RunningGateway implements Gateway {
         store: durable.store,
         outbox: org => durable.outboxes.of(org),
         inbox: durable.inbox,
-        judge: (peer, channel, senderNode) => this.#door.refusal(peer.org, channel, senderNode),
+        judge: ({ org }, channel, node, size) => this.#door.refusal({ org, node, channel, ...size }),
         approvals: this.#parts.approvals,
         onAlarm: (error, facts) => this.#refusals.write(error, facts.org ?? '', facts, true),
       },
@@ -365,11 +386,13 @@ class RunningGateway implements Gateway {
       requests: this.#requests.forPeers,
       receive: peer => (header, records) => {
         const { channel, senderNode, patienceMs } = header;
-        const refusal = this.#door.refusal(peer.org, channel, senderNode);
-        if (refusal) throw refusal;
         // A timer of more than 2^31 ms fires at once; what a peer may make us hold is ours to say anyway.
         const waitMs = Math.min(patienceMs, MAX_PATIENCE_MS);
-        return this.#inboxes.deliver({ channel, senderOrg: peer.org, senderNode, records, patienceMs: waitMs });
+        const { org } = peer;
+        return this.#door.enter(
+          { org, node: senderNode, channel, records: records.count, bytes: records.bytes.length },
+          () => this.#inboxes.deliver({ channel, senderOrg: org, senderNode, records, patienceMs: waitMs }),
+        );
       },
       identity,
       verifier: this.#verifier,
@@ -390,13 +413,14 @@ class RunningGateway implements Gateway {
   }
 
   #nodeServices(): NodeServices {
-    const { config, membership, durable, approvals } = this.#parts;
+    const { config, membership, durable, approvals, policy } = this.#parts;
     const files = this.#parts.files.host(this.#access, this.#draining.signal);
     const publisher = new Publisher({
       org: membership.org,
       access: this.#access,
       router: this.#router,
       remote: { send: (to, batch) => this.#peers.send(to, batch).catch(error => Promise.reject(this.#explain(error))) },
+      policy,
       durable: new DurablePublisher({
         org: membership.org,
         log: durable.inbox,
@@ -416,7 +440,9 @@ class RunningGateway implements Gateway {
         publisher,
         subscriptions: durable.subscriptions,
         router: this.#router,
+        org: membership.org,
         access: this.#access,
+        policy,
         limits: { queueBytes, subscriptionsPerNode },
         draining: this.#draining.signal,
       },

@@ -1,3 +1,5 @@
+import type { FedgateError } from '../errors.js';
+
 /** What an operator's policy may be asked about. */
 export const POLICY_ACTIONS = ['publish', 'deliver', 'request', 'fetch'] as const;
 export type PolicyAction = (typeof POLICY_ACTIONS)[number];
@@ -34,8 +36,18 @@ export interface Policy {
    * As `check`, for what goes on: asks again whenever an answer ends, and calls `end` with what it then is refused with. Resolves with what
    * stops that.
    */
-  watch(question: PolicyQuestion, end: (error: Error) => void): (() => void) | Promise<() => void>;
+  watch(question: PolicyQuestion, end: (error: FedgateError) => void): (() => void) | Promise<() => void>;
 }
+
+/** What is asked before somebody fetches a share. */
+export const fetchQuestion = (subject: PolicySubject, targetOrg: string, target: string): PolicyQuestion => ({
+  ...{ action: 'fetch', subject, targetOrg, target, records: 0, bytes: 0 },
+});
+
+/** What is asked before a node of an organisation receives what comes on the channels of a pattern there. */
+export const deliverQuestion = (subject: PolicySubject, target: string): PolicyQuestion => ({
+  ...{ action: 'deliver', subject, targetOrg: subject.org, target, records: 0, bytes: 0 },
+});
 
 /** Of a gateway without one. */
 export const NO_POLICY: Policy = {

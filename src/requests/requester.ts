@@ -2,6 +2,7 @@ import { FedgateError, fieldError } from '../errors.js';
 import type { OrgName } from '../identity/names.js';
 import type { Access } from '../messaging/access.js';
 import { type Address, parseAddress } from '../messaging/address.js';
+import type { Policy } from '../policy/types.js';
 import type { RecordBlock } from '../wire/records.js';
 import type { RequestFrame, SurveyFrame } from '../wire/request-frames.js';
 import type { Asked } from './asked.js';
@@ -25,6 +26,7 @@ export interface RequesterOptions {
   readonly here: Here;
   readonly deadlines: Deadlines;
   readonly pending: Pending;
+  readonly policy: Policy;
   /** The way to other organisations, as Peers.ask. */
   readonly ask: (org: OrgName, asked: Asked) => GiveUp;
   /** Says more about why a peer is away. */
@@ -53,11 +55,18 @@ export class Requester {
    * DEADLINE_EXCEEDED, APPLICATION_ERROR; of other organisations also PEER_UNREACHABLE, OUTCOME_UNKNOWN, FEATURE_UNSUPPORTED.
    */
   request(node: string, frame: RequestFrame, timeLeftMs: number, signal: AbortSignal): Promise<Reply> {
-    const { org, here } = this.#options;
-    const { record, once, key } = frame;
+    const { record, key } = frame;
     if (key && !KEY.test(key)) throw fieldError('idempotency_key', 'must be up to 64 of the characters 0x21 to 0x7e');
     const address = this.#address(node, frame.address);
     const dueMs = dueOf(frame.timeoutMs, DEFAULT_TIMEOUT_MS, timeLeftMs);
+    const verdict = this.#policy(node, address, record);
+    const ask = (): Promise<Reply> => this.#ask(node, address, frame, dueMs, signal);
+    return verdict instanceof Promise ? verdict.then(ask) : ask();
+  }
+
+  #ask(node: string, address: Address, frame: RequestFrame, dueMs: number, signal: AbortSignal): Promise<Reply> {
+    const { org, here } = this.#options;
+    const { record, once, key } = frame;
     return new Promise((resolve, reject) => {
       const settle = (answer: Answer): void => {
         signal.removeEventListener('abort', over);
@@ -69,6 +78,7 @@ export class Requester {
         giveUp?.();
         reject(new FedgateError('CANCELLED', 'the caller gave up'));
       };
+      if (signal.aborted) return over();
       signal.addEventListener('abort', over, { once: true });
       const { channel } = address;
       giveUp =
@@ -92,22 +102,48 @@ export class Requester {
     timeLeftMs: number,
     sink: SurveySink & { fail(error: FedgateError): void },
   ): { readonly org: OrgName; readonly giveUp: GiveUp } {
-    const { org, here } = this.#options;
     const { record, maxAnswers } = frame;
     if (maxAnswers > MAX_SURVEYED) throw fieldError('max_answers', `is over ${MAX_SURVEYED}`);
     const address = this.#address(node, frame.address);
     const dueMs = dueOf(frame.timeoutMs, DEFAULT_SURVEY_MS, timeLeftMs);
+    const verdict = this.#policy(node, address, record);
+    if (!(verdict instanceof Promise))
+      return { org: address.org, giveUp: this.#survey(node, address, frame, dueMs, sink) };
+    return {
+      org: address.org,
+      giveUp: laterGiveUp(verdict, () => this.#survey(node, address, frame, dueMs, sink), sink.fail),
+    };
+  }
+
+  #survey(
+    node: string,
+    address: Address,
+    { record, maxAnswers }: SurveyFrame,
+    dueMs: number,
+    sink: SurveySink & { fail(error: FedgateError): void },
+  ): GiveUp {
+    const { org, here } = this.#options;
     const { channel } = address;
     if (address.org === org) {
       const question = { channel, senderOrg: org, senderNode: node, record };
-      return { org, giveUp: here.survey(node, question, { dueMs, maxAnswers }, sink) };
+      return here.survey(node, question, { dueMs, maxAnswers }, sink);
     }
     const settle = (answer: Answer): void => {
       if (answer.kind === 'failed') sink.fail(answer.error);
       else sink.answer(answer);
     };
     const terms = { answerByMs: dueMs, once: true, key: '', survey: true, maxAnswers };
-    return { org: address.org, giveUp: this.#remote(node, address, record, terms, settle, end => sink.end(end)) };
+    return this.#remote(node, address, record, terms, settle, end => sink.end(end));
+  }
+
+  #policy(node: string, { org, channel }: Address, record: RecordBlock): void | Promise<void> {
+    const { policy, org: own } = this.#options;
+    if (!policy.asks('request')) return;
+    const subject = { org: own, node };
+    const { count: records, bytes } = record;
+    return policy.check({
+      ...{ action: 'request', subject, targetOrg: org, target: channel, records, bytes: bytes.length },
+    });
   }
 
   #remote(
@@ -128,6 +164,23 @@ export class Requester {
     this.#options.access.checkRequest(node, address);
     return address;
   }
+}
+
+/** Begins something once it is allowed; until then it can be given up. `fail` hears why it was not begun. */
+export function laterGiveUp(allowed: Promise<void>, begin: () => GiveUp, fail: (error: FedgateError) => void): GiveUp {
+  let giveUp: GiveUp | undefined;
+  let over = false;
+  allowed
+    .then(() => {
+      if (!over) giveUp = begin();
+    })
+    .catch(error => {
+      if (!over) fail(error as FedgateError);
+    });
+  return () => {
+    over = true;
+    giveUp?.();
+  };
 }
 
 const NO_SURVEY = (): void => undefined;

@@ -20,6 +20,7 @@ import { toRpcStatus } from '../transport/status.js';
 import { type PublishFrame, readPublishRequest, readPublishStreamRequest } from '../wire/messaging-frames.js';
 import { malformed } from '../wire/reader.js';
 import { type ConsumeHost, consumeDefinition, consumeHandlers } from './consume-service.js';
+import { StreamRights } from './stream-rights.js';
 
 export interface MessagingHost extends ConsumeHost {
   readonly publisher: Publisher;
@@ -56,28 +57,34 @@ export function messagingService(
     publishStream: wrapper.bidi((call: ServerDuplexStream<Buffer, PublishStreamResponse>, out, context: Context) =>
       new PublishStreamSession(call, out, context.caller.name, host.publisher).run(context, host.draining),
     ),
-    subscribe: wrapper.serverStream(async (bytes: Buffer, out: FrameWriter<Buffer>, { caller, signal }: Context) => {
-      const pattern = parsePattern(decodeSubscribe(bytes).pattern);
-      host.access.checkSubscribe(caller.name, pattern);
-      const open = perNode.get(caller.name) ?? 0;
-      if (open >= host.limits.subscriptionsPerNode) {
-        throw new FedgateError('LIMIT_REACHED', `node ${caller.name} has ${open} subscriptions open`, {
-          metadata: { limit: 'subscriptions per node' },
-        });
-      }
-      perNode.set(caller.name, open + 1);
-      const subscription = new LiveSubscription(caller.name, pattern, out, host.limits, Date.now());
-      try {
-        host.router.add(subscription);
-        out.put(noticeFrame({ $case: 'opened', value: { gateway: host.gateway } }));
-        await ended(signal, host.draining);
-      } finally {
-        host.router.remove(subscription);
-        const left = (perNode.get(caller.name) ?? 1) - 1;
-        if (left > 0) perNode.set(caller.name, left);
-        else perNode.delete(caller.name);
-      }
-    }),
+    subscribe: wrapper.serverStream(
+      async (bytes: Buffer, out: FrameWriter<Buffer>, { caller, signal, end }: Context) => {
+        const pattern = parsePattern(decodeSubscribe(bytes).pattern);
+        host.access.checkSubscribe(caller.name, pattern);
+        const open = perNode.get(caller.name) ?? 0;
+        if (open >= host.limits.subscriptionsPerNode) {
+          throw new FedgateError('LIMIT_REACHED', `node ${caller.name} has ${open} subscriptions open`, {
+            metadata: { limit: 'subscriptions per node' },
+          });
+        }
+        perNode.set(caller.name, open + 1);
+        const subscription = new LiveSubscription(caller.name, pattern, out, host.limits, Date.now());
+        const rights = new StreamRights(host, caller.name, end);
+        try {
+          const allowed = rights.deliver(pattern, () => host.access.checkSubscribe(caller.name, pattern));
+          if (allowed !== undefined) await allowed;
+          host.router.add(subscription);
+          out.put(noticeFrame({ $case: 'opened', value: { gateway: host.gateway } }));
+          await ended(signal, host.draining);
+        } finally {
+          rights.release();
+          host.router.remove(subscription);
+          const left = (perNode.get(caller.name) ?? 1) - 1;
+          if (left > 0) perNode.set(caller.name, left);
+          else perNode.delete(caller.name);
+        }
+      },
+    ),
     ...consumeHandlers(wrapper, host),
   };
 }
