@@ -17,7 +17,7 @@ import type { Self } from '../link/hello.js';
 import type { Peer } from '../link/peer.js';
 import { Peers } from '../link/peers.js';
 import { cannotAsk } from '../link/refetches.js';
-import { Access } from '../messaging/access.js';
+import { Access, type AccessRules } from '../messaging/access.js';
 import { Inboxes } from '../messaging/inboxes.js';
 import { MAX_PATIENCE_MS, Publisher } from '../messaging/publisher.js';
 import { Router } from '../messaging/router.js';
@@ -55,6 +55,8 @@ export interface Gateway {
   readonly nodeAddress: string;
   readonly peerAddress: string;
   status(): GetStatusResponse;
+  /** Grants by these rules from now on. What was opened by a right that is gone ends with NOT_GRANTED. */
+  replaceAccess(rules: AccessRules): void;
   /** Finishes what is under way for at most `limits.drainMs`, tells nodes and peers, and stops. */
   stop(): Promise<void>;
 }
@@ -328,6 +330,12 @@ class RunningGateway implements Gateway {
     await this.#parts.approvals.close();
     await this.#parts.durable.close();
     this.#parts.log.info('gateway stopped');
+  }
+
+  replaceAccess(rules: AccessRules): void {
+    this.#access.replace(rules);
+    if (!this.#draining.signal.aborted) this.#wantPeers();
+    this.#parts.log.info({ nodes: rules.nodes.length, peers: rules.peers.length }, 'grants read again');
   }
 
   status(): GetStatusResponse {
