@@ -18,5 +18,5 @@ export default {
   files: ['dist/test/**/*.test.js', ...ON_ONE_VERSION.map(name => `!dist/test/${name}.test.js`)],
   timeout: '120s',
   workerThreads: false,
-  concurrency: 2,
+  concurrency: 3,
 };

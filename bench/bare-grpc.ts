@@ -36,13 +36,18 @@ export const bareMethod = (
 export const openBareChannel = (target: Target, windows: OpenWindows = WINDOWS): Client =>
   openChannel({ ...target, window: windows.stream, maxReceiveBytes: MAX_MESSAGE_BYTES });
 
-export const bareListener = (name: string, tls: Tls, windows: OpenWindows = WINDOWS): Listener =>
+export const bareListener = (
+  name: string,
+  tls: Tls,
+  windows: OpenWindows = WINDOWS,
+  maxConcurrentStreams = 100,
+): Listener =>
   new Listener({
     name,
     listen: parseHostPort('127.0.0.1:0', 'listen', { allowPortZero: true }),
     ...tls,
     windows,
-    maxConcurrentStreams: 100,
+    maxConcurrentStreams,
   });
 
 export interface Sink {

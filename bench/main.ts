@@ -2,6 +2,8 @@ import { runApprovals } from './approvals/index.js';
 import { APPROVALS_USAGE, parseApprovalsOptions } from './approvals/options.js';
 import { runDurable } from './durable/index.js';
 import { DURABLE_USAGE, parseDurableOptions } from './durable/options.js';
+import { runFanout } from './fanout/index.js';
+import { FANOUT_USAGE, parseFanoutOptions } from './fanout/options.js';
 import { runFiles } from './files/index.js';
 import { runLatency } from './files/latency.js';
 import { FILES_USAGE, LATENCY_USAGE, parseFilesOptions, parseLatencyOptions } from './files/options.js';
@@ -20,9 +22,10 @@ try {
   else if (subject === 'files-latency') await runLatency(parseLatencyOptions(args));
   else if (subject === 'approvals') await runApprovals(parseApprovalsOptions(args));
   else if (subject === 'requests') await runRequests(parseRequestsOptions(args));
+  else if (subject === 'fanout') await runFanout(parseFanoutOptions(args));
   else
     throw new Error(
-      `usage: ${[LIVE_USAGE, DURABLE_USAGE, FILES_USAGE, LATENCY_USAGE, APPROVALS_USAGE, REQUESTS_USAGE].join('\n       ')}`,
+      `usage: ${[LIVE_USAGE, DURABLE_USAGE, FILES_USAGE, LATENCY_USAGE, APPROVALS_USAGE, REQUESTS_USAGE, FANOUT_USAGE].join('\n       ')}`,
     );
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);

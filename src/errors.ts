@@ -108,7 +108,14 @@ export const REASONS = facts({
   CHANNEL_RESERVED: reason('PERMISSION_DENIED', 'Channels that begin with `$` belong to fedgate itself.'),
   ORG_INACTIVE: reason('PERMISSION_DENIED', "The organisation is suspended or removed. Ask the federation's operator."),
   ORG_UNKNOWN: reason('NOT_FOUND', 'No member of the federation has that name.'),
-  GROUP_UNKNOWN: reason('NOT_FOUND', "The gateway's configuration has no group of that name (`groups`)."),
+  GROUP_UNKNOWN: reason(
+    'NOT_FOUND',
+    "Neither the gateway's configuration (`groups`) nor the record of the organisation has a group of that name.",
+  ),
+  GROUP_CONSENT_MISSING: reason(
+    'PERMISSION_DENIED',
+    "A group in an organisation's record names a member that does not consent to it. It may, with `fedgate org group consent`.",
+  ),
   PEER_UNREACHABLE: retryable(
     'UNAVAILABLE',
     'There is no link to the other organisation at the moment. `fedgate doctor ORG` finds out why.',

@@ -15,6 +15,11 @@ export class Fifo<T> {
     return this.#items[this.#head];
   }
 
+  /** What `shift` would give after so many; undefined beyond the end. */
+  at(index: number): T | undefined {
+    return this.#items[this.#head + index];
+  }
+
   last(): T | undefined {
     return this.length > 0 ? this.#items[this.#items.length - 1] : undefined;
   }

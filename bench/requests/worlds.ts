@@ -3,6 +3,7 @@ import { createFederation } from '../federation.js';
 import { startGateway } from '../gateway.js';
 import { makeOrg } from '../identities.js';
 import type { Rate, Spread } from '../meter.js';
+import { AsyncDisposableStack } from '../stack.js';
 import { type CommonMethods, Worker } from '../worker.js';
 import type { FedgateMethods } from './fedgate-worker.js';
 import type { RateParams } from './load.js';
@@ -79,22 +80,8 @@ const asking = (
     const each = await Promise.all(processes.map(process => process.call('cpuSeconds', undefined)));
     return each.reduce((sum, seconds) => sum + seconds, 0);
   },
-  [Symbol.asyncDispose]: () => Promise.resolve(stack[Symbol.asyncDispose]()),
+  [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
 });
 
 /** On a machine that is busy with other things. */
 const TIMES_TIMEOUT_MS = 300_000;
-
-/** Node 20 has none of its own. Ends what it was given, the last first. */
-class AsyncDisposableStack implements AsyncDisposable {
-  readonly #used: AsyncDisposable[] = [];
-
-  use<T extends AsyncDisposable>(used: T): T {
-    this.#used.push(used);
-    return used;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const used of this.#used.reverse()) await used[Symbol.asyncDispose]();
-  }
-}

@@ -5,8 +5,8 @@ import { COMMAND_GROUPS } from './commands/index.js';
 import { type CliEnv, say } from './env.js';
 import { EXIT, EXIT_HELP, exitCodeOf } from './exit-codes.js';
 
-/** Builds the whole command line. */
-export function createProgram(env: CliEnv): Command {
+/** Builds the command line: all of it, or of its commands the one that is `wanted`, if there is one of that name. */
+export async function createProgram(env: CliEnv, wanted?: string): Promise<Command> {
   const program = new Command('fedgate')
     .description(
       "A federation gateway: organisations exchange messages, requests, files and approvals without trusting each other's networks",
@@ -22,9 +22,12 @@ export function createProgram(env: CliEnv): Command {
       'after',
       `\nExit codes:\n${EXIT_HELP.map(([code, text]) => `  ${String(code).padEnd(4)} ${text}`).join('\n')}\n\nFirst steps:\n  fedgate demo                 see it work\n  fedgate registry init --help start a federation of your own`,
     );
+  const isKnown = COMMAND_GROUPS.some(({ commands }) => wanted !== undefined && Object.hasOwn(commands, wanted));
   for (const { title, commands } of COMMAND_GROUPS) {
     program.commandsGroup(title);
-    for (const register of commands) register(program, env);
+    for (const [name, load] of Object.entries(commands)) {
+      if (!isKnown || name === wanted) (await load())(program, env);
+    }
   }
   program.commandsGroup('Help:').helpCommand(true);
   inherit(program);
@@ -42,7 +45,8 @@ function inherit(command: Command): void {
 /** Runs one command line; returns the exit code. Never throws. */
 export async function run(argv: readonly string[], env: CliEnv): Promise<number> {
   try {
-    await createProgram(env).parseAsync([...argv], { from: 'user' });
+    const program = await createProgram(env, argv[0]);
+    await program.parseAsync([...argv], { from: 'user' });
     return env.exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;

@@ -37,7 +37,7 @@ import type { PublishReport } from './report.js';
 import { Asker } from './requests/asker.js';
 import { ClientResponding, type RequestHandler, type Responding, type RespondOptions } from './requests/responding.js';
 import { type Survey, survey } from './requests/survey.js';
-import type { Content, Reply, RequestOptions, SurveyOptions } from './requests/types.js';
+import type { Content, HandedOver, Reply, RequestOptions, SurveyOptions, TellOptions } from './requests/types.js';
 import {
   LiveClientSubscription,
   type SubscribeOptions,
@@ -46,6 +46,7 @@ import {
 } from './subscription.js';
 import { type PublishOptions, termsOf } from './terms.js';
 import { TokenKeeper, type TokenSource } from './token.js';
+import { ClientTopics, Topic, type TopicList } from './topics/topic.js';
 
 export interface ConnectOptions {
   /** A context by name, or the path of a context file. @default FEDGATE_CONTEXT, then the current context */
@@ -156,6 +157,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   readonly #asker: Asker;
   readonly #respondings = new Set<ClientResponding>();
   readonly #transfers: TransferChannels;
+  readonly #topics: ClientTopics;
   #durableAdmin: DurableAdmin | undefined;
   #approvals: Approvals | undefined;
   readonly #ended = new AbortController();
@@ -172,6 +174,11 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     this.#asking = { ...this.#host, channel: () => connections.asking };
     this.#answering = { ...this.#host, channel: () => connections.answering };
     this.#asker = new Asker(this.#asking);
+    this.#topics = new ClientTopics(
+      this.#host,
+      () => connections.outgoing,
+      () => connections.any,
+    );
     this.#transfers = new TransferChannels(connections.any, open, error => this.#broken(error));
     this.#publisher = new StreamPublisher({
       channel: () => connections.outgoing,
@@ -287,6 +294,14 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   }
 
   /**
+   * Tells one of the nodes that answer on an address, the least busy, to which nobody replies. Resolves with who got it, as soon as it was handed
+   * over: what becomes of it nobody hears, and nobody else gets it when that node goes away. Rejects as `request` does.
+   */
+  tell(address: string, content: Content, options: TellOptions = {}): Promise<HandedOver> {
+    return this.#asker.tell(address, content, options);
+  }
+
+  /**
    * Answers requests on a pattern of the own organisation, or several. Begins at once, and goes on by itself when the gateway was away.
    *
    * What the handler returns is the reply; a RequestError that it throws is its error. Throws FIELD_INVALID.
@@ -302,6 +317,16 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
    */
   survey(address: string, content: Content, options: SurveyOptions = {}): Survey {
     return survey(this.#asking, address, content, options);
+  }
+
+  /** A topic, `topic://name` or the name: what nodes of every organisation that shares it publish to and read. */
+  topic(name: string): Topic {
+    return new Topic(name, this.#topics);
+  }
+
+  /** The topics that the gateway knows of and that this node may use, or the one of that name; and who is not heard about any. Rejects with NOT_GRANTED. */
+  topics(name?: string): Promise<TopicList> {
+    return this.#topics.list(name);
   }
 
   /**
@@ -376,6 +401,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
       this.#publisher.drain(),
       ...[...this.#durables].map(subscription => subscription.drain()),
       ...[...this.#respondings].map(responding => responding.drain()),
+      this.#topics.drain(),
     ]);
     this.close();
   }
@@ -387,6 +413,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     for (const subscription of [...this.#subscriptions]) subscription.close();
     for (const subscription of [...this.#durables]) subscription.cut();
     for (const responding of [...this.#respondings]) responding.close();
+    this.#topics.close();
     this.#publisher.close();
     this.#connections.close();
     this.#transfers.close();

@@ -59,9 +59,27 @@ export type { ProducerOptions } from './producer.js';
 export type { PublishAllOptions, PublishSummary } from './publish-all.js';
 export type { InboxState, OrgReport, PublishReport } from './report.js';
 export type { IncomingRequest, RequestHandler, Responding, RespondOptions } from './requests/responding.js';
-export type { Survey, SurveyAnswer, SurveySummary } from './requests/survey.js';
-export { type Content, type Reply, RequestError, type RequestOptions, type SurveyOptions } from './requests/types.js';
+export type { Survey, SurveyAnswer, SurveyedOrg, SurveySummary } from './requests/survey.js';
+export {
+  type Content,
+  type HandedOver,
+  type Reply,
+  RequestError,
+  type RequestOptions,
+  type SurveyOptions,
+  type TellOptions,
+} from './requests/types.js';
 export type { NackOptions } from './settlements.js';
 export type { MessageBatch, SubscribeOptions, Subscription } from './subscription.js';
 export type { AckLevel, PublishOptions } from './terms.js';
 export { type TokenSource, tokenFile } from './token.js';
+export type { TopicSubscription } from './topics/subscription.js';
+export type { PausedPeer, Topic, TopicInfo, TopicList, TopicMuted, TopicStreamInfo } from './topics/topic.js';
+export type {
+  TopicLoss,
+  TopicMessage,
+  TopicPlace,
+  TopicPublishOptions,
+  TopicReceipt,
+  TopicSubscribeOptions,
+} from './topics/types.js';

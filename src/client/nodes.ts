@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from '@grpc/grpc-js';
 import {
   type NodePresence as Message,
@@ -22,6 +23,10 @@ export interface NodePresence {
   readonly why: 'closed' | 'lost' | 'drained' | 'expired' | 'untrusted' | undefined;
   /** Whether it is subscribed to its inbox, live. */
   readonly inbox: boolean;
+  /** Where it answers requests now, as far as this node may ask there: patterns of channels. */
+  readonly patterns: readonly string[];
+  /** Whether it answers in more places than could be told. */
+  readonly patternsCut: boolean;
 }
 
 export interface FoundNodes {
@@ -35,6 +40,11 @@ export interface NodeChange {
   readonly nodes: readonly NodePresence[];
   /** Whether all nodes that there are have been told by now. */
   readonly complete: boolean;
+  /**
+   * Why nothing is told at the moment: the link to the other organisation broke, or the gateway is away. It goes on by itself; then all nodes are told
+   * anew, and one that is not among them until `complete` is not shown any more.
+   */
+  readonly interrupted?: FedgateError;
 }
 
 const STATES: Readonly<Record<number, NodePresence['state']>> = { 1: 'connected', 2: 'away', 3: 'left' };
@@ -45,6 +55,13 @@ const WHYS: Readonly<Record<number, NodePresence['why']>> = {
   4: 'expired',
   5: 'untrusted',
 };
+/** After what a watch goes on. */
+const INTERRUPTIONS: ReadonlySet<string> = new Set([
+  ...['PEER_UNREACHABLE', 'DRAINING', 'GATEWAY_UNREACHABLE', 'OUTCOME_UNKNOWN', 'DEADLINE_EXCEEDED', 'LIMIT_REACHED'],
+]);
+/** How long it waits before it asks again, milliseconds. */
+const FIRST_WAIT_MS = 50;
+const LONGEST_WAIT_MS = 2_000;
 /** Other organisations are waited for by the gateway, milliseconds; this leaves it the time to say so. */
 const TIMEOUT_MS = 20_000;
 
@@ -77,25 +94,46 @@ export class NodeDirectory {
   }
 
   /**
-   * First the nodes as they are, then each that changed, as it is by then. Throws DRAINING when the gateway stops, PEER_UNREACHABLE when the
-   * link to the other organisation ends: watch again.
+   * First the nodes as they are, then each that changed, as it is by then. Goes on by itself when the link to the other organisation or the gateway was
+   * away, and tells so. Throws as `list` rejects, when it cannot even begin or is not granted any more.
    */
   async *watch(options: { readonly org?: string; readonly signal?: AbortSignal } = {}): AsyncGenerator<NodeChange> {
     const { org = '', signal = new AbortController().signal } = options;
-    try {
-      for await (const { nodes, complete } of callServerStream(this.#channel(), methods.watchNodes, { org }, signal))
-        yield { nodes: nodes.map(toNode), complete };
-    } catch (error) {
-      if (!signal.aborted) throw error;
+    let begun = false;
+    let waitMs = FIRST_WAIT_MS;
+    while (!signal.aborted) {
+      let told = false;
+      try {
+        for await (const { nodes, complete } of callServerStream(
+          this.#channel(),
+          methods.watchNodes,
+          { org },
+          signal,
+        )) {
+          if (!told) waitMs = FIRST_WAIT_MS;
+          told = true;
+          begun = true;
+          yield { nodes: nodes.map(toNode), complete };
+        }
+      } catch (error) {
+        if (signal.aborted) return;
+        const interrupted = error as FedgateError;
+        if (!begun || !INTERRUPTIONS.has(interrupted.reason)) throw error;
+        if (told) yield { nodes: [], complete: false, interrupted };
+      }
+      await delay(waitMs, undefined, { signal }).catch(() => undefined);
+      waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS);
     }
   }
 }
 
-const toNode = ({ org, node, state, sinceTimeMs, reason, inbox }: Message): NodePresence => ({
+const toNode = ({ org, node, state, sinceTimeMs, reason, inbox, patterns, patternsCut }: Message): NodePresence => ({
   org,
   node,
   state: STATES[state] ?? 'away',
   since: new Date(Number(sinceTimeMs)),
   why: WHYS[reason],
   inbox,
+  patterns,
+  patternsCut,
 });

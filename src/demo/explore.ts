@@ -36,6 +36,10 @@ export function explorations(
       command: `npx fedgate pub pubsub://GLOBEX/orders/created hello --context ${initech.context}`,
     },
     {
+      what: 'answer as GLOBEX what ACME asks',
+      command: `sh -c 'npx fedgate respond "quotes/*" --exec "tr a-z A-Z" --count 1 --context ${globex.context} & until npx fedgate request pubsub://GLOBEX/quotes/steel "two tons" --context ${acme.context}; do sleep 1; done; wait'`,
+    },
+    {
       what: 'share a file as ACME, and fetch it as GLOBEX',
       command: `npx fedgate fetch "$(npx fedgate share README.md --to GLOBEX --context ${acme.context})" -o - --context ${globex.context}`,
     },

@@ -54,7 +54,7 @@ const GRANTS = {
     node: 'erp',
     out: 'pubsub://ACME/invoices/*',
     share: '[]',
-    peers: '[{ org: ACME, publish: ["orders/*", "lines", "ledger/*"], propose: true }]',
+    peers: '[{ org: ACME, publish: ["orders/*", "lines", "ledger/*"], request: ["quotes/*"], propose: true }]',
   },
   INITECH: { node: 'audit', out: 'pubsub://GLOBEX/**', share: '[]', peers: '[{ org: ACME, propose: true }]' },
 } as const;
@@ -123,6 +123,7 @@ async function buildOrg(
   const approver = await makeApprover(folder, 'alice');
   const config = configTemplate({ gateway: 'gw1', listenNodes: nodeAddress, listenPeers: peerAddress })
     .replace('publish: ["**"] ', `publish: ["**", "${out}"] `)
+    .replace('request: ["**"] ', `request: ["**", "${out}"] `)
     .replace('share: [] ', `approvals: [view, propose, vote]\n      share: ${share} `)
     .replace('peers: []', `peers: ${peers}`);
   const configFile = orgFolder(folder).gatewayConfig;

@@ -1,6 +1,6 @@
+import { type LiveFrame, liveFrame } from '../messaging/live-frame.js';
 import type { LiveSubscription } from '../messaging/live-subscription.js';
 import type { Router } from '../messaging/router.js';
-import { encodeDelivery } from '../wire/messaging-frames.js';
 import type { Log, LogEntry } from './types.js';
 
 export interface LiveFeedOptions {
@@ -27,7 +27,7 @@ export class LiveFeed {
   readonly #options: LiveFeedOptions;
   readonly #readers = new Map<LiveSubscription, Reader>();
   /** The frame of the newest entry: mostly several subscriptions want it one after the other. */
-  #newest: { readonly offset: number; readonly frame: Buffer } | undefined;
+  #newest: { readonly offset: number; readonly frame: LiveFrame } | undefined;
 
   constructor(options: LiveFeedOptions) {
     this.#options = options;
@@ -46,11 +46,11 @@ export class LiveFeed {
   }
 
   /** What a subscriber is sent for an entry; undefined when its records are lost. */
-  async frameOf(entry: LogEntry): Promise<Buffer | undefined> {
+  async frameOf(entry: LogEntry): Promise<LiveFrame | undefined> {
     if (this.#newest?.offset === entry.offset) return this.#newest.frame;
     const records = await this.#options.log.records(entry);
     if (!records) return undefined;
-    const frame = encodeDelivery(entry, records);
+    const frame = liveFrame(entry, records);
     this.#newest = { offset: entry.offset, frame };
     return frame;
   }
@@ -128,6 +128,6 @@ class Reader {
     const frame = entry.gap || expired ? undefined : await this.#feed.frameOf(entry);
     if (this.#closed) return;
     if (!frame) return this.#subscription.lose(entry.count);
-    if (this.#subscription.offer(frame, entry.count, 0) === true) router.counted(entry.count);
+    if (this.#subscription.offer(frame)) router.counted(entry.count);
   }
 }

@@ -1,14 +1,15 @@
 import { fieldError, quoted } from '../errors.js';
-import { type OrgName, parseNodeName, parseOrgName } from '../identity/names.js';
+import { type OrgName, parseGroupRef, parseNodeName, parseOrgName } from '../identity/names.js';
 import type { Asker, Audience } from './types.js';
 
-/** Groups of organisations, by the names the configuration gives them. */
-export type Groups = Readonly<Record<string, readonly string[]>>;
+/** Groups of organisations, as the configuration and signed records have them at the moment. */
+export interface Groups {
+  /** Those that count. Undefined: there is no group of that name. */
+  orgsOf(group: string): readonly string[] | undefined;
+}
 
 /** Entries of all kinds together: each is looked at with each download. */
 export const MAX_AUDIENCE = 1_000;
-
-const GROUP = /^[a-z0-9][a-z0-9-]{0,62}$/;
 
 /** An audience as it travels. */
 export interface AudienceMessage {
@@ -20,7 +21,7 @@ export interface AudienceMessage {
 
 export const NOBODY: Audience = { orgs: [], nodes: [], groups: [], anyone: false };
 
-/** Twins count once. Throws FIELD_INVALID with the path of the entry that is wrong. A group must be one of the configuration at this moment. */
+/** Twins count once. Throws FIELD_INVALID with the path of the entry that is wrong. A group must be one at this moment. */
 export function parseAudience(message: AudienceMessage | undefined, groups: Groups, field: string): Audience {
   if (!message) return NOBODY;
   const { orgs, nodes, groups: named, anyone } = message;
@@ -41,13 +42,14 @@ function parseNode(text: string, field: string): string {
 }
 
 function parseGroup(text: string, groups: Groups, field: string): string {
-  if (GROUP.test(text) && Object.hasOwn(groups, text)) return text;
-  throw fieldError(field, `${quoted(text)} is not a group of the gateway's configuration`);
+  parseGroupRef(text, field);
+  if (groups.orgsOf(text)) return text;
+  throw fieldError(field, `${quoted(text)} is not a group of the gateway's configuration or of a member's record`);
 }
 
 const distinct = <T>(items: readonly T[]): readonly T[] => [...new Set(items)];
 
-/** Whether somebody may fetch what is shared with an audience. A group means whom the configuration names now. */
+/** Whether somebody may fetch what is shared with an audience. A group means whom it means now. */
 export function matches(audience: Audience, { org, node }: Asker, groups: Groups): boolean {
   return (
     audience.anyone ||
@@ -67,8 +69,7 @@ export function organisationsOf(audience: Audience, groups: Groups): ReadonlySet
   ]);
 }
 
-const membersOf = (group: string, groups: Groups): readonly string[] =>
-  Object.hasOwn(groups, group) ? (groups[group] ?? []) : [];
+const membersOf = (group: string, groups: Groups): readonly string[] => groups.orgsOf(group) ?? [];
 
 /** An audience as it was stored: it was checked then. */
 export const storedAudience = (message: AudienceMessage | undefined): Audience =>

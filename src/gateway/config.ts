@@ -16,12 +16,16 @@ import { orgFolder } from '../identity/org-folder.js';
 import { type AccessRules, APPROVAL_RIGHTS, parsePublishGrant } from '../messaging/access.js';
 import { isInbox, parsePattern } from '../messaging/address.js';
 import { POLICY_ACTIONS } from '../policy/types.js';
+import type { TopicRule } from '../topics/grants.js';
+import { MAX_TAKES } from '../topics/limits.js';
 import { checked, parseYaml } from '../yaml-file.js';
+import { FINDING_SCHEMA } from './finding-schema.js';
 
 const ANY_ORG = 'ANY' as OrgName;
 const listenAddress = checked(text => parseHostPort(text, 'listen', { allowPortZero: true }));
 const listenAddressOf = (field: string) => checked(text => parseHostPort(text, field));
 const channelPattern = checked(text => parsePattern(text, 'pattern', { inboxes: true }));
+const topicPattern = checked(text => parsePattern(text, 'topic'));
 const subscribeGrant = checked(text => {
   if (isInbox(text))
     throw fieldError('subscribe', 'an inbox needs no grant: it is read by its own node, and by nobody else');
@@ -149,6 +153,19 @@ export const CONFIG_SCHEMA = z.strictObject({
           }),
         )
         .default([]),
+      topics: z
+        .array(
+          z.strictObject({
+            topic: topicPattern,
+            publish: z.array(nodeOrAny).default([]),
+            subscribe: z.array(nodeOrAny).default([]),
+            authors: z.array(orgOrAny).default([]),
+            peers: z.array(orgOrAny).default([]),
+            relay: z.boolean().default(false),
+          }),
+        )
+        .max(MAX_TAKES)
+        .default([]),
     })
     .prefault({}),
   links: z
@@ -178,6 +195,22 @@ export const CONFIG_SCHEMA = z.strictObject({
       reserveBytes: size(MIB).default(256 * MIB),
       keepMs: milliseconds(0, 3_650 * DAY_MS).default(DAY_MS),
       uploadKeepMs: milliseconds(1_000, 3_650 * DAY_MS).default(DAY_MS),
+    })
+    .prefault({}),
+  finding: FINDING_SCHEMA,
+  topics: z
+    .strictObject({
+      bytes: size(MIB).default(256 * MIB),
+      retention: z
+        .array(
+          z.strictObject({
+            pattern: topicPattern,
+            records: z.int().min(1).max(10_000_000).default(10_000),
+            bytes: size(64 * 1024).default(16 * MIB),
+            keepMs: milliseconds(1_000, 30 * DAY_MS).default(DAY_MS),
+          }),
+        )
+        .default([]),
     })
     .prefault({}),
   groups: z.record(groupName, z.array(orgName).min(1)).default({}),
@@ -211,7 +244,7 @@ type Parsed = z.output<typeof CONFIG_SCHEMA>;
 /** A gateway's configuration, complete: every default filled in, every path absolute. */
 export interface GatewayConfig extends Omit<Parsed, 'listen' | 'access'> {
   readonly listen: { readonly nodes: HostPort; readonly peers: HostPort };
-  readonly access: AccessRules;
+  readonly access: AccessRules & { readonly topics: readonly TopicRule[] };
 }
 
 /** Environment variables that override the file, and the key each stands for. */

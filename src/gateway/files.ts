@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Share } from '../../gen/ts/fedgate/files/v1/file_service.js';
 import { FedgateError } from '../errors.js';
 import { ApprovalGate } from '../files/approval-gate.js';
+import type { Groups } from '../files/audience.js';
 import type { ContentStore } from '../files/content/contents.js';
 import type { ContentEvent } from '../files/content/events.js';
 import { openContents } from '../files/content/open.js';
@@ -24,7 +25,8 @@ export interface FilesParts {
   readonly state: string;
   readonly store: Store;
   readonly org: OrgName;
-  readonly config: Pick<GatewayConfig, 'files' | 'groups'>;
+  readonly config: Pick<GatewayConfig, 'files'>;
+  readonly groups: Groups;
   readonly log: Log;
   readonly policy: Policy;
   /** Where shares of other organisations are opened. */
@@ -80,7 +82,7 @@ export class Files {
 
   /** Throws FILE_UNUSABLE, STORE_*. The store is closed by its owner, after this. */
   static async open(parts: FilesParts): Promise<Files> {
-    const { state, store, org, config, log, isApproved } = parts;
+    const { state, store, org, config, groups, log, isApproved } = parts;
     const contents = await openContents({
       folder: join(state, 'files'),
       store,
@@ -95,7 +97,7 @@ export class Files {
         store,
         contents,
         isApproved: share => gate.isOpen(share),
-        groups: config.groups,
+        groups,
         keepMs: config.files.keepMs,
         now,
         onEvent: event => logShare(log, event),
@@ -109,14 +111,14 @@ export class Files {
 
   /** For the service that nodes call. */
   host(access: Access, draining: AbortSignal): FileHost {
-    const { org, config } = this.#parts;
+    const { org, groups } = this.#parts;
     return {
       org,
       access,
       policy: this.#parts.policy,
       draining,
       now,
-      groups: config.groups,
+      groups,
       shares: this.#shares,
       contents: this.#contents,
       fetcher: this.#fetcher,

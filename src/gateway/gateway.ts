@@ -9,7 +9,7 @@ import type { RemoteShares } from '../files/types.js';
 import { letHeapGrow } from '../heap-growth.js';
 import { readKeyAndCertificate } from '../identity/files.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
-import type { OrgName } from '../identity/names.js';
+import { type OrgName, parseHostPort } from '../identity/names.js';
 import { type Membership, readMembership } from '../identity/org-folder.js';
 import { CertificateVerifier, subjectOfLeaf } from '../identity/verify.js';
 import { diagnose } from '../link/diagnose.js';
@@ -38,6 +38,7 @@ import { Door } from './door.js';
 import { Durability } from './durable.js';
 import { durableAdmin } from './durable-admin.js';
 import { Files, type FilesParts } from './files.js';
+import { acquaintanceHost, Finding } from './finding.js';
 import { Groups } from './groups.js';
 import { logPeer } from './link-log.js';
 import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities } from './listeners.js';
@@ -47,6 +48,7 @@ import { openPolicy } from './policy.js';
 import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
 import { Requests } from './requests.js';
+import { Topics } from './topics.js';
 import { wantedPeers } from './wanted-peers.js';
 
 /** A running gateway. */
@@ -107,28 +109,26 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
     }),
   );
   heard.approvals = approvals;
+  const groups = new Groups({ org, groups: config.groups, directory });
   const filesParts: FilesParts = {
     state: files.state,
     policy,
     store: durable.store,
     org,
     config,
+    groups,
     log,
     remote: { open: (...request) => remote.open(...request) },
     isApproved: sha256 => approvals.book.isApproved(sha256),
     onAlarm: (error, from) => refusals.write(error, from, { org: from }, true),
   };
   const filesOf = await orClose([approvals, durable], () => Files.open(filesParts));
+  const topics = await orClose([filesOf, approvals, durable], () =>
+    Topics.open({ federation, org, config, identity, directory, store: durable.store, refusals, log }),
+  );
   const kept = {
-    policy,
-    closePolicy,
-    directory,
-    remembered,
-    nodes,
-    authentication,
-    durable,
-    approvals,
-    files: filesOf,
+    ...{ policy, closePolicy, authentication },
+    ...{ directory, remembered, nodes, durable, approvals, files: filesOf, topics, groups },
   };
   return new RunningGateway({ config, log, membership, identity, access, refusals, ...kept, origin, remote }).start();
 }
@@ -192,6 +192,8 @@ interface Parts {
   readonly refusals: Refusals;
   readonly approvals: Approvals;
   readonly files: Files;
+  readonly groups: Groups;
+  readonly topics: Topics;
   readonly origin: Origin;
   readonly remote: Remote;
 }
@@ -217,6 +219,7 @@ class RunningGateway implements Gateway {
   readonly #registry: RegistryClient;
   readonly #watcher: RegistryWatcher;
   readonly #verifier: CertificateVerifier;
+  readonly #finding: Finding;
   readonly #peers: Peers;
   readonly #health = new HealthService();
   readonly #nodeListener: Listener;
@@ -238,16 +241,21 @@ class RunningGateway implements Gateway {
     };
     this.#access = parts.access;
     this.#door = new Door(org, parts.access, parts.policy, parts.refusals);
-    this.#groups = new Groups({ org, groups: config.groups, directory });
+    this.#groups = parts.groups;
     this.#inboxes = new Inboxes(this.#router, this.#access, node => parts.nodes.inboxState(node));
     parts.nodes.follow(this.#router);
     this.#requests = new Requests(org, this.#access, parts.policy, parts.refusals);
+    this.#requests.onRole((node, pattern, step) => parts.nodes.presence.role(node, pattern, step));
     this.#verifier = new CertificateVerifier(federation, directory);
     this.#registry = new RegistryClient({ federation, ...membership.registry, identity });
     this.#watcher = new RegistryWatcher({
       client: this.#registry,
       directory,
       onSecurityEvent: error => this.#refusals.write(error, 'registry', { from: 'registry' }),
+    });
+    this.#finding = new Finding({
+      ...{ config, federation, org, log, directory },
+      askPeers: to => this.#peers.askPlaces(to),
     });
     this.#peers = this.#makePeers();
     const { durable, origin, remote } = parts;
@@ -305,6 +313,7 @@ class RunningGateway implements Gateway {
       },
       'gateway started',
     );
+    this.#finding.start(parseHostPort(this.peerAddress, 'peers').port);
     this.#wantPeers();
     for (const outbox of this.#parts.durable.outboxes.all()) {
       if (outbox.waiting.batches > 0) this.#peers.waiting(outbox.org);
@@ -322,10 +331,12 @@ class RunningGateway implements Gateway {
     await Promise.all([this.#nodeListener.stop(drainMs), this.#peers.close(drainMs)]);
     await this.#peerListener.stop(1_000);
     await this.#watcher.close();
+    await this.#finding.close();
     this.#requests.close();
     this.#registry.close();
     this.#parts.closePolicy();
     await Promise.all([this.#parts.remembered.flush(), this.#parts.directory.flush(), this.#parts.nodes.flush()]);
+    await this.#parts.topics.close();
     await this.#parts.files.close();
     await this.#parts.approvals.close();
     await this.#parts.durable.close();
@@ -390,8 +401,18 @@ class RunningGateway implements Gateway {
       nodes: {
         nodes: this.#parts.nodes.presence,
         exposes: (org, asker, node) => this.#access.exposes(org, asker, node),
+        askable: (org, asker) => this.#access.askable(org, asker),
       },
       requests: this.#requests.forPeers,
+      finder: this.#finding.finder,
+      acquaintance: acquaintanceHost(config.finding.acquaintance, {
+        directory,
+        registryConnected: () => this.#watcher.status().connected,
+        onTaken: (from, version) =>
+          this.#parts.log.info({ org: from, snapshot: String(version) }, 'registry snapshot came through a peer'),
+        onAlarm: (error, from) => this.#refusals.write(error, from, { org: from, from: 'acquaintance' }),
+      }),
+      topics: this.#parts.topics.forPeers,
       receive: peer => (header, records) => {
         const { channel, senderNode, patienceMs } = header;
         // A timer of more than 2^31 ms fires at once; what a peer may make us hold is ours to say anyway.
@@ -437,7 +458,7 @@ class RunningGateway implements Gateway {
         consumedHere: (offset, count, signal) => durable.subscriptions.consumedHere(offset, count, signal),
         draining: this.#draining.signal,
       }),
-      orgsOf: destination => this.#groups.orgsOf(destination.group),
+      membersOf: destination => this.#groups.membersOf(destination.group),
       inboxState: node => this.#parts.nodes.inboxState(node),
       onPublished: records => this.#published.add(records),
     });
@@ -478,7 +499,7 @@ class RunningGateway implements Gateway {
         org: membership.org,
         access: this.#access,
         nodes: this.#parts.nodes.presence,
-        others: () => this.#groups.orgsOf('*'),
+        others: () => this.#groups.others(),
         ask: (to, asker, signal, node) => this.#peers.askNodes(to, asker, signal, node),
         draining: this.#draining.signal,
       },
@@ -489,7 +510,9 @@ class RunningGateway implements Gateway {
         draining: this.#draining.signal,
         ask: (to, asked) => this.#peers.ask(to, asked),
         explain: error => this.#explain(error) as FedgateError,
+        membersOf: destination => this.#groups.membersOf(destination.group),
       }),
+      topics: this.#parts.topics.forNodes(this.#draining.signal),
       health: this.#health,
     };
   }
@@ -533,6 +556,7 @@ class RunningGateway implements Gateway {
       timeoutMs: config.links.dialTimeoutMs,
       directory,
       registry: this.#registry,
+      finder: this.#finding.finder,
     };
     return diagnose(org, options, signal);
   }

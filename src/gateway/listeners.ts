@@ -21,6 +21,7 @@ import { type MessagingHost, messagingDefinition, messagingService } from '../se
 import { type NodeHost, nodeService } from '../services/node-service.js';
 import { createReflection } from '../services/reflection.js';
 import { type RequestHost, requestDefinition, requestService } from '../services/request-service.js';
+import { type TopicHost, topicDefinition, topicService } from '../services/topic-service.js';
 import type { Log } from '../telemetry/log.js';
 import { CallWrapper } from '../transport/calls.js';
 import { type Connection, Listener } from '../transport/server.js';
@@ -54,6 +55,7 @@ export interface NodeServices {
   /** Who may come by something else than a certificate. */
   readonly authentication: NodeAuthentication;
   readonly requests: RequestHost;
+  readonly topics: TopicHost;
   readonly health: HealthService;
 }
 
@@ -63,6 +65,7 @@ export const PEER_WINDOWS = { stream: 32 * 1024 * 1024, connection: 32 * 1024 * 
 const EXPLAINED = [
   'fedgate.messaging.v1.MessagingService',
   'fedgate.messaging.v1.RequestService',
+  'fedgate.messaging.v1.TopicService',
   'fedgate.gateway.v1.GatewayService',
   'fedgate.gateway.v1.DurableService',
   'fedgate.files.v1.FileService',
@@ -94,6 +97,7 @@ export function makeNodeListener(parts: ListenerParts, federation: string, servi
   const calls = new CallWrapper<NodeCaller>(policy);
   listener.addService(messagingDefinition, messagingService(calls, services.messaging));
   listener.addService(requestDefinition, requestService(calls, services.requests));
+  listener.addService(topicDefinition, topicService(calls, services.topics));
   listener.addService(GatewayServiceService, gatewayService(calls, services.administration));
   listener.addService(DurableServiceService, durableService(calls, services.durable));
   listener.addService(fileDefinition, fileService(calls, services.files));

@@ -6,6 +6,7 @@ import type { Access } from '../messaging/access.js';
 import { parseChannel } from '../messaging/address.js';
 import type { Policy } from '../policy/types.js';
 import { Deadlines } from '../requests/deadlines.js';
+import type { RoleListener } from '../requests/dispatcher.js';
 import { type GiveUp, Here } from '../requests/here.js';
 import { Pending } from '../requests/pending.js';
 import { laterGiveUp, Requester, type RequesterOptions } from '../requests/requester.js';
@@ -31,6 +32,11 @@ export class Requests {
     this.#here = new Here(org, this.#deadlines, this.#pending);
   }
 
+  /** Hears of each pattern on which a node begins to answer, +1, or ends, -1, on each of its streams. */
+  onRole(listener: RoleListener): void {
+    this.#here.dispatcher.onRole(listener);
+  }
+
   /** For the links: what other organisations ask. */
   get forPeers(): RequestsHost {
     return {
@@ -53,8 +59,10 @@ export class Requests {
   }
 
   /** For the own nodes. */
-  forNodes(parts: Pick<RequestHost, 'gateway' | 'draining'> & Pick<RequesterOptions, 'ask' | 'explain'>): RequestHost {
-    const { gateway, draining, ask, explain } = parts;
+  forNodes(
+    parts: Pick<RequestHost, 'gateway' | 'draining'> & Pick<RequesterOptions, 'ask' | 'explain' | 'membersOf'>,
+  ): RequestHost {
+    const { gateway, draining, ask, explain, membersOf } = parts;
     const requester = new Requester({
       org: this.#org,
       access: this.#access,
@@ -64,6 +72,7 @@ export class Requests {
       policy: this.#policy,
       ask,
       explain,
+      membersOf,
     });
     return {
       gateway,

@@ -47,7 +47,7 @@ export function parseApproverName(text: string, field: string): string {
   );
 }
 
-/** The name of a group of organisations in a gateway's configuration. Throws FIELD_INVALID naming `field`. */
+/** The name of a group of organisations, in a gateway's configuration or an organisation's record. Throws FIELD_INVALID naming `field`. */
 export function parseGroupName(text: string, field: string): string {
   if (NODE.test(text)) return text;
   throw fieldError(
@@ -55,6 +55,26 @@ export function parseGroupName(text: string, field: string): string {
     `${quoted(text)} is not a group name (1 to 63 of a-z 0-9 -, beginning with a letter or a digit)`,
   );
 }
+
+/** How a group is named in addresses: `suppliers`, or of the record of an organisation `acme.suppliers`. */
+export interface GroupRef {
+  /** Undefined: a group of the configuration, or of the own organisation. */
+  readonly owner: OrgName | undefined;
+  readonly name: string;
+}
+
+/** Throws FIELD_INVALID naming `field`. */
+export function parseGroupRef(text: string, field: string): GroupRef {
+  const dot = text.indexOf('.');
+  if (dot < 0) return { owner: undefined, name: parseGroupName(text, field) };
+  const owner = text.slice(0, dot).toUpperCase();
+  if (text.slice(0, dot) !== owner.toLowerCase() || !ORG.test(owner))
+    throw fieldError(field, `${quoted(text)} is not a group (an organisation in lower case, a dot, and the name)`);
+  return { owner: parseOrgName(owner, field), name: parseGroupName(text.slice(dot + 1), field) };
+}
+
+/** `acme.suppliers`. */
+export const formatGroupRef = (owner: string, name: string): string => `${owner.toLowerCase()}.${name}`;
 
 export function parseFederationDomain(text: string, field: string): string {
   if (DOMAIN.test(text)) return text;

@@ -8,7 +8,7 @@ import { type KeyObject, sign, verify } from 'node:crypto';
  */
 
 /** What a signature is for. */
-export type SigningPurpose = 'batch' | 'receipt' | 'org-record' | 'snapshot' | 'join' | 'approval-receipt';
+export type SigningPurpose = 'batch' | 'receipt' | 'org-record' | 'snapshot' | 'join' | 'approval-receipt' | 'topic';
 
 /** One buffer per purpose: signing is on the hot path. */
 const PREFIXES: { readonly [purpose in SigningPurpose]: Buffer } = {
@@ -18,6 +18,7 @@ const PREFIXES: { readonly [purpose in SigningPurpose]: Buffer } = {
   snapshot: Buffer.from('fedgate/snapshot/v1\n'),
   join: Buffer.from('fedgate/join/v1\n'),
   'approval-receipt': Buffer.from('fedgate/approval-receipt/v1\n'),
+  topic: Buffer.from('fedgate/topic/v1\n'),
 };
 
 /** Signs `bytes` for one purpose with a P-256 private key. */

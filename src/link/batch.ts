@@ -27,6 +27,7 @@ export interface OutgoingRequest {
   readonly key: string;
   readonly survey: boolean;
   readonly maxAnswers: number;
+  readonly oneWay: boolean;
 }
 
 /** Requests or answers in one batch. */
@@ -147,13 +148,14 @@ function checkSequence(header: BatchHeader, epoch: bigint, sequence: number): vo
 }
 
 /** The time that is left is counted from now on by whoever receives it. */
-const termsOf = ({ id, dueMs, once, key, survey, maxAnswers }: OutgoingRequest) => ({
+const termsOf = ({ id, dueMs, once, key, survey, maxAnswers, oneWay }: OutgoingRequest) => ({
   id: BigInt(id),
   timeoutMs: Math.max(1, Math.ceil(dueMs - performance.now())),
   once,
   idempotencyKey: key,
   survey,
   maxAnswers,
+  oneWay,
 });
 
 /** One for each record, of one kind. */

@@ -2,14 +2,17 @@ import { randomBytes, type X509Certificate } from 'node:crypto';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { describe, FedgateError } from '../errors.js';
+import type { Finder } from '../finding/finder.js';
+import type { ResolverReport } from '../finding/types.js';
 import { type OrgName, parseHostPort } from '../identity/names.js';
 import { gatewayDnsName } from '../identity/subject.js';
 import type { RegistryClient } from '../registry/client.js';
 import type { Directory } from '../registry/directory.js';
 import { type DialSettings, type DialTarget, dialLane } from './dial.js';
 import { LANE } from './hello.js';
+import { targetsOf } from './targets.js';
 
-export type DiagnosisStep = 'registry' | 'record' | 'tcp' | 'tls' | 'identity' | 'hello';
+export type DiagnosisStep = 'registry' | 'record' | 'finding' | 'tcp' | 'tls' | 'identity' | 'hello';
 
 export interface Diagnosis {
   readonly step: DiagnosisStep;
@@ -25,6 +28,7 @@ export interface Diagnosis {
 export interface DiagnoseOptions extends DialSettings {
   readonly directory: Directory;
   readonly registry: RegistryClient;
+  readonly finder: Finder;
 }
 
 /** A step that failed, with what to do about it. */
@@ -47,7 +51,10 @@ export async function* diagnose(
   if (!registry.report.ok) return;
   const record = await step('record', '', () => checkRecord(org, options.directory));
   yield record.report;
-  for (const target of record.found ?? []) {
+  if (!record.report.ok) return;
+  const finding = await step('finding', '', () => checkFinding(org, options));
+  yield finding.report;
+  for (const target of finding.found ?? []) {
     const steps = diagnoseAddress(target, options, signal);
     let last: Diagnosis | undefined;
     for await (const report of steps) {
@@ -63,7 +70,7 @@ async function* diagnoseAddress(
   options: DiagnoseOptions,
   signal: AbortSignal,
 ): AsyncGenerator<Diagnosis> {
-  const tcp = await step('tcp', target.address, () => checkTcp(target.address, options.timeoutMs));
+  const tcp = await step('tcp', target.address, () => checkTcp(target, options.timeoutMs));
   yield tcp.report;
   if (!tcp.found) return;
   const tls = await step('tls', target.address, () => checkTls(tcp.found as Socket, target, options));
@@ -127,7 +134,7 @@ async function checkRegistry({ directory, registry }: DiagnoseOptions, signal: A
   }
 }
 
-function checkRecord(org: OrgName, directory: Directory): Found<DialTarget[]> {
+function checkRecord(org: OrgName, directory: Directory): Found<never> {
   let member: ReturnType<Directory['activeMember']>;
   try {
     member = directory.activeMember(org);
@@ -138,20 +145,31 @@ function checkRecord(org: OrgName, directory: Directory): Found<DialTarget[]> {
         : "ask the federation's operator";
     throw new StepFailure(describe(error), advice);
   }
-  const { profile } = member;
-  const authorities = profile.authorities.map(ca => ca.toString());
-  const found = profile.gateways.flatMap(({ name, addresses }) =>
-    addresses.map(address => ({ org, gateway: name, address, authorities })),
+  const { sequence, gateways } = member.profile;
+  const places = gateways.map(({ name, addresses }) => `${name} at ${addresses.join(', ')}`);
+  return { detail: `active, record ${sequence}, ${places.join('; ') || 'without an address'}` };
+}
+
+/** Asks every resolver, those that are asked only in need too, and tells what each said. */
+async function checkFinding(org: OrgName, { finder, directory }: DiagnoseOptions): Promise<Found<DialTarget[]>> {
+  const reports = await finder.report(org);
+  const { profile } = directory.activeMember(org);
+  const found = targetsOf(
+    { org, profile },
+    reports.flatMap(({ addresses }) => addresses),
   );
-  if (found.length === 0)
-    throw new StepFailure(
-      `${org} is active but its record has no address: only ${org} can dial`,
-      `look at the link in \`fedgate status\`, or ask ${org} to publish an address`,
-    );
-  return {
-    detail: `active, record ${profile.sequence}, ${found.map(({ gateway, address }) => `${gateway} at ${address}`).join(', ')}`,
-    found,
-  };
+  const detail = reports.map(describeReport).join('; ');
+  if (found.length > 0) return { detail, found };
+  throw new StepFailure(
+    `nobody knows an address of ${org}: ${detail}`,
+    `only ${org} can dial then: look at the link in \`fedgate status\`, ask ${org} to publish an address, or see docs/finding-peers.md`,
+  );
+}
+
+function describeReport({ name, addresses, refused, failure }: ResolverReport): string {
+  const found = addresses.map(({ gateway, address }) => (gateway === undefined ? address : `${gateway}@${address}`));
+  const said = failure ?? (found.join(', ') || 'nothing');
+  return `${name}: ${said}${refused > 0 ? ` (${refused} not to be dialled)` : ''}`;
 }
 
 const TCP_ADVICE: Readonly<Record<string, string>> = {
@@ -162,7 +180,8 @@ const TCP_ADVICE: Readonly<Record<string, string>> = {
   ENETUNREACH: 'no route to that network: check network and firewall',
 };
 
-function checkTcp(address: string, timeoutMs: number): Promise<Found<Socket>> {
+function checkTcp({ address, source }: DialTarget, timeoutMs: number): Promise<Found<Socket>> {
+  const from = source === undefined ? '' : `, an address from ${source}`;
   const { host, port } = parseHostPort(address, 'address');
   return new Promise((resolve, reject) => {
     const socket = connectTcp({ host, port });
@@ -179,7 +198,7 @@ function checkTcp(address: string, timeoutMs: number): Promise<Found<Socket>> {
     socket.once('connect', () => {
       socket.setTimeout(0);
       socket.removeAllListeners('error');
-      resolve({ detail: `connected to ${socket.remoteAddress}:${socket.remotePort}`, found: socket });
+      resolve({ detail: `connected to ${socket.remoteAddress}:${socket.remotePort}${from}`, found: socket });
     });
   });
 }

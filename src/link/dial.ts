@@ -2,6 +2,7 @@ import { randomBytes, type X509Certificate } from 'node:crypto';
 import type { Client } from '@grpc/grpc-js';
 import { FederationServiceService } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { FedgateError } from '../errors.js';
+import type { ResolverName } from '../finding/types.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 import { formatSubject, gatewayDnsName } from '../identity/subject.js';
 import type { CertificateVerifier, Identity } from '../identity/verify.js';
@@ -19,6 +20,8 @@ export interface DialTarget {
   readonly org: string;
   readonly gateway: string;
   readonly address: string;
+  /** Who says that it is there. */
+  readonly source?: ResolverName | undefined;
   /** PEM of the organisation's registered CAs: nobody else's certificate is accepted there. */
   readonly authorities: readonly string[];
 }
@@ -42,11 +45,18 @@ export const FILES_WINDOW_BYTES = 32 * 1024 * 1024;
  */
 export const ANSWERS_WINDOW_BYTES = 64 * 1024;
 
+/**
+ * That of a topics lane, on which posts go both ways: what comes towards the dialler is little enough for sockets to keep, so that the
+ * other side never waits to write, and always reads.
+ */
+export const TOPICS_WINDOW_BYTES = 256 * 1024;
+
 /** What comes towards the dialler in bulk comes on these. */
 export const BULK_BACK: ReadonlySet<LaneKind> = new Set([LANE.mailBack, LANE.durableBack, LANE.files]);
 
 function windowOf(kind: LaneKind, split: boolean): number {
   if (kind === LANE.files) return FILES_WINDOW_BYTES;
+  if (kind === LANE.topics) return TOPICS_WINDOW_BYTES;
   const answers = kind === LANE.filesBack || (split && !BULK_BACK.has(kind));
   return answers ? ANSWERS_WINDOW_BYTES : LANE_WINDOW_BYTES;
 }
@@ -64,7 +74,8 @@ export async function dialLink(target: DialTarget, settings: DialSettings, signa
     if (!mail) throw new FedgateError('INTERNAL', 'a link without a mail lane');
     const openLane: LinkParts['openLane'] = (kind, hello, ended) =>
       dialLane(target, kind, linkId, settings, ended, { hello, split });
-    return { peer: control.peer, dialled: true, address: target.address, control, mail, mailBack, openLane };
+    const { address, source } = target;
+    return { peer: control.peer, dialled: true, address, source, control, mail, mailBack, openLane };
   } catch (error) {
     const reason = new FedgateError('PEER_UNREACHABLE', 'a mail lane did not open', { cause: error });
     control.lane.close(reason);

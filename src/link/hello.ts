@@ -16,6 +16,12 @@ export const FILES = 'files';
 export const PRESENCE = 'presence';
 /** The capability to ask and to answer. */
 export const REQUESTS = 'requests';
+/** The capability to take requests to which nobody replies. */
+export const ONE_WAY = 'one-way';
+/** The capability to hand on the registry's snapshot, and to say where others are reached. */
+export const ACQUAINTANCE = 'acquaintance';
+/** The capability to spread topics. */
+export const TOPICS = 'topics';
 /** The capability to have mail and durable lanes for each direction. */
 export const SPLIT = 'split';
 
@@ -30,6 +36,7 @@ export const LANE = {
   filesBack: 6,
   mailBack: 7,
   durableBack: 8,
+  topics: 11,
 } as const satisfies Record<string, LaneKind>;
 
 /** What this gateway says of itself in every hello. */
@@ -51,15 +58,29 @@ export interface Self {
   readonly presence?: boolean;
   /** Whether it takes requests and sends some. @default false */
   readonly requests?: boolean;
+  /** Whether it hands on what it knows of other members. @default false */
+  readonly acquaintance?: boolean;
+  /** Whether it opens topics lanes. @default false */
+  readonly topics?: boolean;
 }
 
-const capabilitiesOf = ({ durable, files, presence, requests, split = true }: Self): readonly string[] => [
+const capabilitiesOf = ({
+  durable,
+  files,
+  presence,
+  requests,
+  acquaintance,
+  topics,
+  split = true,
+}: Self): readonly string[] => [
   ...CAPABILITIES,
   ...(split ? [SPLIT] : []),
   ...(durable ? [DURABLE] : []),
   ...(files ? [FILES] : []),
   ...(presence ? [PRESENCE] : []),
-  ...(requests ? [REQUESTS] : []),
+  ...(requests ? [REQUESTS, ONE_WAY] : []),
+  ...(acquaintance ? [ACQUAINTANCE] : []),
+  ...(topics ? [TOPICS] : []),
 ];
 
 /** The lanes on which batches go that are not durable, of a link between us and a peer. */

@@ -4,14 +4,16 @@ import { FrameWriter } from '../transport/frame-writer.js';
 import { encodeLaneFrame, openLaneFrame, type SealedBatch } from '../wire/lane-frames.js';
 import type { FileChunk } from '../wire/piece-frames.js';
 import { malformed } from '../wire/reader.js';
+import type { SealedPost } from '../wire/topic-frames.js';
 
 export type Frame = NonNullable<LaneFrame['frame']>;
 
-/** A received frame: a batch still encoded, a chunk of a file as a view, or any other kind decoded. */
+/** A received frame: a batch or a post still encoded, a chunk of a file as a view, or any other kind decoded. */
 export type IncomingFrame =
   | { readonly $case: 'sealed'; readonly value: SealedBatch }
   | { readonly $case: 'chunk'; readonly value: FileChunk }
-  | Exclude<Frame, { $case: 'batch' | 'fileData' }>;
+  | { readonly $case: 'post'; readonly value: SealedPost }
+  | Exclude<Frame, { $case: 'batch' | 'fileData' | 'topicPost' }>;
 
 /** What a lane uses of grpc-js's two kinds of bidirectional stream. */
 export interface LaneCall {
@@ -29,9 +31,10 @@ function readFrame(bytes: Buffer): IncomingFrame {
   const opened = openLaneFrame(bytes);
   if ('batch' in opened) return { $case: 'sealed', value: opened.batch };
   if ('fileData' in opened) return { $case: 'chunk', value: opened.fileData };
+  if ('topicPost' in opened) return { $case: 'post', value: opened.topicPost };
   try {
     const { frame } = LaneFrame.decode(opened.other);
-    if (frame && frame.$case !== 'batch' && frame.$case !== 'fileData') return frame;
+    if (frame && frame.$case !== 'batch' && frame.$case !== 'fileData' && frame.$case !== 'topicPost') return frame;
   } catch {
     throw malformed('a lane frame');
   }
@@ -105,6 +108,11 @@ export class Lane {
 
   put(frame: Frame): void {
     this.out.put(encodeFrame(frame));
+  }
+
+  /** As `put`, once the lane takes frames. Throws CANCELLED when it is over. */
+  sendWhenReady(frame: Frame): Promise<void> {
+    return this.out.send(encodeFrame(frame));
   }
 
   /** Ends the lane from this side. The first reason stays. */

@@ -65,11 +65,11 @@ export class LinkRequests {
   }
 
   ask(asked: Asked): () => void {
-    const { channel, senderNode, record, answerByMs: dueMs, once, key, survey, maxAnswers } = asked;
+    const { channel, senderNode, record, answerByMs: dueMs, once, key, survey, maxAnswers, oneWay } = asked;
     const id = ++this.#lastAsked;
     const waiting: Waiting = { asked, delivered: false, givenUp: false };
     this.#waiting.set(id, waiting);
-    const requests = [{ id, dueMs, once, key, survey, maxAnswers }];
+    const requests = [{ id, dueMs, once, key, survey, maxAnswers, oneWay }];
     this.#parts.send({ channel, senderNode, patienceMs: 0, records: record, requests }).then(
       () => {
         waiting.delivered = true;
@@ -110,19 +110,24 @@ export class LinkRequests {
 
   /** Judges what may not be. Throws what must end the link. */
   admit({ requests, replies, channel, senderNode }: BatchHeader): void {
-    for (const { id, survey, idempotencyKey } of requests) {
+    for (const { id, survey, idempotencyKey, oneWay } of requests) {
       if (id <= BigInt(this.#lastTaken) || id > BigInt(Number.MAX_SAFE_INTEGER))
         throw new FedgateError('REPLAYED', `request ${id} came after ${this.#lastTaken}`);
-      if (idempotencyKey.length > 64 || (survey && idempotencyKey)) throw malformed('the terms of a request');
+      if (idempotencyKey.length > 64 || [survey, idempotencyKey, oneWay].filter(Boolean).length > 1)
+        throw malformed('the terms of a request');
       this.#lastTaken = Number(id);
     }
     if (replies.length > 0 && (channel || senderNode)) throw malformed('answers on a channel');
     for (const { requestId, kind } of replies) {
       if (requestId < 1n || requestId > BigInt(this.#lastAsked))
         throw new FedgateError('FRAME_UNEXPECTED', `an answer to request ${requestId}, which was never asked`);
-      if (kind < 1 || kind > 4) throw malformed('an answer of a kind that is not known');
-      if (kind === SURVEY_END && this.#waiting.get(Number(requestId))?.asked.survey === false)
+      if (kind < 1 || kind > HANDED_OVER) throw malformed('an answer of a kind that is not known');
+      const asked = this.#waiting.get(Number(requestId))?.asked;
+      if (kind === SURVEY_END && asked?.survey === false)
         throw new FedgateError('FRAME_UNEXPECTED', `the end of a survey for request ${requestId}, which is none`);
+      // Of what is one-way it is said who got it, or why nobody did; of nothing else is that said.
+      if (asked && kind !== REFUSED && asked.oneWay !== (kind === HANDED_OVER))
+        throw new FedgateError('FRAME_UNEXPECTED', `an answer of kind ${kind} to request ${requestId}`);
     }
   }
 
@@ -202,8 +207,11 @@ export class LinkRequests {
               fail: error => last(wireRefusal(error)),
             },
           )
-        : host.request(peer, question, { dueMs, once: terms.once, key: terms.idempotencyKey }, answer =>
-            last(wireAnswer(answer)),
+        : host.request(
+            peer,
+            question,
+            { dueMs, once: terms.once, key: terms.idempotencyKey, oneWay: terms.oneWay },
+            answer => last(wireAnswer(answer)),
           );
       if (!settled) this.#answering.set(id, giveUp);
     } catch (error) {
@@ -267,7 +275,9 @@ export class LinkRequests {
   }
 }
 
+const REFUSED: ReplyTerms['kind'] = 3;
 const SURVEY_END: ReplyTerms['kind'] = 4;
+const HANDED_OVER: ReplyTerms['kind'] = 5;
 
 export type WireAnswer = Omit<ReplyTerms, 'requestId'> & { readonly record: RecordBlock };
 

@@ -1,16 +1,19 @@
 import type { KeyObject } from 'node:crypto';
 import type { BatchHeader, Hello } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { FedgateError } from '../errors.js';
+import type { ResolverName } from '../finding/types.js';
 import type { Identity } from '../identity/verify.js';
 import type { DeliveryOutcome } from '../messaging/router.js';
 import type { Asked } from '../requests/asked.js';
+import type { Acquaintance } from './acquaintance.js';
 import type { OutgoingBatch } from './batch.js';
 import { BatchReceiver, type ReceiveBatch } from './batch-receiver.js';
 import { BatchSender } from './batch-sender.js';
 import type { LaneWork } from './extra-lanes.js';
 import { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
-import { LANE, type LaneHello, type LaneKind, PRESENCE, REQUESTS, type Self } from './hello.js';
+import { ACQUAINTANCE, LANE, type LaneHello, type LaneKind, ONE_WAY, PRESENCE, REQUESTS, type Self } from './hello.js';
 import type { IncomingFrame, Lane } from './lane.js';
+import { LinkAcquaintance } from './link-acquaintance.js';
 import { LinkRequests, type RequestsHost } from './link-requests.js';
 import { LiveMeter } from './live-meter.js';
 import { NodesAsker } from './nodes-asker.js';
@@ -33,6 +36,8 @@ export interface LinkParts {
   readonly dialled: boolean;
   /** `host:port` of the other end. */
   readonly address: string;
+  /** Who gave that address. Undefined: the other side dialled. */
+  readonly source?: ResolverName | undefined;
   readonly control: OpenLane;
   /** Batches of the side that dialled go on it, and those of the other too when there is no `mailBack`. */
   readonly mail: OpenLane;
@@ -51,6 +56,8 @@ export interface LinkSettings {
   readonly nodes?: NodesHost | undefined;
   /** Undefined: nothing is asked or answered here. */
   readonly requests?: RequestsHost | undefined;
+  /** Undefined: nothing is passed on about others. */
+  readonly acquaintances?: Acquaintance | undefined;
 }
 
 /** A link that is up: its control and mail lanes are open, others are added. It ends as a whole when one of them ends. */
@@ -58,6 +65,8 @@ export class Link {
   readonly peer: Identity;
   readonly dialled: boolean;
   readonly address: string;
+  /** Who gave that address. Undefined: the other side dialled. */
+  readonly source: ResolverName | undefined;
   readonly sinceMs = Date.now();
   /** How far the peer's clock is ahead, milliseconds. */
   readonly clockSkewMs: number;
@@ -76,6 +85,7 @@ export class Link {
   readonly #requests: LinkRequests | undefined;
   readonly #heartbeat: Heartbeat;
   readonly #nodes: { readonly holder: NodesHolder; readonly asker: NodesAsker } | undefined;
+  readonly #acquaintance: LinkAcquaintance | undefined;
   readonly #closed: Promise<FedgateError>;
   #draining = false;
   #lostBatches = 0;
@@ -84,12 +94,13 @@ export class Link {
   #onDrain: ((reconnectAfterMs: number) => void) | undefined;
 
   constructor(
-    { peer, dialled, address, control, mail, mailBack = mail, openLane }: LinkParts,
-    { self, signingKey, heartbeat, receive, nodes, requests }: LinkSettings,
+    { peer, dialled, address, source, control, mail, mailBack = mail, openLane }: LinkParts,
+    { self, signingKey, heartbeat, receive, nodes, requests, acquaintances }: LinkSettings,
   ) {
     this.peer = peer;
     this.dialled = dialled;
     this.address = address;
+    this.source = source;
     this.clockSkewMs = Number(control.hello.timeMs) - Date.now();
     this.peerInstance = Buffer.from(control.hello.instanceId).toString('hex');
     this.id = Buffer.from(control.hello.linkId).toString('hex');
@@ -134,10 +145,13 @@ export class Link {
       holder: new NodesHolder(control.lane, { own: self.org, peer: peer.org }, nodes),
       asker: new NodesAsker(control.lane, peer.org),
     };
-    this.#closed = this.#tieTogether();
+    if (acquaintances && this.peerCan(ACQUAINTANCE))
+      this.#acquaintance = new LinkAcquaintance(control.lane, peer.org, acquaintances);
+    this.#closed = this.#tieTogether(acquaintances);
     control.lane.listen(frame => this.#onControl(frame));
     for (const lane of this.#mail)
       lane.listen(frame => this.#onMail(frame, lane === outgoing.lane, lane === incoming.lane));
+    if (this.#acquaintance && !control.lane.closed.aborted) acquaintances?.joined(this.#acquaintance);
   }
 
   /** Resolves with the reason once the link is over. */
@@ -211,10 +225,12 @@ export class Link {
    * it fails with FEATURE_UNSUPPORTED.
    */
   ask(asked: Asked): () => void {
-    if (this.#requests && this.peerCan(REQUESTS)) return this.#requests.ask(asked);
+    const needed = asked.oneWay ? [REQUESTS, ONE_WAY] : [REQUESTS];
+    if (this.#requests && needed.every(capability => this.peerCan(capability))) return this.#requests.ask(asked);
     const { org } = this.peer;
+    const what = asked.oneWay ? 'no one-way requests' : 'no requests';
     asked.fail(
-      new FedgateError('FEATURE_UNSUPPORTED', `the gateway of ${org} is of a version that knows no requests`, {
+      new FedgateError('FEATURE_UNSUPPORTED', `the gateway of ${org} is of a version that knows ${what}`, {
         metadata: { org },
       }),
     );
@@ -256,12 +272,16 @@ export class Link {
     await this.#sender.idle();
   }
 
-  #tieTogether(): Promise<FedgateError> {
+  #tieTogether(acquaintances: Acquaintance | undefined): Promise<FedgateError> {
     return new Promise(resolve => {
       this.#endAll = reason => {
         this.#heartbeat.stop();
         this.#nodes?.holder.close();
         this.#nodes?.asker.close(reason);
+        if (this.#acquaintance) {
+          acquaintances?.left(this.#acquaintance);
+          this.#acquaintance.close(reason);
+        }
         this.#lostBatches += this.#sender.close(reason);
         this.#requests?.end(reason);
         for (const lane of this.#lanes) lane.close(reason);
@@ -292,6 +312,7 @@ export class Link {
     if (this.#nodes && frame.$case === 'nodesAsk') return this.#nodes.holder.ask(frame.value);
     if (this.#nodes && frame.$case === 'nodesClose') return this.#nodes.holder.closeAsk(frame.value.id);
     if (this.#nodes && frame.$case === 'nodesTold') return this.#nodes.asker.take(frame.value);
+    if (this.#acquaintance?.take(frame)) return;
     if (frame.$case !== 'drain') throw misplaced(frame, LANE.control);
     this.#draining = true;
     this.#drainExtra();

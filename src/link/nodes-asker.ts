@@ -4,7 +4,7 @@ import { TokenBucket } from '../token-bucket.js';
 import { fromRpcStatus } from '../transport/status.js';
 import type { Lane } from './lane.js';
 import { NodesMirror } from './nodes-mirror.js';
-import { ASK_RATE, MAX_MIRRORED_NODES, MAX_OPEN_ASKS, tooManyAsks } from './nodes-terms.js';
+import { ASK_RATE, MAX_MIRRORED_NODES, MAX_MIRRORED_PATTERN_BYTES, MAX_OPEN_ASKS, tooManyAsks } from './nodes-terms.js';
 
 /** The longest message of a peer's refusal that is handed on. */
 const MAX_REFUSAL_CHARACTERS = 500;
@@ -17,6 +17,7 @@ export class NodesAsker {
   readonly #rate = new TokenBucket(ASK_RATE.burst, ASK_RATE.perSecond, performance.now());
   #lastId = 0;
   #mirrored = 0;
+  #patternBytes = 0;
 
   constructor(lane: Lane, org: string) {
     this.#lane = lane;
@@ -31,6 +32,7 @@ export class NodesAsker {
     const mirror = new NodesMirror(this.#org, node, () => {
       if (this.#open.delete(id)) this.#lane.put({ $case: 'nodesClose', value: { id } });
       this.#mirrored -= mirror.size;
+      this.#patternBytes -= mirror.patternBytes;
     });
     this.#open.set(id, mirror);
     this.#lane.put({ $case: 'nodesAsk', value: { id, asker, node } });
@@ -47,12 +49,13 @@ export class NodesAsker {
       this.#open.delete(id);
       return mirror.end(refusalOf(error, this.#org));
     }
-    const before = mirror.size;
+    const { size, patternBytes } = mirror;
     mirror.take(nodes);
-    this.#mirrored += mirror.size - before;
-    if (this.#mirrored > MAX_MIRRORED_NODES)
+    this.#mirrored += mirror.size - size;
+    this.#patternBytes += mirror.patternBytes - patternBytes;
+    if (this.#mirrored > MAX_MIRRORED_NODES || this.#patternBytes > MAX_MIRRORED_PATTERN_BYTES)
       mirror.end(
-        new FedgateError('LIMIT_REACHED', `${this.#org} tells of more than ${MAX_MIRRORED_NODES} nodes`, {
+        new FedgateError('LIMIT_REACHED', `${this.#org} tells of more nodes than are kept`, {
           metadata: { limit: 'nodes of another organisation' },
         }),
       );

@@ -1,6 +1,7 @@
 import type { NodesAsk } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { FedgateError } from '../errors.js';
 import { parseNodeName } from '../identity/names.js';
+import { shownPatterns } from '../messaging/shown-patterns.js';
 import { type ChangesSink, NodeChanges } from '../presence/changes.js';
 import { toMessage } from '../presence/messages.js';
 import { TokenBucket } from '../token-bucket.js';
@@ -37,17 +38,21 @@ export class NodesHolder {
     const lane = this.#lane;
     const host = this.#host;
     const org = this.#org;
-    const sees = (node: string): boolean => (wanted === '' || wanted === node) && host.exposes(org.peer, asker, node);
+    const askable = host.askable(org.peer, asker);
+    const sight = {
+      node: (node: string) => (wanted === '' || wanted === node) && host.exposes(org.peer, asker, node),
+      pattern: (pattern: string) => shownPatterns([pattern], askable).patterns.length > 0,
+    };
     const sink: ChangesSink = {
       get writable() {
         return lane.out.writable;
       },
       put(nodes, complete) {
-        const told = nodes.map(node => toMessage(org.own, node));
+        const told = nodes.map(node => toMessage(org.own, node, shownPatterns(node.patterns, askable)));
         lane.put({ $case: 'nodesTold', value: { id, nodes: told, complete, error: undefined } });
       },
     };
-    this.#open.set(id, new NodeChanges(host.nodes, sees, sink, LINK_GATHER_MS));
+    this.#open.set(id, new NodeChanges(host.nodes, sight, sink, LINK_GATHER_MS));
   }
 
   /** One that is not open was refused. */

@@ -1,5 +1,7 @@
 import type { NodePresence as Message } from '../../gen/ts/fedgate/gateway/v1/node_service.js';
-import { FedgateError } from '../errors.js';
+import { FedgateError, fieldError } from '../errors.js';
+import { parsePattern } from '../messaging/address.js';
+import { MAX_SHOWN_PATTERNS } from '../messaging/shown-patterns.js';
 import { fromMessage } from '../presence/messages.js';
 import { MAX_KNOWN_NODES } from '../presence/presence.js';
 import type { NodePresence, NodeSource } from '../presence/types.js';
@@ -11,7 +13,7 @@ export class NodesMirror implements NodeSource {
   readonly #org: string;
   readonly #wanted: string;
   readonly #nodes = new Map<string, NodePresence>();
-  readonly #listeners = new Set<(node: string) => void>();
+  readonly #listeners = new Set<(node: string, pattern?: string) => void>();
   readonly #over: () => void;
   readonly #whole: Promise<void>;
   #isOver = false;
@@ -37,6 +39,9 @@ export class NodesMirror implements NodeSource {
   get size(): number {
     return this.#nodes.size;
   }
+
+  /** Of the patterns on which they answer. */
+  patternBytes = 0;
 
   /** Resolves when all that there is was told. Rejects with what ended it, PEER_UNREACHABLE after a while, or as the signal says. */
   async complete(signal: AbortSignal, timeoutMs: number): Promise<void> {
@@ -66,6 +71,9 @@ export class NodesMirror implements NodeSource {
       if (this.#wanted !== '' && node.node !== this.#wanted)
         throw new FedgateError('FRAME_UNEXPECTED', `${this.#org} tells of a node that was not asked for`);
       if (this.#nodes.size >= MAX_KNOWN_NODES && !this.#nodes.has(node.node)) continue;
+      if (node.patterns.length > MAX_SHOWN_PATTERNS) throw fieldError('patterns', 'are more than may be told');
+      for (const pattern of node.patterns) parsePattern(pattern, 'patterns');
+      this.patternBytes += bytesOf(node) - bytesOf(this.#nodes.get(node.node));
       this.#nodes.set(node.node, node);
       for (const listener of this.#listeners) listener(node.node);
     }
@@ -95,11 +103,14 @@ export class NodesMirror implements NodeSource {
     return this.#nodes.get(node);
   }
 
-  onChange(listener: (node: string) => void): () => void {
+  onChange(listener: (node: string, pattern?: string) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 }
+
+const bytesOf = (node: NodePresence | undefined): number =>
+  node?.patterns.reduce((sum, { length }) => sum + length, 0) ?? 0;
 
 const asError = (reason: unknown): FedgateError =>
   reason instanceof FedgateError ? reason : new FedgateError('CANCELLED', 'the caller gave up', { cause: reason });

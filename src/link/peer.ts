@@ -1,12 +1,14 @@
 import { Backoff } from '../backoff.js';
 import { FedgateError } from '../errors.js';
 import { Fifo } from '../fifo.js';
+import type { AddressHint } from '../finding/types.js';
 import type { OrgName } from '../identity/names.js';
 import type { Identity } from '../identity/verify.js';
 import type { DeliveryOutcome } from '../messaging/router.js';
 import { dialWaitMs, LINK_BACKOFF, URGENT_WAIT_MS } from './backoff.js';
 import type { OutgoingBatch } from './batch.js';
 import type { DialTarget } from './dial.js';
+import { dialAny } from './dial-any.js';
 import type { Link } from './link.js';
 
 /** Where a peer stands. See LinkStatus.State in gateway_service.proto. */
@@ -16,6 +18,10 @@ export interface PeerHost {
   /** Every way to the organisation, in the order to be tried; empty when it has no address. Throws ORG_INACTIVE, ORG_UNKNOWN, SNAPSHOT_EXPIRED. */
   targets(org: OrgName): readonly DialTarget[];
   dial(target: DialTarget, signal: AbortSignal): Promise<Link>;
+  /** More ways, which have to be looked for: asked when none of `targets` led to a link. Undefined: nobody looks. */
+  find?: ((org: OrgName) => Promise<readonly DialTarget[]>) | undefined;
+  /** Hears of a way that was found and led nowhere. */
+  onFoundNothing?(target: DialTarget): void;
   /** Whether a certificate that was good when the link was made still is. */
   trusts(peer: Identity): boolean;
   /** Hears of every change of state. */
@@ -75,6 +81,7 @@ export class Peer {
   /** What was known of the ways to it when they were last tried. */
   #knownTargets: string | undefined;
   #lastError: FedgateError | undefined;
+  #reachedAt: AddressHint | undefined;
   #closed = false;
   readonly totals = { sent: 0, received: 0, lost: 0 };
 
@@ -102,6 +109,11 @@ export class Peer {
   /** When the next dial is due, epoch milliseconds; 0 when none is. */
   get nextRetryMs(): number {
     return this.#nextRetryMs;
+  }
+
+  /** Where it was last reached by a dial from here. */
+  get reachedAt(): AddressHint | undefined {
+    return this.#reachedAt;
   }
 
   get wanted(): boolean {
@@ -239,6 +251,7 @@ export class Peer {
     this.#lastError = undefined;
     // Contact by the peer ends the waiting; a link that we made has to live for a while first.
     if (!link.dialled) this.#backoff.reset();
+    else this.#reachedAt = { gateway: link.peer.name, address: link.address };
     this.#enter('up');
     link.onDrain(reconnectAfterMs => {
       if (this.#link !== link) return;
@@ -280,7 +293,7 @@ export class Peer {
       return;
     }
     this.#knownTargets = fingerprint(targets);
-    if (targets.length === 0) {
+    if (targets.length === 0 && !this.#host.find) {
       this.#block(new FedgateError('PEER_UNREACHABLE', `${this.org} has no address and has not dialled`), {
         keepLink: true,
       });
@@ -291,22 +304,50 @@ export class Peer {
     void this.#tryInOrder(targets, this.#dialling);
   }
 
+  /** The ways that are known one after the other, then those that are found. */
   async #tryInOrder(targets: readonly DialTarget[], attempt: AbortController): Promise<void> {
+    const { signal } = attempt;
     let error: unknown;
     for (const target of targets) {
       try {
-        const link = await this.#host.dial(target, attempt.signal);
-        if (this.#dialling === attempt) this.#dialling = undefined;
-        if (attempt.signal.aborted || this.#closed) link.close(new FedgateError('CANCELLED', 'no longer wanted'));
-        else this.adopt(link);
-        return;
+        return this.#dialled(await this.#host.dial(target, signal), attempt);
       } catch (failure) {
-        if (attempt.signal.aborted) return;
+        if (signal.aborted) return;
         error = failure;
       }
     }
+    try {
+      const link = await this.#dialFound(targets, signal);
+      if (link) return this.#dialled(link, attempt);
+    } catch (failure) {
+      error ??= failure;
+    }
+    if (signal.aborted) return;
     if (this.#dialling === attempt) this.#dialling = undefined;
-    if (!this.#closed && !this.#link?.usable) this.#failed(error as FedgateError);
+    if (!this.#closed && !this.#link?.usable) this.#failed((error as FedgateError | undefined) ?? this.#notFound());
+  }
+
+  #dialled(link: Link, attempt: AbortController): void {
+    if (this.#dialling === attempt) this.#dialling = undefined;
+    if (attempt.signal.aborted || this.#closed) link.close(new FedgateError('CANCELLED', 'no longer wanted'));
+    else this.adopt(link);
+  }
+
+  /** Ways that were found are hints: they are tried beside each other, so that bad ones cost no more time than one. Throws what the first said. */
+  async #dialFound(known: readonly DialTarget[], signal: AbortSignal): Promise<Link | undefined> {
+    const tried = new Set(known.map(wayOf));
+    const found = (await this.#host.find?.(this.org)) ?? [];
+    const targets = found.filter(target => !tried.has(wayOf(target)));
+    if (signal.aborted || targets.length === 0) return undefined;
+    return dialAny(targets, {
+      dial: (target, ended) => this.#host.dial(target, ended),
+      onFailure: target => this.#host.onFoundNothing?.(target),
+      signal,
+    });
+  }
+
+  #notFound(): FedgateError {
+    return new FedgateError('PEER_UNREACHABLE', `${this.org} has no address, none was found, and it has not dialled`);
   }
 
   #failed(error: FedgateError): void {
@@ -388,5 +429,7 @@ export class Peer {
     });
   }
 }
+
+const wayOf = ({ gateway, address }: DialTarget): string => `${gateway}@${address}`;
 
 const fingerprint = (targets: readonly DialTarget[]): string => JSON.stringify(targets);

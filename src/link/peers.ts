@@ -1,6 +1,9 @@
 import type { StreamId, StreamPosition } from '../durable/types.js';
 import { FedgateError } from '../errors.js';
 import type { Download, DownloadRequest } from '../files/types.js';
+import type { Finder } from '../finding/finder.js';
+import { registeredAddresses } from '../finding/static.js';
+import type { AddressHint } from '../finding/types.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 import type { OrgName } from '../identity/names.js';
 import type { CertificateVerifier } from '../identity/verify.js';
@@ -9,6 +12,8 @@ import type { Directory } from '../registry/directory.js';
 import type { Asked } from '../requests/asked.js';
 import { blockOf, type RecordBlock } from '../wire/records.js';
 import { Acceptor } from './accept.js';
+import { Acquaintance } from './acquaintance.js';
+import type { AcquaintanceHost } from './acquaintance-terms.js';
 import type { OutgoingBatch } from './batch.js';
 import { type DialTarget, dialLink } from './dial.js';
 import { DurableLanes } from './durable-lanes.js';
@@ -20,16 +25,24 @@ import { Link, type LinkParts, type LinkSettings } from './link.js';
 import type { NodesMirror } from './nodes-mirror.js';
 import { Peer, type PeerHost } from './peer.js';
 import { cannotAsk } from './refetches.js';
+import { targetsOf } from './targets.js';
+import { type TopicsLaneHost, topicsDoor } from './topics-lanes.js';
 
 export interface PeersOptions extends LinkSettings {
   readonly identity: KeyAndCertificate;
   readonly verifier: CertificateVerifier;
   readonly directory: Directory;
   readonly dialTimeoutMs: number;
+  /** Says where organisations may be. Undefined: the registry alone. */
+  readonly finder?: Finder | undefined;
   /** Undefined: links have no durable lane. */
   readonly durable?: DurableHost | undefined;
   /** Undefined: links have no files lane. */
   readonly files?: FilesHost | undefined;
+  /** Undefined: nothing is passed on about other members. */
+  readonly acquaintance?: AcquaintanceHost | undefined;
+  /** Undefined: links have no topics lane. */
+  readonly topics?: TopicsLaneHost | undefined;
   /** Hears of every change of a peer's state. */
   readonly onState: (peer: Peer) => void;
 }
@@ -40,7 +53,8 @@ export const NODES_TIMEOUT_MS = 10_000;
 /** All other organisations this gateway has or wants a link to. */
 export class Peers {
   readonly acceptor: Acceptor;
-  readonly #options: PeersOptions;
+  readonly #options: PeersOptions & Pick<LinkSettings, 'acquaintances'>;
+  readonly #acquaintances: Acquaintance | undefined;
   readonly #peers = new Map<OrgName, Peer>();
   readonly #host: PeerHost;
   readonly #unsubscribe: () => void;
@@ -54,16 +68,21 @@ export class Peers {
       files: options.files !== undefined,
       presence: options.nodes !== undefined,
       requests: options.requests !== undefined && (options.self.requests ?? true),
+      acquaintance: options.acquaintance !== undefined,
+      topics: options.topics !== undefined,
     };
-    const settings = { ...options, self };
+    this.#acquaintances = options.acquaintance && new Acquaintance(options.acquaintance, org => this.#placesOf(org));
+    const settings = { ...options, self, acquaintances: this.#acquaintances };
     this.#options = settings;
     this.#durable = options.durable && new DurableLanes(options.durable, self, options.signingKey);
     this.#files = options.files && new FilesLanes(options.files);
-    const doors = [...(this.#durable?.doors ?? []), ...(this.#files?.doors ?? [])];
+    const topics = options.topics ? [topicsDoor(options.topics)] : [];
+    const doors = [...(this.#durable?.doors ?? []), ...(this.#files?.doors ?? []), ...topics];
     const extra = new ExtraLanes(doors, { self, linkTo: org => this.#peers.get(org)?.link });
     this.#host = {
       selfId: `${self.org}/${self.gateway}`,
       targets: org => this.#targets(org),
+      ...this.#looking(options.finder),
       dial: async (target, signal) =>
         this.#link(await dialLink(target, { ...settings, timeoutMs: options.dialTimeoutMs }, signal)),
       trusts: peer => options.verifier.stillGood(peer),
@@ -168,6 +187,11 @@ export class Peers {
     }
   }
 
+  /** What peers say of where an organisation is. Throws PEER_UNREACHABLE when none can be asked. */
+  async askPlaces(org: OrgName): Promise<readonly AddressHint[]> {
+    return (await this.#acquaintances?.askPlaces(org)) ?? [];
+  }
+
   /** Undefined: nobody has asked for a link to it. */
   get(org: OrgName): Peer | undefined {
     return this.#peers.get(org);
@@ -184,8 +208,24 @@ export class Peers {
 
   async close(graceMs: number): Promise<void> {
     this.#unsubscribe();
+    this.#acquaintances?.close();
     this.#files?.close();
     await Promise.all([...this.#peers.values()].map(peer => peer.close(graceMs)));
+  }
+
+  /** Where this gateway itself got through to a member that takes part. */
+  #placesOf(org: string): readonly AddressHint[] {
+    const place = this.#peers.get(org as OrgName)?.reachedAt;
+    const active = this.#options.directory.trust(org)?.active === true;
+    return place && active ? [place] : [];
+  }
+
+  #looking(finder: Finder | undefined): Pick<PeerHost, 'find' | 'onFoundNothing'> {
+    if (!finder?.looks) return {};
+    return {
+      find: org => this.#find(org, finder),
+      onFoundNothing: ({ org, address }) => finder.failed(org as OrgName, address),
+    };
   }
 
   #peer(org: OrgName): Peer {
@@ -201,11 +241,16 @@ export class Peers {
     return new Link(parts, this.#options);
   }
 
+  /** What is known without looking. Throws as Directory.activeMember. */
   #targets(org: OrgName): DialTarget[] {
     const member = this.#options.directory.activeMember(org);
-    const authorities = member.profile.authorities.map(ca => ca.toString());
-    return member.profile.gateways.flatMap(({ name, addresses }) =>
-      addresses.map(address => ({ org, gateway: name, address, authorities })),
-    );
+    const { finder } = this.#options;
+    return targetsOf({ org, profile: member.profile }, finder ? finder.atHand(org) : registeredAddresses(member));
+  }
+
+  async #find(org: OrgName, finder: Finder): Promise<DialTarget[]> {
+    const found = await finder.find(org);
+    const { profile } = this.#options.directory.activeMember(org);
+    return targetsOf({ org, profile }, found);
   }
 }

@@ -14,7 +14,7 @@ import type { WireAnswer } from './link-requests.js';
 
 /** How answers stand in a batch: beside each record what it is, and in the record the reply or, encoded, what there is instead. */
 
-const KIND = { reply: 1, applicationError: 2, refused: 3, surveyEnd: 4 } as const satisfies Record<
+const KIND = { reply: 1, applicationError: 2, refused: 3, surveyEnd: 4, handed: 5 } as const satisfies Record<
   string,
   ReplyTerms['kind']
 >;
@@ -23,6 +23,8 @@ const WHY: readonly (Why | undefined)[] = [undefined, 'no answer', 'gone', 'busy
 export function wireAnswer(answer: Answer): WireAnswer {
   if (answer.kind === 'failed') return wireRefusal(answer.error, answer.attempts);
   const { node, attempts, duplicate } = answer;
+  if (answer.kind === 'handed')
+    return { kind: KIND.handed, node, attempts, duplicate, record: holding(Buffer.alloc(0)) };
   return answer.kind === 'reply'
     ? { kind: KIND.reply, node, attempts, duplicate, record: answer.record }
     : {
@@ -61,6 +63,7 @@ export function readAnswer(terms: ReplyTerms, record: RecordBlock, org: string):
     };
   }
   parseNodeName(node, 'node');
+  if (kind === KIND.handed) return { kind: 'handed', node, attempts, duplicate: false };
   if (kind === KIND.reply) return { kind: 'reply', record, node, attempts, duplicate };
   const error = checkApplicationError(decoded(ApplicationError.decode, record), 'error');
   return { kind: 'error', error, node, attempts, duplicate };
@@ -79,10 +82,15 @@ export function readSurveyEnd(record: RecordBlock, org: string): SurveyEnd {
   return { asked, answered, missing: named };
 }
 
-export const toSummary = ({ asked, answered, missing }: SurveyEnd): SurveySummary => ({
+export const toSummary = ({ asked, answered, missing, orgs = [] }: SurveyEnd): SurveySummary => ({
   asked,
   answered,
   missing: missing.map(({ org, node, why }) => ({ org, node, why: WHY.indexOf(why) as 1 | 2 | 3 })),
+  orgs: orgs.map(({ error, early, ...counts }) => ({
+    ...counts,
+    error: error && toRpcStatus(error),
+    endedEarly: early,
+  })),
 });
 
 /** One record with this payload, and nothing else. */

@@ -53,6 +53,8 @@ export interface PeerRule {
 export interface AccessRules {
   readonly nodes: readonly NodeRule[];
   readonly peers: readonly PeerRule[];
+  /** Organisations with which topics are shared, by name or `*`. */
+  readonly topics?: readonly { readonly peers: readonly string[] }[] | undefined;
 }
 
 interface PublishGrant {
@@ -139,6 +141,24 @@ export class Access {
       this.#request.some(grant => this.#opens(grant, node, address)),
     );
     if (!granted) throw notGranted(`node ${node} may not ask ${formatAddress(address)}`, 'access.nodes[].request');
+  }
+
+  /** Where a node may ask in an organisation. */
+  requestable(node: string, org: string): readonly Pattern[] {
+    return this.#request
+      .filter(
+        grant =>
+          (grant.node === '*' || grant.node === node) &&
+          (grant.org === org || (grant.org === '*' && org !== this.#ownOrg)),
+      )
+      .map(({ pattern }) => pattern);
+  }
+
+  /** Where a node of another organisation may ask in the own one. */
+  askable(org: string, node: string): readonly Pattern[] {
+    return this.#asked
+      .filter(grant => (grant.org === '*' || grant.org === org) && (grant.node === '*' || grant.node === node))
+      .map(({ pattern }) => pattern);
   }
 
   /** Whether a node may answer on a pattern. Throws NOT_GRANTED. */
@@ -256,9 +276,10 @@ export class Access {
       });
   }
 
-  /** The organisations that are granted something by name, and whether all are. */
+  /** The organisations that are granted something by name, or with which a topic is shared, and whether all are. */
   get grantedPeers(): { readonly orgs: ReadonlySet<string>; readonly everyone: boolean } {
-    const orgs = new Set(this.#rules.peers.map(rule => rule.org));
+    const shared = (this.#rules.topics ?? []).flatMap(({ peers }) => peers);
+    const orgs = new Set([...this.#rules.peers.map(rule => rule.org), ...shared]);
     const everyone = orgs.delete('*');
     return { orgs, everyone };
   }

@@ -1,5 +1,5 @@
 import { FedgateError, fieldError, quoted } from '../errors.js';
-import { isOrgName, type OrgName, parseGroupName, parseNodeName, parseOrgName } from '../identity/names.js';
+import { isOrgName, type OrgName, parseGroupRef, parseNodeName, parseOrgName } from '../identity/names.js';
 
 /** A place to publish to: one channel of one organisation. */
 export interface Address {
@@ -9,7 +9,7 @@ export interface Address {
 
 /** Places to publish to at once: the same channel of every other active member, or of each organisation in a group. */
 export interface Several {
-  /** `*`, or the name of a group. */
+  /** `*`, or the name of a group: `suppliers`, or one of a member's record, `acme.suppliers`. */
   readonly group: string;
   readonly channel: string;
 }
@@ -61,9 +61,14 @@ export function parseDestination(text: string, ownOrg: OrgName, field = 'address
   const org = text.slice(SCHEME.length, slash < 0 ? text.length : slash);
   const channel = slash < 0 ? '' : text.slice(slash + 1);
   if (org === EVERYBODY) return { group: EVERYBODY, channel: parseChannel(channel, field) };
-  if (org.startsWith('@')) return { group: parseGroupName(org.slice(1), field), channel: parseChannel(channel, field) };
+  if (org.startsWith('@')) return { group: groupOf(org.slice(1), field), channel: parseChannel(channel, field) };
   if (!isOrgName(org)) parseOrgName(org, field);
   return { org: org as OrgName, channel: parseChannel(channel, field) };
+}
+
+function groupOf(text: string, field: string): string {
+  parseGroupRef(text, field);
+  return text;
 }
 
 /** Throws FIELD_INVALID naming `field`, or CHANNEL_RESERVED. */

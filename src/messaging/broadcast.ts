@@ -14,6 +14,13 @@ export interface SeveralOutcome {
   readonly orgs: readonly OrgOutcome[];
 }
 
+/** One of several organisations that are meant at once. */
+export interface SeveralMember {
+  readonly org: OrgName;
+  /** Why it gets nothing although it is named. Undefined: it is meant. */
+  readonly refused?: FedgateError | undefined;
+}
+
 /** Organisations that one publish may go to: the answer has an entry for each, and must fit into a message. */
 export const MAX_BROADCAST_ORGS = 1_000;
 

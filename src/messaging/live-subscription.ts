@@ -1,12 +1,16 @@
 import { SubscribeResponse } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
 import { Fifo } from '../fifo.js';
 import type { Pattern } from './address.js';
+import { type FrameJoins, JOINED_BYTES, joinable, type LiveFrame } from './live-frame.js';
+import type { Patience, Waiting } from './patience.js';
 
 /** Where a subscription's frames go: the stream to the subscriber. */
 export interface Sink {
-  readonly writable: boolean;
+  /** Frames that were put and that the transport has not taken. */
+  readonly onTheWay: number;
   put(frame: Buffer): void;
-  onDrain(listener: () => void): void;
+  /** Runs the listener each time the transport has taken a frame. */
+  onTaken(listener: () => void): void;
 }
 
 export interface SubscriptionLimits {
@@ -14,21 +18,31 @@ export interface SubscriptionLimits {
   readonly queueBytes: number;
 }
 
-interface Entry {
-  readonly frame: Buffer;
-  readonly records: number;
+export interface LiveSubscriptionOptions {
+  readonly node: string;
+  readonly pattern: Pattern;
+  readonly sink: Sink;
+  readonly limits: SubscriptionLimits;
+  /** Shared with other subscriptions that get the same frames. */
+  readonly joins: FrameJoins;
+  readonly nowMs: number;
 }
 
-interface Waiter extends Entry {
-  readonly settle: (taken: boolean) => void;
-  readonly timer: NodeJS.Timeout;
+/** Frames that a subscription has on their way out of the process at once; small ones one at a time, joined. */
+const MAX_ON_THE_WAY = 4;
+
+interface Waiter extends Waiting {
+  readonly frame: LiveFrame;
+  readonly patience: Patience;
   given: boolean;
 }
 
 /**
  * One open subscription with its bounded queue.
  *
- * A frame goes to the stream while that takes it, then to the queue. When the queue is full the frame is dropped and counted, and the
+ * A frame goes to the stream while that takes it, then to the queue. A small one also waits there while one before it is still on its
+ * way out of the process, and goes joined with what else came meanwhile: each write to a stream costs as much as many small records.
+ * When the queue is full the frame is dropped and counted, and the
  * subscriber is told how many records it missed at the very place where they are missing. A publisher with patience has its frame held
  * instead until there is room; once a subscriber has let somebody's patience run out it is lagging, and nobody waits for it again
  * until half of its queue is empty, so that one stalled subscriber costs a publisher its patience once and not with every frame.
@@ -39,7 +53,8 @@ export class LiveSubscription {
   readonly sinceMs: number;
   readonly #sink: Sink;
   readonly #limits: SubscriptionLimits;
-  readonly #queue = new Fifo<Entry>();
+  readonly #joins: FrameJoins;
+  readonly #queue = new Fifo<LiveFrame>();
   readonly #waiters = new Fifo<Waiter>();
   #queuedBytes = 0;
   #heldBytes = 0;
@@ -50,13 +65,14 @@ export class LiveSubscription {
   #closed = false;
   #onRoom: (() => void) | undefined;
 
-  constructor(node: string, pattern: Pattern, sink: Sink, limits: SubscriptionLimits, nowMs: number) {
+  constructor({ node, pattern, sink, limits, joins, nowMs }: LiveSubscriptionOptions) {
     this.node = node;
     this.pattern = pattern;
     this.#sink = sink;
     this.#limits = limits;
+    this.#joins = joins;
     this.sinceMs = nowMs;
-    sink.onDrain(() => this.#pump());
+    sink.onTaken(() => this.#pump());
   }
 
   get delivered(): number {
@@ -71,16 +87,18 @@ export class LiveSubscription {
     return this.#queuedBytes + this.#heldBytes;
   }
 
-  /** Hands over a frame: true when taken, false when dropped, a promise of that while the publisher's patience lasts. */
-  offer(frame: Buffer, records: number, patienceMs: number): boolean | Promise<boolean> {
+  /** Hands over a frame: true when taken, false when dropped; undefined when it waits as long as the publisher's patience lasts. */
+  offer(frame: LiveFrame, patience?: Patience): boolean | undefined {
     if (this.#closed) return false;
-    if (this.#waiters.length === 0 && this.#hasRoom(frame)) {
-      this.#accept({ frame, records });
+    if (this.#waiters.length === 0 && this.#fits(frame.bytes.length)) {
+      this.#accept(frame);
       return true;
     }
-    const mayHold = patienceMs > 0 && !this.#lagging && this.#heldBytes + frame.length <= this.#limits.queueBytes;
-    if (mayHold) return this.#hold(frame, records, patienceMs);
-    this.#drop(records);
+    if (patience && !this.#lagging && this.#heldBytes + frame.bytes.length <= this.#limits.queueBytes) {
+      this.#hold(frame, patience);
+      return undefined;
+    }
+    this.#drop(frame.records);
     return false;
   }
 
@@ -109,41 +127,37 @@ export class LiveSubscription {
     this.#heldBytes = 0;
   }
 
-  #hasRoom(frame: Buffer): boolean {
-    return this.#fits(frame.length);
-  }
-
   #fits(bytes: number): boolean {
     return this.#queue.length === 0 || this.#queuedBytes + bytes <= this.#limits.queueBytes;
   }
 
-  #accept(entry: Entry): void {
-    this.#delivered += entry.records;
+  #accept(frame: LiveFrame): void {
+    this.#delivered += frame.records;
     this.#tellDrops();
-    if (this.#queue.length === 0 && this.#sink.writable) this.#sink.put(entry.frame);
-    else this.#enqueue(entry);
+    this.#send(frame);
   }
 
-  #enqueue(entry: Entry): void {
-    this.#queue.push(entry);
-    this.#queuedBytes += entry.frame.length;
+  #send(frame: LiveFrame): void {
+    if (this.#queue.length === 0 && this.#mayGo(frame.bytes.length)) return this.#sink.put(frame.bytes);
+    this.#queue.push(frame);
+    this.#queuedBytes += frame.bytes.length;
   }
 
-  #hold(frame: Buffer, records: number, patienceMs: number): Promise<boolean> {
-    return new Promise(settle => {
-      const waiter: Waiter = {
-        frame,
-        records,
-        settle,
-        given: false,
-        timer: setTimeout(() => this.#expire(waiter), patienceMs),
-      };
-      this.#heldBytes += frame.length;
-      this.#waiters.push(waiter);
-    });
+  /** Whether so many bytes are worth a write of their own now. */
+  #mayGo(bytes: number): boolean {
+    const { onTheWay } = this.#sink;
+    return onTheWay === 0 || (onTheWay < MAX_ON_THE_WAY && bytes >= JOINED_BYTES / 2);
+  }
+
+  #hold(frame: LiveFrame, patience: Patience): void {
+    const waiter: Waiter = { frame, patience, given: false, expire: () => this.#expire(waiter) };
+    this.#heldBytes += frame.bytes.length;
+    this.#waiters.push(waiter);
+    patience.add(waiter);
   }
 
   #expire(waiter: Waiter): void {
+    if (waiter.given) return;
     this.#lagging = true;
     this.#giveUp(waiter);
     while (this.#waiters.peek()?.given) this.#waiters.shift();
@@ -152,10 +166,9 @@ export class LiveSubscription {
   #giveUp(waiter: Waiter): void {
     if (waiter.given) return;
     waiter.given = true;
-    clearTimeout(waiter.timer);
-    this.#heldBytes -= waiter.frame.length;
-    this.#drop(waiter.records);
-    waiter.settle(false);
+    this.#heldBytes -= waiter.frame.bytes.length;
+    this.#drop(waiter.frame.records);
+    waiter.patience.settle(false);
   }
 
   #drop(records: number): void {
@@ -165,45 +178,61 @@ export class LiveSubscription {
 
   #pump(): void {
     if (this.#closed) return;
+    const waited = this.#queue.length > 0 || this.#waiters.length > 0;
     this.#flush();
-    if (this.#queuedBytes <= this.#limits.queueBytes / 2) this.#lagging = false;
+    const halfEmpty = this.#queuedBytes <= this.#limits.queueBytes / 2;
+    if (halfEmpty) this.#lagging = false;
     this.#admitWaiters();
     if (this.#queue.length === 0) this.#tellDrops();
-    if (this.#queuedBytes <= this.#limits.queueBytes / 2) this.#onRoom?.();
+    if (waited && this.#queuedBytes <= this.#limits.queueBytes / 2) this.#onRoom?.();
   }
 
   #flush(): void {
-    while (this.#sink.writable) {
-      const entry = this.#queue.shift();
-      if (!entry) return;
-      this.#queuedBytes -= entry.frame.length;
-      this.#sink.put(entry.frame);
+    while (this.#queue.length > 0) {
+      const { frames, bytes } = this.#nextRun();
+      if (!this.#mayGo(bytes)) return;
+      for (const { bytes } of frames) {
+        this.#queue.shift();
+        this.#queuedBytes -= bytes.length;
+      }
+      this.#sink.put(this.#joins.join(frames));
     }
+  }
+
+  /** The frames at the head of the queue that can go as one. */
+  #nextRun(): { readonly frames: readonly LiveFrame[]; readonly bytes: number } {
+    const frames: LiveFrame[] = [];
+    let bytes = 0;
+    for (let frame = this.#queue.peek(); frame; frame = this.#queue.at(frames.length)) {
+      const [first] = frames;
+      if (first && !(bytes + frame.bytes.length <= JOINED_BYTES && joinable(first, frame))) break;
+      frames.push(frame);
+      bytes += frame.bytes.length;
+    }
+    return { frames, bytes };
   }
 
   #admitWaiters(): void {
     for (
       let waiter = this.#waiters.peek();
-      waiter && (waiter.given || this.#hasRoom(waiter.frame));
+      waiter && (waiter.given || this.#fits(waiter.frame.bytes.length));
       waiter = this.#waiters.peek()
     ) {
       this.#waiters.shift();
       if (waiter.given) continue;
       waiter.given = true;
-      clearTimeout(waiter.timer);
-      this.#heldBytes -= waiter.frame.length;
-      this.#accept(waiter);
-      waiter.settle(true);
+      this.#heldBytes -= waiter.frame.bytes.length;
+      this.#accept(waiter.frame);
+      waiter.patience.settle(true);
     }
   }
 
   /** Puts the notice of dropped records where they are missing: before the next record that is taken. */
   #tellDrops(): void {
     if (this.#untoldDrops === 0) return;
-    const frame = noticeFrame({ $case: 'dropped', value: { records: BigInt(this.#untoldDrops) } });
+    const bytes = noticeFrame({ $case: 'dropped', value: { records: BigInt(this.#untoldDrops) } });
     this.#untoldDrops = 0;
-    if (this.#queue.length === 0 && this.#sink.writable) this.#sink.put(frame);
-    else this.#enqueue({ frame, records: 0 });
+    this.#send({ bytes, header: 0, records: 0 });
   }
 }
 

@@ -31,6 +31,25 @@ export function covers(granted: Pattern, asked: Pattern): boolean {
   return asked.segments.length === granted.segments.length;
 }
 
+/** What two patterns have in common, as one pattern: it matches what both match. Undefined: nothing. */
+export function meet(a: Pattern, b: Pattern): Pattern | undefined {
+  const segments: string[] = [];
+  for (let i = 0; ; i++) {
+    const one = a.segments[i];
+    const other = b.segments[i];
+    const rest = one === '**' ? b.segments.slice(i) : other === '**' ? a.segments.slice(i) : undefined;
+    if (rest) return rest.some(isInbox) ? undefined : joined([...segments, ...rest]);
+    if (one === undefined && other === undefined) return joined(segments);
+    if (one === undefined || other === undefined) return undefined;
+    if (stands(one, other)) segments.push(other);
+    else if (stands(other, one)) segments.push(one);
+    else return undefined;
+  }
+}
+
+const joined = (segments: readonly string[]): Pattern | undefined =>
+  segments.length === 0 ? undefined : { text: segments.join('/'), segments };
+
 interface TrieNode<T> {
   readonly children: Map<string, TrieNode<T>>;
   readonly here: Set<T>;

@@ -13,7 +13,7 @@ import {
   parseDestination,
   type Several,
 } from './address.js';
-import { type OneOutcome, publishToEach, type SeveralOutcome } from './broadcast.js';
+import { type OneOutcome, publishToEach, type SeveralMember, type SeveralOutcome } from './broadcast.js';
 import type { InboxState } from './inbox.js';
 import type { DeliveryOutcome, Router } from './router.js';
 
@@ -65,8 +65,8 @@ export interface PublisherOptions {
   readonly policy: Policy;
   /** Whether a node of the own organisation is there. */
   readonly inboxState: (node: string) => InboxState;
-  /** The organisations of a destination, at this moment. Throws GROUP_UNKNOWN. */
-  readonly orgsOf: (destination: Several) => readonly OrgName[];
+  /** The organisations of a destination, at this moment. Throws GROUP_UNKNOWN, ORG_UNKNOWN, ORG_INACTIVE, SNAPSHOT_EXPIRED. */
+  readonly membersOf: (destination: Several) => readonly SeveralMember[];
   readonly onPublished: (records: number) => void;
 }
 
@@ -92,16 +92,12 @@ export class Publisher {
    * durable also OUTBOX_FULL, INBOX_FULL, STORE_FULL, STORE_READ_ONLY, STORE_FAILED, SEQUENCE_GAP, PRODUCER_FENCED, ACK_TIMEOUT.
    */
   publish(node: string, frame: PublishFrame): PublishOutcome | Promise<PublishOutcome> {
-    const { onPublished, orgsOf } = this.#options;
+    const { onPublished } = this.#options;
     if (frame.patienceMs > MAX_PATIENCE_MS) throw fieldError('patience_ms', `is over ${MAX_PATIENCE_MS}`);
     const destination = this.#parse(frame.address);
     let outcome: PublishOutcome | Promise<PublishOutcome>;
     if ('org' in destination) outcome = this.#publishOne(node, destination, frame);
-    else {
-      const { channel } = destination;
-      const audience = formatAudience(destination);
-      outcome = publishToEach(orgsOf(destination), org => this.#publishOne(node, { org, channel }, frame, audience));
-    }
+    else outcome = this.#publishSeveral(node, destination, frame);
     onPublished(frame.records.count);
     return outcome;
   }
@@ -111,10 +107,23 @@ export class Publisher {
     if (!/^pubsub:\/\/[*@]/.test(address)) return 1;
     try {
       const destination = this.#parse(address);
-      return 'org' in destination ? 1 : Math.max(1, this.#options.orgsOf(destination).length);
+      return 'org' in destination ? 1 : Math.max(1, this.#options.membersOf(destination).length);
     } catch {
       return 1;
     }
+  }
+
+  #publishSeveral(node: string, destination: Several, frame: PublishFrame): Promise<SeveralOutcome> {
+    const { access, membersOf } = this.#options;
+    const { channel } = destination;
+    const audience = formatAudience(destination);
+    const members = new Map(membersOf(destination).map(({ org, refused }) => [org, refused]));
+    return publishToEach([...members.keys()], org => {
+      const refused = members.get(org);
+      if (!refused) return this.#publishOne(node, { org, channel }, frame, audience);
+      access.checkPublish(node, { org, channel });
+      throw refused;
+    });
   }
 
   #publishOne(

@@ -1,7 +1,9 @@
-import { encodeDelivery, type Origin } from '../wire/messaging-frames.js';
+import type { Origin } from '../wire/messaging-frames.js';
 import type { RecordBlock } from '../wire/records.js';
 import type { InboxState } from './inbox.js';
+import { liveFrame } from './live-frame.js';
 import type { LiveSubscription } from './live-subscription.js';
+import { Patience } from './patience.js';
 import { PatternIndex } from './pattern.js';
 
 /** Records of one channel of the own organisation, from a verified sender. */
@@ -77,21 +79,16 @@ export class Router {
   deliver(delivery: Delivery): DeliveryOutcome | Promise<DeliveryOutcome> {
     const targets = this.#targets(delivery.channel);
     if (targets.length === 0) return NOBODY;
-    const frame = encodeDelivery(delivery, delivery.records);
+    const frame = liveFrame(delivery, delivery.records);
+    const patience = delivery.patienceMs > 0 ? new Patience(delivery.patienceMs) : undefined;
     let subscribers = 0;
-    let dropped = 0;
-    const held: Promise<boolean>[] = [];
-    for (const target of targets) {
-      const taken = target.offer(frame, delivery.records.count, delivery.patienceMs);
-      if (taken === true) subscribers++;
-      else if (taken === false) dropped++;
-      else held.push(taken);
-    }
-    if (held.length === 0) return this.#counted({ subscribers, dropped }, delivery);
-    return Promise.all(held).then(results => {
-      const late = results.filter(Boolean).length;
-      return this.#counted({ subscribers: subscribers + late, dropped: dropped + results.length - late }, delivery);
-    });
+    for (const target of targets) if (target.offer(frame, patience)) subscribers++;
+    const outcome = (late: number): DeliveryOutcome => {
+      const taken = subscribers + late;
+      return this.#counted({ subscribers: taken, dropped: targets.length - taken }, delivery);
+    };
+    if (!patience || patience.over) return outcome(0);
+    return patience.settled().then(() => outcome(patience.taken));
   }
 
   #counted(outcome: DeliveryOutcome, { records }: Delivery): DeliveryOutcome {

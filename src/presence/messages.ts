@@ -9,17 +9,24 @@ const REASONS = { closed: 1, lost: 2, drained: 3, expired: 4, untrusted: 5 } as 
 const STATE_OF: readonly (NodePresence['state'] | undefined)[] = [undefined, 'connected', 'away', 'left'];
 const WHY_OF: readonly (Why | undefined)[] = [undefined, 'closed', 'lost', 'drained', 'expired', 'untrusted'];
 
-export const toMessage = (org: string, { node, state, sinceMs, why, inbox }: NodePresence): Message => ({
+/** `shown`: which of its patterns are told, instead of all. */
+export const toMessage = (
+  org: string,
+  { node, state, sinceMs, why, inbox, patternsCut }: NodePresence,
+  shown: { readonly patterns: readonly string[]; readonly cut: boolean },
+): Message => ({
   org,
   node,
   state: STATES[state],
   sinceTimeMs: BigInt(Math.round(sinceMs)),
   reason: why === undefined ? 0 : REASONS[why],
   inbox,
+  patterns: [...shown.patterns],
+  patternsCut: patternsCut || shown.cut,
 });
 
 /** What a peer says of a node of its own. Its word for the organisation is not needed. Throws FIELD_INVALID. */
-export function fromMessage({ node, state, sinceTimeMs, reason, inbox }: Message): NodePresence {
+export function fromMessage({ node, state, sinceTimeMs, reason, inbox, patterns, patternsCut }: Message): NodePresence {
   const known = STATE_OF[state];
   return {
     node: parseNodeName(node, 'node'),
@@ -28,5 +35,7 @@ export function fromMessage({ node, state, sinceTimeMs, reason, inbox }: Message
     sinceMs: Math.max(0, Math.min(Number(sinceTimeMs), Number.MAX_SAFE_INTEGER)),
     why: known === 'connected' ? undefined : WHY_OF[reason],
     inbox,
+    patterns,
+    patternsCut,
   };
 }

@@ -28,7 +28,9 @@ interface Known {
 export class Presence implements NodeSource {
   readonly #now: () => number;
   readonly #nodes = new Map<string, Known>();
-  readonly #listeners = new Set<(node: string) => void>();
+  readonly #listeners = new Set<(node: string, pattern?: string) => void>();
+  /** Where nodes answer, and on how many streams. Of those only that answer anywhere. */
+  readonly #roles = new Map<string, Map<string, number>>();
   #drained = false;
 
   /** `past`: what an earlier process knew. Who was connected when it died is away, since nobody knows when. */
@@ -65,6 +67,18 @@ export class Presence implements NodeSource {
     if (before !== known.inboxes > 0) this.#tell(node);
   }
 
+  /** A node answers on a pattern from now on, on one more of its streams, +1, or does so no more, -1. */
+  role(node: string, pattern: string, step: 1 | -1): void {
+    const roles = this.#roles.get(node) ?? new Map<string, number>();
+    const before = roles.get(pattern) ?? 0;
+    const streams = before + step;
+    if (streams > 0) roles.set(pattern, streams);
+    else roles.delete(pattern);
+    if (roles.size > 0) this.#roles.set(node, roles);
+    else this.#roles.delete(node);
+    if (before > 0 !== streams > 0 && this.#nodes.has(node)) this.#tell(node, pattern);
+  }
+
   /** Looks whether certificates still count: they end without anybody doing anything. */
   recheck(): void {
     for (const [node, known] of this.#nodes) {
@@ -92,10 +106,11 @@ export class Presence implements NodeSource {
     const known = this.#nodes.get(node);
     if (!known) return undefined;
     const { state, sinceMs, why, inboxes } = known;
-    return { node, state, sinceMs, why, inbox: inboxes > 0 };
+    const patterns = [...(this.#roles.get(node)?.keys() ?? [])];
+    return { node, state, sinceMs, why, inbox: inboxes > 0, patterns, patternsCut: false };
   }
 
-  onChange(listener: (node: string) => void): () => void {
+  onChange(listener: (node: string, pattern?: string) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
@@ -142,7 +157,7 @@ export class Presence implements NodeSource {
     this.#tell(node);
   }
 
-  #tell(node: string): void {
-    for (const listener of this.#listeners) listener(node);
+  #tell(node: string, pattern?: string): void {
+    for (const listener of this.#listeners) listener(node, pattern);
   }
 }

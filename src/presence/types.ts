@@ -8,6 +8,10 @@ export interface NodePresence {
   readonly why: Why | undefined;
   /** Whether a live subscription of its inbox is open. */
   readonly inbox: boolean;
+  /** Where it answers requests; of another organisation, as far as that one tells. */
+  readonly patterns: readonly string[];
+  /** Whether it answers in more places than these. */
+  readonly patternsCut: boolean;
 }
 
 /**
@@ -20,8 +24,11 @@ export type Why = 'closed' | 'lost' | 'drained' | 'expired' | 'untrusted';
 export interface NodeSource {
   names(): Iterable<string>;
   get(node: string): NodePresence | undefined;
-  /** Hears the name of each node about which something changed. Returns how to stop. */
-  onChange(listener: (node: string) => void): () => void;
+  /**
+   * Hears the name of each node about which something changed, and, when it is that it answers on one or does so no more, the pattern. Returns how
+   * to stop.
+   */
+  onChange(listener: (node: string, pattern?: string) => void): () => void;
 }
 
 /** A node's certificate, as long as it is asked about. */

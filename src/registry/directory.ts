@@ -58,6 +58,11 @@ export class Directory implements TrustDirectory {
     return this.#snapshot?.version ?? 0n;
   }
 
+  /** The snapshot as the registry signed it, to be handed on. Undefined: none, or it is not good any more. */
+  get signed(): SignedSnapshot | undefined {
+    return this.isFresh() ? this.#snapshot?.signed : undefined;
+  }
+
   /** 0: none yet. */
   get expireTimeMs(): number {
     return this.#snapshot?.expireTimeMs ?? 0;

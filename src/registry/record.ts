@@ -6,6 +6,7 @@ import type { Approver } from '../identity/approver.js';
 import { type OrgName, parseGatewayName, parseHostPort, parseOrgName } from '../identity/names.js';
 import { isP256, signDetached, verifyDetached } from '../identity/signing.js';
 import { approverToWire, checkApproverSuccession, readApprovalsRequired, readApprovers } from './record-approvers.js';
+import { consentToWire, groupsToWire, type OrgGroup, type RecordGroups, readGroups } from './record-groups.js';
 
 /** What an organisation says of itself, made and signed by itself. */
 
@@ -28,6 +29,8 @@ export interface OrgProfile {
   readonly approvers: readonly Approver[];
   /** How many different approvers of its own must approve. At least 1. */
   readonly approvalsRequired: number;
+  /** Groups that it names, and those of others that it consents to be in. */
+  readonly grouping: RecordGroups;
   /** The bytes it was read from. */
   readonly signed: SignedRecord;
 }
@@ -44,6 +47,10 @@ export interface RecordContent {
   readonly timeMs: number;
   readonly approvers: readonly Approver[];
   readonly approvalsRequired: number;
+  /** @default none */
+  readonly groups?: readonly OrgGroup[];
+  /** `acme.suppliers`. @default none */
+  readonly consents?: readonly string[];
 }
 
 /** Makes a record and signs it with a CA key of the organisation. The caller reads it back with `readRecord` to have it checked. */
@@ -57,6 +64,8 @@ export function signRecord(content: RecordContent, key: KeyObject): SignedRecord
     timeMs: BigInt(content.timeMs),
     approvers: content.approvers.map(approverToWire),
     approvalsRequired: content.approvalsRequired,
+    groups: groupsToWire(content.groups ?? []),
+    consents: (content.consents ?? []).map(consentToWire),
   }).finish();
   return { record, signature: signDetached('org-record', key, record) };
 }
@@ -80,6 +89,7 @@ export function readRecord(signed: SignedRecord, federation: string): OrgProfile
     timeMs: Number(record.timeMs),
     approvers,
     approvalsRequired,
+    grouping: readGroups(org, record),
     signed,
   };
   if (!isSignedBy(profile, authorities)) throw invalid('its signature is not by a CA that stands in it', org);
@@ -107,6 +117,11 @@ export function checkSuccession(previous: OrgProfile, next: OrgProfile): void {
   }
   if (!isSignedBy(next, previous.authorities)) throw invalid('it is not signed by a CA of the record it replaces', org);
   rule(() => checkApproverSuccession(previous.approvers, next.approvers), org);
+}
+
+/** What a registry asks beyond `readRecord` of a record that is new. Throws RECORD_INVALID. */
+export function checkNewRecord({ org, grouping }: Pick<OrgProfile, 'org' | 'grouping'>): void {
+  if (grouping.problem !== undefined) throw invalid(grouping.problem, org);
 }
 
 /** What makes one CA key the same as another, whatever certificate it stands in. */

@@ -8,8 +8,10 @@ import type { KeyAndCertificate } from '../identity/issue.js';
 import type { OrgName } from '../identity/names.js';
 import { type Membership, orgFolder, readMembership } from '../identity/org-folder.js';
 import { RegistryClient } from './client.js';
+import { readSnapshotKey } from './join.js';
 import {
   authorityApprovalKeyId,
+  checkNewRecord,
   checkSuccession,
   type GatewayEndpoint,
   type OrgProfile,
@@ -17,6 +19,7 @@ import {
   readRecord,
   signRecord,
 } from './record.js';
+import { type AcceptedSnapshot, acceptSnapshot } from './snapshot.js';
 
 /** What an organisation does with its own record once it is a member. */
 
@@ -77,6 +80,26 @@ export const updateApprovers = ({
     return { approvers, approvalsRequired };
   });
 
+/**
+ * Signs a record with other groups or consents and hands it to the registry. `change` is given what the record at hand says, and may say undefined:
+ * it is as wanted already. Throws as above, and what `change` throws.
+ */
+export const updateGroups = ({
+  change,
+  ...settings
+}: OrgFolderSettings & {
+  readonly change: (previous: OrgProfile) => Pick<RecordContent, 'groups' | 'consents'> | undefined;
+}): Promise<OrgProfile> => replaceRecord(settings, change);
+
+/** All members as the registry knows them now, its signature checked. Throws as above, and SNAPSHOT_*. */
+export async function fetchMembers({ folder, signal }: OrgFolderSettings): Promise<AcceptedSnapshot['members']> {
+  const membership = await readMembership(folder);
+  const { federation, registry } = membership;
+  const snapshotKey = readSnapshotKey(registry.snapshotKey);
+  const signed = await withClient(folder, membership, client => client.getSnapshot({ signal }));
+  return acceptSnapshot(undefined, signed, { federation, snapshotKey, nowMs: Date.now() }).members;
+}
+
 type Changes = Partial<RecordContent> | undefined;
 
 /** Everything in the record that does not change is taken over from the one at hand. */
@@ -91,7 +114,7 @@ async function replaceRecord(
     const previous = await readOwn(client, membership, signal);
     const changes = await change(previous);
     if (!changes) return previous;
-    const { sequence, authorities, gateways, approvers, approvalsRequired } = previous;
+    const { sequence, authorities, gateways, approvers, approvalsRequired, grouping } = previous;
     const content: RecordContent = {
       federation,
       org,
@@ -101,9 +124,12 @@ async function replaceRecord(
       timeMs: Date.now(),
       approvers,
       approvalsRequired,
+      groups: grouping.groups,
+      consents: grouping.consents,
       ...changes,
     };
     const next = readRecord(signRecord(content, createPrivateKey(authority.key)), federation);
+    checkNewRecord(next);
     // Here already: what the registry would refuse is told without asking it.
     checkSuccession(previous, next);
     await client.putRecord(next.signed, { signal });

@@ -16,6 +16,8 @@ export interface Asked {
   readonly key: string;
   readonly survey: boolean;
   readonly maxAnswers: number;
+  /** It is answered by who got it, and nothing more. */
+  readonly oneWay: boolean;
   /** An answer came. The last one, unless it is a survey. */
   answer(answer: Answer): void;
   /** The survey is over. */

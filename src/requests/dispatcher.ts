@@ -17,12 +17,15 @@ import {
 
 const CACHED_CHANNELS = 10_000;
 
+/** Hears that a node answers on a pattern from now on, +1, or no more, -1, on one of its streams. */
+export type RoleListener = (node: string, pattern: string, step: 1 | -1) => void;
+
 /**
  * Gives the requests for the own organisation to its responders.
  *
  * A request goes to the least busy responder of its channel that has room, else it waits in the channel's line. It ends once: with what
- * that responder said, before the deadline, or without an answer. Whoever has it keeps its place taken until it says something, so that
- * one that never does is given no more than its capacity.
+ * that responder said, before the deadline, or without an answer; what is one-way, with the one that got it. Whoever has it keeps its place
+ * taken until it says something, so that one that never does is given no more than its capacity.
  */
 export class Dispatcher {
   readonly #deadlines: Deadlines;
@@ -31,6 +34,7 @@ export class Dispatcher {
   readonly #servers = new Map<string, readonly Responder[]>();
   readonly #lines = new Map<string, Line>();
   readonly #responders = new Set<Responder>();
+  readonly #roleListeners: RoleListener[] = [];
   #turn = 0;
 
   constructor(org: string, deadlines: Deadlines) {
@@ -68,7 +72,7 @@ export class Dispatcher {
   /** Asks one responder and nobody else. Its deadline is the caller's to watch. */
   askOne(responder: Responder, question: Question, terms: JobTerms): Job {
     const job = this.#job(question, terms);
-    if (responder.pinned.length === 0 && responder.hasRoomFor(job.bytes)) responder.give(job, ++this.#turn);
+    if (responder.pinned.length === 0 && responder.hasRoomFor(job.bytes)) this.#give(responder, job);
     else if (responder.pinned.length < MAX_PINNED) responder.pinned.push(job);
     else this.#end(job, failed(job, full('surveys queued', `too many surveys wait for ${responder.node}`)));
     return job;
@@ -79,16 +83,20 @@ export class Dispatcher {
     if (!job.done) this.#abandon(job, cause);
   }
 
-  /** Takes what a responder said. Throws FRAME_UNEXPECTED. */
-  answered(responder: Responder, id: number, said: Said): void {
-    const job = responder.take(id);
+  /** Takes what a responder said; undefined: that it is done with what is one-way. Throws FRAME_UNEXPECTED. */
+  answered(responder: Responder, id: number, said: Said | undefined): void {
+    const job = responder.take(id, said === undefined);
     const { node } = responder;
-    if (job.done) job.terms.late?.(said, node);
+    if (job.done || !said) job.terms.late?.(said, node);
     else if (this.#deadlines.now() >= job.dueMs) {
       this.#end(job, failed(job, this.#late(job)));
       job.terms.late?.(said, node);
     } else this.#end(job, { ...said, node, attempts: job.attempts, duplicate: false });
     this.#serve(responder);
+  }
+
+  onRole(listener: RoleListener): void {
+    this.#roleListeners.push(listener);
   }
 
   add(responder: Responder): void {
@@ -103,6 +111,7 @@ export class Dispatcher {
     this.#servers.clear();
     for (const line of this.#lines.values()) if (matches(pattern, line.channel)) responder.waiting.add(line);
     this.#serve(responder);
+    for (const listener of this.#roleListeners) listener(responder.node, pattern.text, 1);
   }
 
   /** From now on it gets nothing that only this pattern matches. What it has it may answer. */
@@ -112,6 +121,7 @@ export class Dispatcher {
     responder.patterns.delete(pattern.text);
     this.#index.remove(known, responder);
     this.#servers.clear();
+    for (const listener of this.#roleListeners) listener(responder.node, pattern.text, -1);
     for (const line of responder.waiting) {
       if ([...responder.patterns.values()].some(other => matches(other, line.channel))) continue;
       responder.waiting.delete(line);
@@ -147,12 +157,19 @@ export class Dispatcher {
     if (servers.length === 0) return this.#end(job, failed(job, this.#nobody(job)));
     const line = this.#lines.get(job.channel);
     const best = line ? undefined : leastBusy(servers, job.bytes);
-    if (best) return best.give(job, ++this.#turn);
+    if (best) return this.#give(best, job);
     if (!front && (line?.length ?? 0) >= MAX_QUEUED_PER_CHANNEL) {
       const error = full('requests queued', `too many requests wait for a responder of ${job.channel}`);
       return this.#end(job, failed(job, error));
     }
     this.#queue(line ?? this.#openLine(job.channel, servers), job, front);
+  }
+
+  #give(responder: Responder, job: Job): void {
+    responder.give(job, ++this.#turn);
+    if (!job.oneWay) return;
+    const { attempts } = job;
+    this.#end(job, { kind: 'handed', node: responder.node, attempts, duplicate: false });
   }
 
   #queue(line: Line, job: Job, front: boolean): void {
@@ -185,7 +202,7 @@ export class Dispatcher {
   #serve(responder: Responder): void {
     for (let job = responder.pinned.peek(); job && responder.hasRoomFor(job.bytes); job = responder.pinned.peek()) {
       responder.pinned.remove(job);
-      responder.give(job, ++this.#turn);
+      this.#give(responder, job);
     }
     // A line that is served goes to the end of the set, and so comes again in the same loop.
     for (const line of responder.waiting) {
@@ -196,7 +213,7 @@ export class Dispatcher {
       responder.waiting.delete(line);
       if (line.length > 0) responder.waiting.add(line);
       else this.#closeIfEmpty(line);
-      responder.give(job, ++this.#turn);
+      this.#give(responder, job);
     }
   }
 

@@ -2,7 +2,7 @@ import { FedgateError } from '../errors.js';
 import type { Deadlines, Due } from './deadlines.js';
 import type { Dispatcher } from './dispatcher.js';
 import { full } from './pending.js';
-import type { Answer, Question, Said, Terms } from './types.js';
+import type { Answer, Answered, Question, Said, Terms } from './types.js';
 
 /** How long an answer is remembered, from when it was first asked for, milliseconds. */
 export const REMEMBER_MS = 10 * 60_000;
@@ -27,7 +27,7 @@ interface Entry {
   readonly waiters: Set<Waiter>;
   /** `late`: nobody's time is left, and whoever has it has said nothing yet. */
   state: 'running' | 'late' | 'done';
-  answer: Exclude<Answer, { kind: 'failed' }> | undefined;
+  answer: (Said & Answered) | undefined;
   bytes: number;
 }
 
@@ -132,6 +132,8 @@ export class Idempotency {
   #settled(entry: Entry, runner: Waiter, answer: Answer): void {
     runner.running = false;
     runner.leave();
+    // What is one-way has no key.
+    if (answer.kind === 'handed') return;
     if (answer.kind !== 'failed') return this.#remember(entry, answer, runner);
     if (answer.error.reason !== 'DEADLINE_EXCEEDED') {
       this.#entries.delete(entry.id);

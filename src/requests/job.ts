@@ -6,11 +6,15 @@ import type { Answer, Question, Said, Terms } from './types.js';
 export interface JobTerms extends Terms {
   /** Whether all responders are asked; this job is for one of them. */
   readonly survey: boolean;
+  /** It is a stored request that so many responders may have got before. */
+  readonly stored?: { readonly id: Buffer; readonly attempts: number } | undefined;
   /** Hears, once, how it ended. */
   readonly settle: (answer: Answer) => void;
   /** Hears what a responder said, or that it is gone, after the job had ended while it was out. */
   readonly late?: (said: Said | undefined, node: string) => void;
 }
+
+const NO_ID = Buffer.alloc(0);
 
 /** One request on its way through a gateway: it waits in a line, or is out to a responder, until it ends, once. */
 export class Job implements Due {
@@ -20,6 +24,9 @@ export class Job implements Due {
   readonly dueMs: number;
   readonly once: boolean;
   readonly survey: boolean;
+  readonly oneWay: boolean;
+  /** Of a stored request its id; empty: it is none. */
+  readonly storedId: Buffer;
   readonly bytes: number;
   readonly terms: JobTerms;
   /** Undefined once it has ended: what is out and will not be answered any more holds no content. */
@@ -46,6 +53,9 @@ export class Job implements Due {
     this.dueMs = terms.dueMs;
     this.once = terms.once;
     this.survey = terms.survey;
+    this.oneWay = terms.oneWay ?? false;
+    this.storedId = terms.stored?.id ?? NO_ID;
+    this.attempts = terms.stored?.attempts ?? 0;
     this.#onExpire = onExpire;
   }
 

@@ -28,6 +28,7 @@ export class RemoteRequest implements Asked, Due {
   readonly key: string;
   readonly survey: boolean;
   readonly maxAnswers: number;
+  readonly oneWay: boolean;
   readonly answerByMs: number;
   readonly dueMs: number;
   heapAt = -1;
@@ -38,11 +39,7 @@ export class RemoteRequest implements Asked, Due {
   #answers = 0;
   #giveUp: GiveUp = () => undefined;
 
-  constructor(
-    org: OrgName,
-    asked: Pick<Asked, 'channel' | 'senderNode' | 'record' | 'once' | 'key' | 'survey' | 'maxAnswers' | 'answerByMs'>,
-    parts: RemoteParts,
-  ) {
+  constructor(org: OrgName, asked: Omit<Asked, 'dueMs' | 'answer' | 'end' | 'fail'>, parts: RemoteParts) {
     this.channel = asked.channel;
     this.senderNode = asked.senderNode;
     this.record = asked.record;
@@ -50,6 +47,7 @@ export class RemoteRequest implements Asked, Due {
     this.key = asked.key;
     this.survey = asked.survey;
     this.maxAnswers = asked.maxAnswers;
+    this.oneWay = asked.oneWay;
     this.answerByMs = asked.answerByMs;
     this.dueMs = asked.answerByMs + (asked.survey ? SURVEY_GRACE_MS : 0);
     this.#org = org;

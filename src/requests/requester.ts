@@ -1,7 +1,8 @@
 import { FedgateError, fieldError } from '../errors.js';
 import type { OrgName } from '../identity/names.js';
 import type { Access } from '../messaging/access.js';
-import { type Address, parseAddress } from '../messaging/address.js';
+import { type Address, parseAddress, parseDestination, type Several } from '../messaging/address.js';
+import type { SeveralMember } from '../messaging/broadcast.js';
 import type { Policy } from '../policy/types.js';
 import type { RecordBlock } from '../wire/records.js';
 import type { RequestFrame, SurveyFrame } from '../wire/request-frames.js';
@@ -10,7 +11,8 @@ import type { Deadlines } from './deadlines.js';
 import type { GiveUp, Here } from './here.js';
 import type { Pending } from './pending.js';
 import { RemoteRequest } from './remote-request.js';
-import type { SurveySink } from './survey.js';
+import { SeveralSurvey, type SurveyListener } from './several-survey.js';
+import type { SurveySink, SurveyTerms } from './survey.js';
 import {
   type Answer,
   type Answered,
@@ -18,6 +20,8 @@ import {
   DEFAULT_TIMEOUT_MS,
   MAX_SURVEYED,
   MAX_TIMEOUT_MS,
+  type Said,
+  type SurveyEnd,
 } from './types.js';
 
 export interface RequesterOptions {
@@ -31,12 +35,14 @@ export interface RequesterOptions {
   readonly ask: (org: OrgName, asked: Asked) => GiveUp;
   /** Says more about why a peer is away. */
   readonly explain: (error: FedgateError) => FedgateError;
+  /** The organisations of a destination of several, at this moment. Throws as PublisherOptions.membersOf. */
+  readonly membersOf: (destination: Several) => readonly SeveralMember[];
 }
 
-/** A reply, and the organisation that gave it. */
+/** A reply, and the organisation that gave it; without a record: who got what is one-way. */
 export interface Reply extends Answered {
   readonly org: OrgName;
-  readonly record: RecordBlock;
+  readonly record?: RecordBlock | undefined;
 }
 
 const KEY = /^[\x21-\x7e]{1,64}$/;
@@ -55,8 +61,9 @@ export class Requester {
    * DEADLINE_EXCEEDED, APPLICATION_ERROR; of other organisations also PEER_UNREACHABLE, OUTCOME_UNKNOWN, FEATURE_UNSUPPORTED.
    */
   request(node: string, frame: RequestFrame, timeLeftMs: number, signal: AbortSignal): Promise<Reply> {
-    const { record, key } = frame;
+    const { record, key, oneWay } = frame;
     if (key && !KEY.test(key)) throw fieldError('idempotency_key', 'must be up to 64 of the characters 0x21 to 0x7e');
+    if (key && oneWay) throw fieldError('idempotency_key', 'is for a reply, and what is one-way gets none');
     const address = this.#address(node, frame.address);
     const dueMs = dueOf(frame.timeoutMs, DEFAULT_TIMEOUT_MS, timeLeftMs);
     const verdict = this.#policy(node, address, record);
@@ -66,11 +73,11 @@ export class Requester {
 
   #ask(node: string, address: Address, frame: RequestFrame, dueMs: number, signal: AbortSignal): Promise<Reply> {
     const { org, here } = this.#options;
-    const { record, once, key } = frame;
+    const { record, once, key, oneWay } = frame;
     return new Promise((resolve, reject) => {
       const settle = (answer: Answer): void => {
         signal.removeEventListener('abort', over);
-        if (answer.kind === 'reply') resolve({ ...answer, org: address.org });
+        if (answer.kind === 'reply' || answer.kind === 'handed') resolve({ ...answer, org: address.org });
         else reject(answer.kind === 'error' ? applicationError(answer, address.org) : answer.error);
       };
       let giveUp: GiveUp | undefined;
@@ -83,57 +90,77 @@ export class Requester {
       const { channel } = address;
       giveUp =
         address.org === org
-          ? here.request(node, { channel, senderOrg: org, senderNode: node, record }, { dueMs, once, key }, settle)
+          ? here.request(
+              node,
+              { channel, senderOrg: org, senderNode: node, record },
+              { dueMs, once, key, oneWay },
+              settle,
+            )
           : this.#remote(
               node,
               address,
               record,
-              { answerByMs: dueMs, once, key, survey: false, maxAnswers: 0 },
+              { answerByMs: dueMs, once, key, oneWay, survey: false, maxAnswers: 0 },
               settle,
               NO_SURVEY,
             );
     });
   }
 
-  /** Answers go to `sink`; rejects as `request`. Resolves with what ends it once it has begun. */
-  survey(
-    node: string,
-    frame: SurveyFrame,
-    timeLeftMs: number,
-    sink: SurveySink & { fail(error: FedgateError): void },
-  ): { readonly org: OrgName; readonly giveUp: GiveUp } {
+  /** Returns what ends it without a word. Throws as `request` rejects; of several organisations also GROUP_UNKNOWN. */
+  survey(node: string, frame: SurveyFrame, timeLeftMs: number, listener: SurveyListener): GiveUp {
+    const { org: own, membersOf, access } = this.#options;
     const { record, maxAnswers } = frame;
     if (maxAnswers > MAX_SURVEYED) throw fieldError('max_answers', `is over ${MAX_SURVEYED}`);
-    const address = this.#address(node, frame.address);
+    const destination = parseDestination(frame.address, own);
     const dueMs = dueOf(frame.timeoutMs, DEFAULT_SURVEY_MS, timeLeftMs);
-    const verdict = this.#policy(node, address, record);
-    if (!(verdict instanceof Promise))
-      return { org: address.org, giveUp: this.#survey(node, address, frame, dueMs, sink) };
-    return {
-      org: address.org,
-      giveUp: laterGiveUp(verdict, () => this.#survey(node, address, frame, dueMs, sink), sink.fail),
-    };
+    const { channel } = destination;
+    const ask = (org: OrgName, heard: SurveyListener): GiveUp =>
+      this.#surveyOne(node, { org, channel }, record, { dueMs, maxAnswers }, heard);
+    if ('org' in destination) return ask(destination.org, listener);
+    const members = new Map(membersOf(destination).map(({ org, refused }) => [org, refused]));
+    return new SeveralSurvey([...members.keys()], maxAnswers, listener).start((org, heard) => {
+      const refused = members.get(org);
+      if (!refused) return ask(org, heard);
+      access.checkRequest(node, { org, channel });
+      throw refused;
+    });
   }
 
-  #survey(
+  #surveyOne(
     node: string,
     address: Address,
-    { record, maxAnswers }: SurveyFrame,
-    dueMs: number,
-    sink: SurveySink & { fail(error: FedgateError): void },
+    record: RecordBlock,
+    terms: SurveyTerms,
+    listener: SurveyListener,
   ): GiveUp {
-    const { org, here } = this.#options;
-    const { channel } = address;
-    if (address.org === org) {
+    this.#options.access.checkRequest(node, address);
+    const verdict = this.#policy(node, address, record);
+    const begin = (): GiveUp => this.#surveyAllowed(node, address, record, terms, listener);
+    return verdict instanceof Promise ? laterGiveUp(verdict, begin, error => listener.fail(error)) : begin();
+  }
+
+  #surveyAllowed(
+    node: string,
+    address: Address,
+    record: RecordBlock,
+    { dueMs, maxAnswers }: SurveyTerms,
+    listener: SurveyListener,
+  ): GiveUp {
+    const { org: own, here } = this.#options;
+    const { org, channel } = address;
+    const end = (how: SurveyEnd): void => listener.end(how);
+    if (org === own) {
       const question = { channel, senderOrg: org, senderNode: node, record };
+      const sink = { answer: (answer: Said & Answered) => listener.answer(answer, org), end };
       return here.survey(node, question, { dueMs, maxAnswers }, sink);
     }
     const settle = (answer: Answer): void => {
-      if (answer.kind === 'failed') sink.fail(answer.error);
-      else sink.answer(answer);
+      if (answer.kind === 'failed') listener.fail(answer.error);
+      else if (answer.kind !== 'handed') listener.answer(answer, org);
     };
-    const terms = { answerByMs: dueMs, once: true, key: '', survey: true, maxAnswers };
-    return this.#remote(node, address, record, terms, settle, end => sink.end(end));
+    const terms = { answerByMs: dueMs, once: true, key: '', oneWay: false, survey: true, maxAnswers };
+    return this.#remote(node, address, record, terms, settle, end);
   }
 
   #policy(node: string, { org, channel }: Address, record: RecordBlock): void | Promise<void> {
@@ -150,7 +177,7 @@ export class Requester {
     node: string,
     { org, channel }: Address,
     record: RecordBlock,
-    terms: Pick<Asked, 'answerByMs' | 'once' | 'key' | 'survey' | 'maxAnswers'>,
+    terms: Pick<Asked, 'answerByMs' | 'once' | 'key' | 'oneWay' | 'survey' | 'maxAnswers'>,
     settle: (answer: Answer) => void,
     end: SurveySink['end'],
   ): GiveUp {

@@ -51,13 +51,14 @@ export class Responder {
     this.sink.request(job);
   }
 
-  /** Takes a job back that is answered. Throws FRAME_UNEXPECTED: it is not out. */
-  take(id: number): Job {
+  /** Takes a job back that is answered, or that is one-way and done. Throws FRAME_UNEXPECTED: it is not out, or needs an answer. */
+  take(id: number, done = false): Job {
     const job = this.out.get(id);
     if (!job) {
       const what = id > this.#lastId || id < 1 ? 'was never asked' : 'was answered already';
       throw new FedgateError('FRAME_UNEXPECTED', `request_id: request ${id} ${what} on this stream`);
     }
+    if (done && !job.oneWay) throw new FedgateError('FRAME_UNEXPECTED', `request_id: request ${id} needs an answer`);
     this.out.delete(id);
     this.outBytes -= job.bytes;
     return job;

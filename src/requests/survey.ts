@@ -93,7 +93,7 @@ export class Survey implements Due {
     this.#waiting.delete(responder);
     if (this.#over) return;
     if (answer.kind === 'failed') this.#miss(responder, answer.error.reason === 'LIMIT_REACHED' ? 'busy' : 'gone');
-    else {
+    else if (answer.kind !== 'handed') {
       this.#answered++;
       this.#sink.answer(answer);
       if (this.#answered === this.#maxAnswers) return this.#end('caller');

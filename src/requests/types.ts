@@ -17,6 +17,8 @@ export interface Terms {
   readonly once: boolean;
   /** Idempotency key; empty: none. */
   readonly key: string;
+  /** It ends when a responder has got it: nobody waits for a reply. @default false */
+  readonly oneWay?: boolean | undefined;
 }
 
 /** What a responder said. */
@@ -24,8 +26,13 @@ export type Said =
   | { readonly kind: 'reply'; readonly record: RecordBlock }
   | { readonly kind: 'error'; readonly error: ApplicationError };
 
-/** How a request ended: with what a responder said, and who did, or without an answer. */
-export type Answer = (Said & Answered) | Failed;
+/** How a request ended: with what a responder said, and who did; handed to one, when it is one-way; or without an answer. */
+export type Answer = (Said & Answered) | Handed | Failed;
+
+/** Who got what is one-way. */
+export interface Handed extends Answered {
+  readonly kind: 'handed';
+}
 
 export interface Answered {
   readonly node: string;
@@ -51,6 +58,20 @@ export interface SurveyEnd {
   readonly asked: number;
   readonly answered: number;
   readonly missing: readonly { readonly org: string; readonly node: string; readonly why: Why }[];
+  /** Of several organisations: what became of it in each. */
+  readonly orgs?: readonly OrgEnd[] | undefined;
+}
+
+/** How a survey ended in one of several organisations. */
+export interface OrgEnd {
+  readonly org: string;
+  readonly asked: number;
+  /** Answers that came from it. */
+  readonly answered: number;
+  /** Why nothing, or nothing more, is known of it. */
+  readonly error: FedgateError | undefined;
+  /** There were enough answers before it had told how it ended. */
+  readonly early: boolean;
 }
 
 /** The longest time a request may take, and what it may when nothing is said, milliseconds. */

@@ -45,6 +45,7 @@ const STEPS: { readonly [step in DiagnosisStep]: DiagnoseResponse['step'] } = {
   tls: 4,
   identity: 5,
   hello: 6,
+  finding: 7,
 };
 const STATES: { readonly [state in PeerState]: 1 | 2 | 3 | 4 | 5 | 6 } = {
   idle: 1,
@@ -77,6 +78,7 @@ export function toLinkStatus(peer: Peer): GetStatusResponse['links'][number] {
     recordsSent: BigInt(totals.sent + (link?.recordsSent ?? 0)),
     recordsReceived: BigInt(totals.received + (link?.recordsReceived ?? 0)),
     batchesLost: BigInt(totals.lost),
+    foundBy: link?.source ?? '',
   };
 }
 

@@ -11,6 +11,7 @@ import { FedgateError, fieldError } from '../errors.js';
 import { parsePattern } from '../messaging/address.js';
 import type { OneOutcome, SeveralOutcome } from '../messaging/broadcast.js';
 import { inboxNumber } from '../messaging/inbox.js';
+import { FrameJoins } from '../messaging/live-frame.js';
 import { LiveSubscription, noticeFrame, type SubscriptionLimits } from '../messaging/live-subscription.js';
 import type { AckLevel, DurableOutcome, LiveOutcome, Publisher, PublishOutcome } from '../messaging/publisher.js';
 import type { Router } from '../messaging/router.js';
@@ -49,6 +50,7 @@ export function messagingService(
 ): Handlers<typeof MessagingServiceService> {
   type Context = CallContext<{ readonly name: string }>;
   const perNode = new Map<string, number>();
+  const joins = new FrameJoins();
   return {
     publish: wrapper.unary(async (bytes: Buffer, { caller }: Context): Promise<PublishResponse> => {
       const outcome = await host.publisher.publish(caller.name, readPublishRequest(bytes));
@@ -68,7 +70,10 @@ export function messagingService(
           });
         }
         perNode.set(caller.name, open + 1);
-        const subscription = new LiveSubscription(caller.name, pattern, out, host.limits, Date.now());
+        const subscription = new LiveSubscription({
+          ...{ node: caller.name, pattern, sink: out, limits: host.limits, joins },
+          nowMs: Date.now(),
+        });
         const rights = new StreamRights(host, caller.name, end);
         try {
           const allowed = rights.deliver(pattern, () => host.access.checkSubscribe(caller.name, pattern));
@@ -78,7 +83,8 @@ export function messagingService(
           await ended(signal, host.draining);
         } finally {
           rights.release();
-          host.router.remove(subscription);
+          // One that was refused was never there.
+          if (host.router.subscriptions.has(subscription)) host.router.remove(subscription);
           const left = (perNode.get(caller.name) ?? 1) - 1;
           if (left > 0) perNode.set(caller.name, left);
           else perNode.delete(caller.name);

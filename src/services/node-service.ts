@@ -12,9 +12,11 @@ import type {
 import { FedgateError } from '../errors.js';
 import { type OrgName, parseNodeName, parseOrgName } from '../identity/names.js';
 import type { Access } from '../messaging/access.js';
+import type { Pattern } from '../messaging/address.js';
+import { shownPatterns } from '../messaging/shown-patterns.js';
 import { NodeChanges } from '../presence/changes.js';
 import { toMessage } from '../presence/messages.js';
-import type { NodeSource } from '../presence/types.js';
+import type { NodePresence, NodeSource } from '../presence/types.js';
 import type { CallContext, CallWrapper, Handlers } from '../transport/calls.js';
 import type { FrameWriter } from '../transport/frame-writer.js';
 import { toRpcStatus } from '../transport/status.js';
@@ -43,6 +45,8 @@ export interface NodeHost {
 
 /** Streams of changes that one node may have open. */
 export const MAX_WATCHES_PER_NODE = 100;
+/** Bytes of patterns in one list. */
+export const MAX_LISTED_PATTERN_BYTES = 2 * 1024 * 1024;
 /** How long other organisations are waited for, milliseconds. */
 export const ASK_TIMEOUT_MS = 5_000;
 /** Organisations that are asked at once for a node of a name. */
@@ -60,8 +64,9 @@ export function nodeService(
     listNodes: wrapper.unary(
       async ({ org }: ListNodesRequest, { caller, signal }: Context): Promise<ListNodesResponse> => {
         const asked = checkedOrg(host, caller.name, org);
-        if (asked === host.org) return { nodes: all(host.org, host.nodes) };
-        return withRemote(host, asked, caller.name, signal, nodes => ({ nodes: all(asked, nodes) }));
+        const view = viewOf(host, caller.name, asked);
+        if (asked === host.org) return { nodes: all(view, host.nodes) };
+        return withRemote(host, asked, caller.name, signal, nodes => ({ nodes: all(view, nodes) }));
       },
     ),
     findNode: wrapper.unary(({ node }: FindNodeRequest, { caller, signal }: Context): Promise<FindNodeResponse> => {
@@ -71,12 +76,13 @@ export function nodeService(
       async ({ org }: WatchNodesRequest, out: FrameWriter<WatchNodesResponse>, { caller, signal }: Context) => {
         const asked = checkedOrg(host, caller.name, org);
         await counted(watches, caller.name, async () => {
-          if (asked === host.org) return watch(host.org, host.nodes, out, [signal, host.draining]);
+          const view = viewOf(host, caller.name, asked);
+          if (asked === host.org) return watch(view, host.nodes, out, [signal, host.draining]);
           const nodes = await host.ask(asked, caller.name, AbortSignal.any([signal, host.draining]));
           const over = new AbortController();
           void nodes.ended.then(error => over.abort(error));
           try {
-            await watch(asked, nodes, out, [signal, host.draining, over.signal]);
+            await watch(view, nodes, out, [signal, host.draining, over.signal]);
           } finally {
             nodes.close();
           }
@@ -93,12 +99,34 @@ function checkedOrg({ org: own, access }: NodeHost, node: string, text: string):
   return org;
 }
 
-const all = (org: OrgName, nodes: NodeSource): Message[] =>
-  [...nodes.names()].flatMap(name => one(org, nodes, name)).sort((a, b) => (a.node < b.node ? -1 : 1));
+/** What a node sees of the nodes of an organisation: where they answer, as far as it may ask there. */
+interface View {
+  readonly org: OrgName;
+  readonly askable: readonly Pattern[];
+}
 
-function one(org: OrgName, nodes: NodeSource, name: string): Message[] {
+const viewOf = ({ access }: NodeHost, node: string, org: OrgName): View => ({
+  org,
+  askable: access.requestable(node, org),
+});
+
+const seen = ({ org, askable }: View, node: NodePresence): Message =>
+  toMessage(org, node, shownPatterns(node.patterns, askable));
+
+/** By name. When all their patterns are more than an answer should hold, the last ones have none. */
+function all(view: View, nodes: NodeSource): Message[] {
+  let left = MAX_LISTED_PATTERN_BYTES;
+  return [...nodes.names()].sort().flatMap(name =>
+    one(view, nodes, name).map(node => {
+      left -= node.patterns.reduce((sum, { length }) => sum + length, 0);
+      return left >= 0 || node.patterns.length === 0 ? node : { ...node, patterns: [], patternsCut: true };
+    }),
+  );
+}
+
+function one(view: View, nodes: NodeSource, name: string): Message[] {
   const node = nodes.get(name);
-  return node ? [toMessage(org, node)] : [];
+  return node ? [seen(view, node)] : [];
 }
 
 async function withRemote<T>(
@@ -132,11 +160,13 @@ async function find(host: NodeHost, asker: string, name: string, call: AbortSign
   const ask = async (): Promise<void> => {
     for (const org of rest) {
       if (org === own) {
-        found.push(...one(org, host.nodes, name));
+        found.push(...one(viewOf(host, asker, org), host.nodes, name));
         continue;
       }
       try {
-        found.push(...(await withRemote(host, org, asker, signal, nodes => one(org, nodes, name), name)));
+        found.push(
+          ...(await withRemote(host, org, asker, signal, nodes => one(viewOf(host, asker, org), nodes, name), name)),
+        );
       } catch (error) {
         unanswered.push({ org, error: toRpcStatus(late.signal.aborted ? timeout : (error as FedgateError)) });
       }
@@ -153,17 +183,21 @@ async function find(host: NodeHost, asker: string, name: string, call: AbortSign
 
 /** Tells of nodes until one of the signals fires: the first is the call itself, and ends it without an error. */
 function watch(
-  org: OrgName,
+  view: View,
   nodes: NodeSource,
   out: FrameWriter<WatchNodesResponse>,
   [call, ...others]: readonly [AbortSignal, ...AbortSignal[]],
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const changes = new NodeChanges(nodes, () => true, {
+    const sight = {
+      node: () => true,
+      pattern: (pattern: string) => shownPatterns([pattern], view.askable).patterns.length > 0,
+    };
+    const changes = new NodeChanges(nodes, sight, {
       get writable() {
         return out.writable;
       },
-      put: (told, complete) => out.put({ nodes: told.map(node => toMessage(org, node)), complete }),
+      put: (told, complete) => out.put({ nodes: told.map(node => seen(view, node)), complete }),
     });
     out.onDrain(() => changes.resume());
     const listeners = others.map(signal => ({ signal, end: () => finish(() => reject(signal.reason)) }));

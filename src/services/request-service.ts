@@ -96,16 +96,14 @@ function runSurvey(bytes: Buffer, out: FrameWriter<Buffer>, context: Context, re
     const put = (frame: Buffer): void => {
       if (!over && !answers.put(frame)) fail(full('unread answers', 'the answers are not read'));
     };
-    const begun = requester.survey(caller.name, readSurveyRequest(bytes), timeLeftMs(), {
-      answer: answer => put(answerFrame(answer, org)),
+    giveUp = requester.survey(caller.name, readSurveyRequest(bytes), timeLeftMs(), {
+      answer: (answer, org) => put(answerFrame(answer, org)),
       end: end => {
         put(summaryFrame(end));
         answers.flushed(resolve);
       },
       fail,
     });
-    const org = begun.org;
-    giveUp = begun.giveUp;
     if (over) giveUp();
     const gone = (): void => {
       giveUp?.();

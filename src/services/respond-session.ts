@@ -98,6 +98,8 @@ export class RespondSession implements ResponderSink {
       timeoutMs: Math.max(1, Math.ceil(job.dueMs - performance.now())),
       attempt: job.attempts,
       survey: job.survey,
+      oneWay: job.oneWay,
+      storedId: job.storedId,
     };
     this.#out.put(encodeRespondDelivery(facts, record));
   }
@@ -141,6 +143,10 @@ export class RespondSession implements ResponderSink {
     if (frame.$case === 'error') {
       const error = checkApplicationError(frame.value.error, 'error.error');
       this.#host.dispatcher.answered(started(responder), toId(frame.value.requestId), { kind: 'error', error });
+      return this.#onAnswered();
+    }
+    if (frame.$case === 'done') {
+      this.#host.dispatcher.answered(started(responder), toId(frame.value.requestId), undefined);
       return this.#onAnswered();
     }
     if (frame.$case === 'enable') return this.#enable(started(responder), frame.value.pattern);

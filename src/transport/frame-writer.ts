@@ -18,6 +18,8 @@ export class FrameWriter<T> {
   #writable = true;
   #unflushed = 0;
   #onDrain: (() => void) | undefined;
+  #onTaken: (() => void) | undefined;
+  #onTheWay = 0;
   #waiting: (() => void)[] = [];
 
   constructor(call: WritableCall<T>, signal: AbortSignal) {
@@ -34,7 +36,7 @@ export class FrameWriter<T> {
   /** Writes a frame. After a put that made `writable` false, the next comes after the drain. Ignored once the call is over. */
   put(frame: T): void {
     if (this.#signal.aborted) return;
-    if (this.#call.write(frame)) return;
+    if (this.#onTaken ? this.#putWatched(frame) : this.#call.write(frame)) return;
     if (!this.#writable) return;
     this.#writable = false;
     this.#call.once('drain', () => this.#drained());
@@ -43,6 +45,16 @@ export class FrameWriter<T> {
   /** Runs the listener each time the stream takes frames again. One listener only. */
   onDrain(listener: () => void): void {
     this.#onDrain = listener;
+  }
+
+  /** Frames that were put since `onTaken` and that the transport has not taken. */
+  get onTheWay(): number {
+    return this.#onTheWay;
+  }
+
+  /** Runs the listener each time the transport has taken a frame that was put from now on. One listener only. */
+  onTaken(listener: () => void): void {
+    this.#onTaken = listener;
   }
 
   /** Waits until the stream takes frames, then writes. Throws CANCELLED when the call is over. */
@@ -68,6 +80,16 @@ export class FrameWriter<T> {
       this.#wake();
     });
   }
+
+  #putWatched(frame: T): boolean {
+    this.#onTheWay++;
+    return this.#call.write(frame, this.#taken);
+  }
+
+  readonly #taken = (): void => {
+    this.#onTheWay--;
+    if (!this.#signal.aborted) this.#onTaken?.();
+  };
 
   #drained(): void {
     this.#writable = true;

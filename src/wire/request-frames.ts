@@ -9,6 +9,7 @@ export interface RequestFrame {
   readonly timeoutMs: number;
   readonly key: string;
   readonly once: boolean;
+  readonly oneWay: boolean;
   readonly record: RecordBlock;
 }
 
@@ -27,12 +28,13 @@ interface Fields {
 
 /** Throws FRAME_MALFORMED, FRAME_TOO_LARGE, FIELD_INVALID. */
 export function readRequestRequest(bytes: Buffer): RequestFrame {
-  const { numbers, texts, record } = readFields(new FieldReader(bytes), [2, 4], [1, 3]);
+  const { numbers, texts, record } = readFields(new FieldReader(bytes), [2, 4, 5], [1, 3]);
   return {
     address: texts.get(1) ?? '',
     timeoutMs: numbers.get(2) ?? 0,
     key: texts.get(3) ?? '',
     once: numbers.get(4) === 1,
+    oneWay: numbers.get(5) === 1,
     record,
   };
 }
@@ -68,15 +70,15 @@ export interface ReplyFacts {
   readonly duplicate: boolean;
 }
 
-/** A RequestResponse. */
-export function encodeRequestResponse(facts: ReplyFacts, { bytes }: RecordBlock): Buffer {
+/** A RequestResponse; without a record when it says who got what is one-way. */
+export function encodeRequestResponse(facts: ReplyFacts, record: RecordBlock | undefined): Buffer {
   const { org, node, attempts, duplicate } = facts;
   const head = new FieldWriter()
     .text(1, org)
     .text(2, node)
     .number(3, attempts)
     .number(4, duplicate ? 1 : 0);
-  return Buffer.concat([head.view(), bytes]);
+  return Buffer.concat(record ? [head.view(), record.bytes] : [head.view()]);
 }
 
 /** RespondRequest.reply. */
@@ -99,7 +101,12 @@ export interface DeliveryFacts {
   readonly timeoutMs: number;
   readonly attempt: number;
   readonly survey: boolean;
+  readonly oneWay: boolean;
+  /** Of a stored request: its id; empty: it is none. */
+  readonly storedId: Buffer;
 }
+
+const NO_ID = Buffer.alloc(0);
 
 /** RespondResponse.request. */
 export const DELIVERY = 3;
@@ -113,7 +120,9 @@ export function encodeRespondDelivery(facts: DeliveryFacts, { bytes }: RecordBlo
     .text(4, facts.senderNode)
     .number(5, facts.timeoutMs)
     .number(6, facts.attempt)
-    .number(7, facts.survey ? 1 : 0);
+    .number(7, facts.survey ? 1 : 0)
+    .number(8, facts.oneWay ? 1 : 0)
+    .bytes(9, facts.storedId);
   const outer = new FieldWriter().prefix(DELIVERY, head.length + bytes.length);
   return Buffer.concat([outer.view(), head.view(), bytes]);
 }
@@ -150,7 +159,17 @@ export function readRespondDelivery(
   const outer = new FieldReader(bytes);
   if (!outer.next() || outer.field !== DELIVERY) return undefined;
   const reader = new FieldReader(bytes, outer.start, outer.end);
-  const facts = { id: 0, channel: '', senderOrg: '', senderNode: '', timeoutMs: 0, attempt: 0, survey: false };
+  const facts = {
+    id: 0,
+    channel: '',
+    senderOrg: '',
+    senderNode: '',
+    timeoutMs: 0,
+    attempt: 0,
+    survey: false,
+    oneWay: false,
+    storedId: NO_ID,
+  };
   let start = outer.end;
   let end = outer.end;
   while (reader.next()) {
@@ -164,6 +183,8 @@ export function readRespondDelivery(
     else if (reader.field === 5) facts.timeoutMs = reader.value;
     else if (reader.field === 6) facts.attempt = reader.value;
     else if (reader.field === 7) facts.survey = reader.value === 1;
+    else if (reader.field === 8) facts.oneWay = reader.value === 1;
+    else if (reader.field === 9) facts.storedId = Buffer.from(bytes.subarray(reader.start, reader.end));
   }
   return { facts, start, end };
 }

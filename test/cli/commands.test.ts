@@ -26,7 +26,7 @@ test('help: every command has a description and examples, every option a text', 
   };
   const leaves = (command: Command): Command[] =>
     command.commands.length === 0 ? [command] : command.commands.flatMap(leaves);
-  const commands = leaves(createProgram(env));
+  const commands = leaves(await createProgram(env));
   t.true(commands.length >= 15);
   for (const command of commands) {
     const path: string[] = [];
@@ -127,7 +127,7 @@ test('status and doctor: show links and name the step that fails', async t => {
   t.is(open.code, EXIT.ok);
   t.deepEqual(
     [...open.stdout.matchAll(/^ok +(\S+)/gm)].map(match => match[1]),
-    ['registry', 'record', 'TCP', 'TLS', 'identity', 'hello'],
+    ['registry', 'record', 'finding', 'TCP', 'TLS', 'identity', 'hello'],
   );
   await globex.stop();
   const closed = await fedgate(['doctor', 'GLOBEX', '--context', context]);

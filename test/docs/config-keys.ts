@@ -58,6 +58,14 @@ const MEANING: Readonly<Record<string, string>> = {
     'whether it may ask for approval: a proposal of one that may not is refused with NOT_GRANTED',
   'access.peers[].nodes': 'nodes of the own organisation that it may know of, by name, or `*` for all',
   'access.peers[].request': 'channel patterns on which it may ask here',
+  'access.topics[].topic': 'a pattern of topics, as of channels; entries add up',
+  'access.topics[].publish': 'nodes of the own organisation that may publish to them, or `*`',
+  'access.topics[].subscribe': 'nodes of the own organisation that may read them, or `*`',
+  'access.topics[].authors': 'organisations whose records are taken, or `*` for every member',
+  'access.topics[].peers':
+    'organisations with whose gateways they are shared, both ways, or `*`; with `links.dial: granted` those that are named are dialled',
+  'access.topics[].relay':
+    'whether records of other organisations are passed on to these, with or without a reader here; without it only own ones are',
   'links.dial':
     '`granted`: dial whom `access.peers` names and whom there was a link with before; `all`: every active member; `demand`: only when something is published there',
   'links.dialTimeoutMs': 'longest wait for the hello of one lane at one address, connection and TLS included, ms',
@@ -73,8 +81,28 @@ const MEANING: Readonly<Record<string, string>> = {
   'files.reserveBytes': 'bytes that are left free on the disk; with less, no file is taken (FILES_FULL)',
   'files.keepMs': 'how long content stays that no share stands for, or that nobody fetches any more, ms',
   'files.uploadKeepMs': 'how long an unfinished upload is kept, ms',
+  'finding.static':
+    'addresses of other gateways, tried before those of the registry, 8 at most for each organisation: `GLOBEX: ["10.0.0.5:7411", "gw2@10.0.0.6:7411"]`',
+  'finding.dns.enabled':
+    'whether the DNS is asked for `_fedgate._tcp` of an organisation that cannot be reached otherwise',
+  'finding.dns.domains':
+    'where the DNS says it of an organisation, if not at `org.federation`: `GLOBEX: globex.example`',
+  'finding.dns.servers': '`ip:port` of the DNS servers to ask; none: those of the system',
+  'finding.mdns.enabled': 'whether the own gateway is told on the local network, and others are looked for there',
+  'finding.mdns.interface': 'IPv4 address of the interface for it; empty: all',
+  'finding.mdns.port': 'UDP port for it',
+  'finding.acquaintance.snapshots': "whether the registry's snapshot is handed on to peers, and taken from them",
+  'finding.acquaintance.addresses': 'whether peers are told where this gateway reaches others, and asked the same',
+  'finding.localPlaces': 'whether hints of DNS, mDNS and peers may lead to loopback and link-local addresses',
+  'finding.lifetimeMs': 'how long what was found is used again, ms',
+  'topics.bytes': 'the most bytes, in memory, of all topics together; the largest topic gives way',
+  'topics.retention[].pattern':
+    'topics the entry is for; the first that matches counts, and topics without one have the defaults of an entry',
+  'topics.retention[].records': 'the most records of one topic; the author with the most gives way',
+  'topics.retention[].bytes': 'the most bytes of one topic, likewise',
+  'topics.retention[].keepMs': 'how long records are held for late joiners, ms',
   groups:
-    'named groups of organisations, for addresses (`pubsub://@suppliers/channel`) and the audiences of shares: `suppliers: [GLOBEX, INITECH]`',
+    'named groups of organisations, for addresses (`pubsub://@suppliers/channel`) and the audiences of shares; they win over groups of that name in the own record: `suppliers: [GLOBEX, INITECH]`',
   'durable.inboxBytesPerPeer':
     'bytes from one organisation that durable subscriptions have not acknowledged; beyond, it may send no more',
   'durable.inboxBytesPerChannel': 'the same for one channel',

@@ -19,7 +19,7 @@ export const pageUrl = (path: string): URL => new URL(path, packageRoot);
 
 export async function generatedPages(): Promise<Page[]> {
   return [
-    { path: 'docs/cli.md', content: cliPage() },
+    { path: 'docs/cli.md', content: await cliPage() },
     { path: 'docs/errors.md', content: errorsPage() },
     { path: 'docs/configuration.md', content: await withPart('docs/configuration.md', 'keys', keyTable()) },
   ];
@@ -48,9 +48,9 @@ const table = (heading: readonly string[], rows: readonly string[]): string[] =>
   '',
 ];
 
-function cliPage(): string {
+async function cliPage(): Promise<string> {
   const written: string[] = [];
-  const program = createProgram({
+  const program = await createProgram({
     stdin: process.stdin,
     stdout: { write: (text: string) => written.push(text) } as never,
     stderr: process.stderr,

@@ -3,8 +3,9 @@ import type { FedgateError } from '../../src/errors.js';
 import { MAX_AUDIENCE, matches, NOBODY, organisationsOf, parseAudience } from '../../src/files/audience.js';
 import type { Audience } from '../../src/files/types.js';
 import type { OrgName } from '../../src/identity/names.js';
+import { groupsOf } from '../support/groups.js';
 
-const GROUPS = { suppliers: ['GLOBEX', 'INITECH'] };
+const GROUPS = groupsOf({ suppliers: ['GLOBEX', 'INITECH'], 'acme.partners': ['GLOBEX'] });
 const of = (part: Partial<Audience>): Audience => ({ ...NOBODY, ...part });
 const GLOBEX = 'GLOBEX' as OrgName;
 
@@ -19,6 +20,8 @@ for (const [what, audience, asker, expected] of [
   ['a group without it', of({ groups: ['suppliers'] }), 'UMBRELLA/x', false],
   ['a group that is no more', of({ groups: ['gone'] }), 'GLOBEX/erp', false],
   ['a group named like a property of every object', of({ groups: ['constructor'] }), 'GLOBEX/erp', false],
+  ['a group of a record', of({ groups: ['acme.partners'] }), 'GLOBEX/x', true],
+  ['a group of a record without it', of({ groups: ['acme.partners'] }), 'INITECH/x', false],
   ['anyone', of({ anyone: true }), 'UMBRELLA/x', true],
 ] as const) {
   test(`audience: shared with ${what}, ${expected ? 'may' : 'may not'} be fetched by ${asker}`, t => {
@@ -36,6 +39,9 @@ for (const [field, part] of [
   ['a.groups[0]', { groups: ['nobody'] }],
   ['a.groups[0]', { groups: ['@suppliers'] }],
   ['a.groups[0]', { groups: ['toString'] }],
+  ['a.groups[0]', { groups: ['ACME.partners'] }],
+  ['a.groups[0]', { groups: ['acme.'] }],
+  ['a.groups[0]', { groups: ['acme.partners.more'] }],
   ['a', { nodes: Array.from({ length: MAX_AUDIENCE + 1 }, (_, i) => `GLOBEX/n${i}`) }],
 ] as const) {
   test(`audience: ${JSON.stringify(part).slice(0, 40)} is refused, naming ${field}`, t => {

@@ -262,6 +262,28 @@ attack('hostile peer: a hello with a lie ends the lane with its reason', async (
   }
 });
 
+attack(
+  'hostile peer: a hello that is sent back to its author, or was captured from another, opens nothing',
+  async (t, { acme }) => {
+    const lane = acme.lane().write(acme.hello(LANE.control, randomBytes(16)));
+    const theirs = await hello(lane);
+    lane.call.cancel();
+    const reflected = acme.lane().write(frameBytes({ $case: 'hello', value: theirs }));
+    t.is((await reflected.ended)?.reason, 'IDENTITY_MISMATCH');
+    await securityEvent('IDENTITY_MISMATCH');
+    const captured = acme.hello(LANE.control, randomBytes(16), { org: 'INITECH' });
+    t.is((await acme.lane().write(captured).ended)?.reason, 'IDENTITY_MISMATCH');
+  },
+);
+
+attack('hostile peer: a method that is not there ends that call only', async (t, { acme }) => {
+  const link = await acme.link();
+  for (const path of ['/fedgate.federation.v1.FederationService/Nothing', '/nobody.Here/Ask', '/x'])
+    t.is(((await ask(acme.channel(), path)) as FedgateError).status, 'UNIMPLEMENTED', path);
+  link.mail.write(link.batch());
+  t.is((await link.outcome(1)).error, undefined);
+});
+
 attack('hostile peer: a first frame that is no hello, or none that can be read, ends the lane', async (t, { acme }) => {
   const cases: readonly (readonly [Buffer, Reason])[] = [
     [frameBytes({ $case: 'ping', value: { nonce: 1n } }), 'FRAME_UNEXPECTED'],

@@ -98,6 +98,7 @@ const request = (id: number, lies: Partial<OutgoingRequest> = {}): OutgoingReque
   once: false,
   key: '',
   survey: false,
+  oneWay: false,
   maxAnswers: 0,
   ...lies,
 });
@@ -261,6 +262,28 @@ attack(
       const after = await batchOf(link, ({ replies }) => replies.some(({ requestId }) => requestId === 2n));
       t.is(after.header.replies[0]?.kind, 3);
       clerk.close();
+    }
+  },
+);
+
+attack('one-way: a peer without the capability is not sent any, and is told so', async (t, { asker }) => {
+  await linked();
+  const error = await t.throwsAsync<FedgateError>(asker.tell('pubsub://ACME/q/x', 'x'));
+  t.is(error?.reason, 'FEATURE_UNSUPPORTED');
+});
+
+attack(
+  'one-way: what is said to be handed over and is not one-way, or the other way round, ends the link',
+  async (t, { asker, globex }) => {
+    for (const oneWay of [false, true]) {
+      const link = await linked({ capabilities: ['live', 'requests', 'one-way'] });
+      const telling = oneWay ? asker.tell('pubsub://ACME/q/x', 'x') : asker.request('pubsub://ACME/q/x', 'x');
+      const failed = t.throwsAsync<FedgateError>(telling);
+      const { header } = await batchOf(link, ({ requests }) => requests.length > 0);
+      t.is(header.requests[0]?.oneWay, oneWay);
+      link.mail.write(link.batch(reply(header.requests[0]?.id ?? 0n, { kind: oneWay ? 1 : 5 })));
+      t.is((await failed)?.reason, 'OUTCOME_UNKNOWN');
+      await globex.logged(({ err }) => err?.reason === 'FRAME_UNEXPECTED');
     }
   },
 );

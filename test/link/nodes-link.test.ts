@@ -3,6 +3,7 @@ import { NodesTold } from '../../gen/ts/fedgate/federation/v1/federation_service
 import type { FedgateError } from '../../src/errors.js';
 import type { OrgName } from '../../src/identity/names.js';
 import { ASK_RATE, MAX_OPEN_ASKS } from '../../src/link/nodes-terms.js';
+import { parsePattern } from '../../src/messaging/address.js';
 import { NodeChanges } from '../../src/presence/changes.js';
 import { Presence } from '../../src/presence/presence.js';
 import { frameBytes, HostileGateway, type HostileLink, otherFrame } from '../support/attack.js';
@@ -28,10 +29,11 @@ async function scene(t: TestScope, tells = true): Promise<Scene> {
   const presence = new Presence(() => 1_000);
   const exposes = (org: string, asker: string, node: string): boolean =>
     org === 'ACME' && asker === 'ops' && node.startsWith('s');
-  const holder = { nodes: presence, exposes };
+  const askable = () => [parsePattern('quotes/*')];
+  const holder = { nodes: presence, exposes, askable };
   const there = await PeerGateway.open(t, members, GLOBEX, globex, undefined, tells ? { nodes: holder } : {});
   members.addresses.set('GLOBEX', [there.address]);
-  const nothing = { nodes: new Presence(() => 1_000), exposes: () => false };
+  const nothing = { nodes: new Presence(() => 1_000), exposes: () => false, askable: () => [] };
   const here = await PeerGateway.open(t, members, ACME, acme, undefined, { nodes: nothing });
   return { presence, acme: here, globex: there };
 }
@@ -48,6 +50,10 @@ test('nodes over a link: only what is shown to the asker is told, and each chang
   arrive(presence, 'second');
   t.is(await changed, 'second');
   t.deepEqual([...nodes.names()], ['shown', 'second']);
+  presence.role('shown', 'secret/keys', 1);
+  presence.role('shown', 'quotes/steel', 1);
+  await new Promise(resolve => nodes.onChange(resolve));
+  t.deepEqual(nodes.get('shown')?.patterns, ['quotes/steel'], 'where it may not ask it is not told of');
   nodes.close();
   t.is((await nodes.ended).reason, 'CANCELLED');
   t.deepEqual([...(await acme.peers.askNodes(GLOBEX, 'other', never())).names()], []);
@@ -106,7 +112,11 @@ async function hostileScene(t: TestScope): Promise<{ link: HostileLink; presence
   const members = new Members();
   const [acme, globex] = [await members.add(ACME), await members.add(GLOBEX)];
   const presence = new Presence(() => 1_000);
-  const host = { nodes: presence, exposes: (_org: string, _asker: string, node: string) => node !== 'hidden' };
+  const host = {
+    nodes: presence,
+    exposes: (_org: string, _asker: string, node: string) => node !== 'hidden',
+    askable: () => [],
+  };
   const gateway = await PeerGateway.open(t, members, GLOBEX, globex, undefined, { nodes: host });
   const hostile = new HostileGateway(t, ACME, acme.identity, gateway.address, [globex.authority.certificate]);
   return { link: await hostile.link(77n, { capabilities: ['presence'] }), presence, globex: gateway };
@@ -168,6 +178,8 @@ test('hostile nodes: a peer that tells nonsense of its nodes ends the link, and 
       sinceTimeMs: -5n,
       reason: 77 as never,
       inbox: true,
+      patterns: ['quotes/steel'],
+      patternsCut: true,
       ...more,
     }));
     return frameBytes({ $case: 'nodesTold', value: { id, nodes, complete: true, error: undefined } });
@@ -176,8 +188,15 @@ test('hostile nodes: a peer that tells nonsense of its nodes ends the link, and 
   await link.control.until(bytes => (otherFrame(bytes)?.$case === 'nodesAsk' ? true : undefined));
   link.control.write(tell(1, ['odd']));
   const nodes = await asked;
-  t.deepEqual(nodes.get('odd'), { node: 'odd', state: 'away', sinceMs: 0, why: undefined, inbox: true });
-  const watching = new NodeChanges(nodes, () => true, { writable: true, put: () => undefined });
+  t.deepEqual(nodes.get('odd'), {
+    ...{ node: 'odd', state: 'away', sinceMs: 0, why: undefined, inbox: true },
+    ...{ patterns: ['quotes/steel'], patternsCut: true },
+  });
+  const watching = new NodeChanges(
+    nodes,
+    { node: () => true, pattern: () => true },
+    { writable: true, put: () => undefined },
+  );
   for (let i = 0; i < 30; i++)
     link.control.write(
       tell(

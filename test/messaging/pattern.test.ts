@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { type Pattern, parsePattern } from '../../src/messaging/address.js';
-import { covers, matches, PatternIndex } from '../../src/messaging/pattern.js';
+import { covers, matches, meet, PatternIndex } from '../../src/messaging/pattern.js';
 
 // Few letters, so that patterns and channels meet often.
 const name = fc.constantFrom('a', 'b', 'user', 'users');
@@ -106,6 +106,27 @@ test('covers: holds for itself, and for a channel exactly when it matches', t =>
   fc.assert(fc.property(pattern, p => covers(p, p)));
   fc.assert(
     fc.property(pattern, channel, (p, c) => covers(p, parsePattern(c)) === matches(p, c)),
+    { numRuns: 2_000 },
+  );
+  t.pass();
+});
+
+test('meet: matches what both match, and nothing else', t => {
+  fc.assert(
+    fc.property(pattern, pattern, channel, (a, b, c) => {
+      const both = meet(a, b);
+      return (both !== undefined && matches(both, c)) === (matches(a, c) && matches(b, c));
+    }),
+    { numRuns: 3_000 },
+  );
+  fc.assert(
+    fc.property(pattern, pattern, (a, b) => {
+      const both = meet(a, b);
+      return (
+        both === undefined ||
+        (covers(a, both) && covers(b, both) && parsePattern(both.text, 'both', { inboxes: true }).text === both.text)
+      );
+    }),
     { numRuns: 2_000 },
   );
   t.pass();

@@ -161,10 +161,12 @@ class Watcher implements ChangesSink {
   }
 }
 
+const EVERYTHING = { node: (_node: string) => true, pattern: (_pattern: string) => true };
+
 test('presence storm: 1,000 nodes that come and go 100 times cost a watcher an entry each, however slow it is', async t => {
   const presence = new Presence(() => 1);
   const watcher = new Watcher();
-  const changes = new NodeChanges(presence, node => node !== 'n0', watcher);
+  const changes = new NodeChanges(presence, { ...EVERYTHING, node: node => node !== 'n0' }, watcher);
   t.teardown(() => changes.close());
   t.deepEqual(watcher.frames, [{ nodes: [], complete: true }]);
   const flap = (): void => {
@@ -179,7 +181,7 @@ test('presence storm: 1,000 nodes that come and go 100 times cost a watcher an e
   t.true(watcher.frames.flatMap(({ nodes }) => nodes).every(({ why }) => why === 'lost'));
   watcher.writable = false;
   const other = new Watcher();
-  const others = new NodeChanges(presence, () => true, other);
+  const others = new NodeChanges(presence, EVERYTHING, other);
   t.teardown(() => others.close());
   flap();
   // Its turn comes behind that of the slow one.
@@ -199,7 +201,7 @@ test('presence: a watcher is told of all that there are in frames that are not t
   const presence = new Presence(() => 1);
   for (let i = 0; i < 2 * MAX_NODES_A_FRAME + 1; i++) presence.arrived(credential(`n${i}`));
   const watcher = new Watcher();
-  new NodeChanges(presence, () => true, watcher).close();
+  new NodeChanges(presence, EVERYTHING, watcher).close();
   t.deepEqual(
     watcher.frames.map(({ nodes, complete }) => [nodes.length, complete]),
     [

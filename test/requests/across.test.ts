@@ -234,6 +234,7 @@ quiet('request: typed by hand, without the SDK', async (t, { asker, clerk }) => 
         timeoutMs: 0,
         idempotencyKey: '',
         once: false,
+        oneWay: false,
         record: { ...record, payload: Buffer.from(payload) },
       },
       { timeoutMs: 8_000 },

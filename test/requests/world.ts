@@ -35,6 +35,12 @@ export class TestResponder implements ResponderSink {
     this.#world.here.dispatcher.answered(this.responder, id, { kind: 'reply', record: recordBlock(text) });
   }
 
+  /** Is done with the oldest that is out, which is one-way. */
+  done(id = this.asked[0]?.id ?? 0): void {
+    this.#forget(id);
+    this.#world.here.dispatcher.answered(this.responder, id, undefined);
+  }
+
   fail(code: string, id = this.asked[0]?.id ?? 0): void {
     this.#forget(id);
     const error = { code, message: code, details: new Uint8Array(0) };
@@ -71,6 +77,7 @@ export interface AskOptions {
   readonly once?: boolean;
   readonly key?: string;
   readonly payload?: string | Buffer;
+  readonly oneWay?: boolean;
 }
 
 const QUESTION = recordBlock('question');
@@ -90,7 +97,7 @@ export class World {
   }
 
   ask(channel: string, options: AskOptions = {}): Asking {
-    const { caller = 'asker', timeoutMs = 1_000, once = false, key = '', payload } = options;
+    const { caller = 'asker', timeoutMs = 1_000, once = false, key = '', payload, oneWay = false } = options;
     const answers: Answer[] = [];
     const question = {
       channel,
@@ -98,7 +105,7 @@ export class World {
       senderNode: caller,
       record: payload === undefined ? QUESTION : recordBlock(payload),
     };
-    const terms = { dueMs: this.nowMs + timeoutMs, once, key };
+    const terms = { dueMs: this.nowMs + timeoutMs, once, key, oneWay };
     const giveUp = this.here.request(caller, question, terms, answer => answers.push(answer));
     return { answers, giveUp };
   }
@@ -118,6 +125,6 @@ export class World {
 export function told(answer: Answer | undefined): string {
   if (!answer) return 'nothing';
   if (answer.kind === 'failed') return `${answer.error.reason} ${answer.attempts}`;
-  const what = answer.kind === 'reply' ? 'reply' : answer.error.code;
+  const what = answer.kind === 'error' ? answer.error.code : answer.kind;
   return `${what} ${answer.node} ${answer.attempts}${answer.duplicate ? ' duplicate' : ''}`;
 }

@@ -4,6 +4,7 @@ import test from 'ava';
 import { DIRECTORY_TYPE, encodeListing } from '../../src/cli/directory-listing.js';
 import { audience, type FileClient, refusal, startOf } from '../support/file-client.js';
 import { FileWorld } from '../support/file-world.js';
+import { groupsOf } from '../support/groups.js';
 
 const MIB = 1024 * 1024;
 const OWN = audience({ orgs: ['ACME'] });
@@ -306,7 +307,7 @@ test('share: two uploads that each fit, but not together, are not both taken', a
 
 test('grants: without them there is no sharing, with somebody else neither, and no fetching', async t => {
   const world = await FileWorld.open(t, {
-    groups: { suppliers: ['GLOBEX', 'INITECH'] },
+    groups: groupsOf({ suppliers: ['GLOBEX', 'INITECH'] }),
     nodes: [
       { node: 'billing', share: ['ACME', 'GLOBEX'] },
       { node: 'erp', fetch: ['ACME'] },

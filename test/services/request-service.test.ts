@@ -108,6 +108,25 @@ for (const { title, frames, reason } of BROKEN) {
   });
 }
 
+test.serial(
+  'respond: what is one-way is out until it is said to be done; that of a request ends the stream',
+  async t => {
+    const raw = await opened(start(['q'], 1));
+    t.deepEqual(await asker.tell('q', 'one'), { org: 'ACME', node: 'liar' });
+    const first = await asked(raw);
+    t.is((await failure(t, asker.tell('q', 'two', { timeoutMs: 100 })))?.reason, 'DEADLINE_EXCEEDED');
+    const asking = asker.request('q', 'x');
+    raw.write(frame({ $case: 'done', value: { requestId: first } }));
+    const second = await raw.until(bytes => {
+      const given = response(bytes);
+      return given?.$case === 'request' && !given.value.oneWay ? given.value.requestId : undefined;
+    });
+    raw.write(frame({ $case: 'done', value: { requestId: second } }));
+    t.is((await raw.ended)?.reason, 'FRAME_UNEXPECTED');
+    t.is((await failure(t, asking))?.reason, 'RESPONDER_GONE');
+  },
+);
+
 test.serial('respond: a second answer ends the stream, and the first one stays', async t => {
   const raw = await opened();
   const asking = asker.request('q', 'x');
@@ -166,7 +185,9 @@ test.serial(
     t.is(await raw(address.view(), record), 'NO_RESPONDERS');
     t.is(await raw(address.view()), 'FIELD_INVALID');
     t.is(await raw(address.view(), record, record), 'FRAME_MALFORMED');
-    t.is(await raw(address.view(), new FieldWriter().number(5, 1).view(), record), 'FRAME_MALFORMED');
+    t.is(await raw(address.view(), new FieldWriter().number(6, 1).view(), record), 'FRAME_MALFORMED');
+    const keyed = new FieldWriter().text(3, 'k').number(5, 1).view();
+    t.is(await raw(address.view(), keyed, record), 'FIELD_INVALID', 'what is one-way has no key');
     t.is(await raw(address.view(), new FieldWriter().number(2, 600_001).view(), record), 'FIELD_INVALID');
     t.is(await raw(address.view(), new FieldWriter().text(3, 'k'.repeat(65)).view(), record), 'FIELD_INVALID');
     t.is(await raw(new FieldWriter().text(1, '$own').view(), record), 'CHANNEL_RESERVED');

@@ -25,6 +25,7 @@ import { CallWrapper } from '../../src/transport/calls.js';
 import { openChannel } from '../../src/transport/channel.js';
 import { Listener } from '../../src/transport/server.js';
 import { FileClient } from './file-client.js';
+import { groupsOf } from './groups.js';
 import { FEDERATION, type TestScope, temporaryFolder } from './registry.js';
 import { TestStore } from './test-store.js';
 
@@ -108,7 +109,7 @@ export class FileWorld {
 
   async start(): Promise<void> {
     const { store, folder } = this;
-    const { limits, groups = {}, keepMs = 3_600_000, remote = NO_LINKS, patienceMs } = this.#options;
+    const { limits, groups = groupsOf({}), keepMs = 3_600_000, remote = NO_LINKS, patienceMs } = this.#options;
     const now = (): number => this.nowMs;
     this.contents = await openContents({
       folder: `${folder}/files`,
@@ -170,7 +171,7 @@ export class FileWorld {
   }
 
   async #listen(): Promise<void> {
-    const { nodes = [{ share: ['*'], fetch: ['*'] }], groups = {}, progress } = this.#options;
+    const { nodes = [{ share: ['*'], fetch: ['*'] }], groups = groupsOf({}), progress } = this.#options;
     const draining = new AbortController();
     setMaxListeners(0, draining.signal);
     const host: FileHost = {

@@ -18,7 +18,7 @@ export function registerDoctor(program: Command, env: CliEnv): void {
   withGatewayOptions(command)
     .addHelpText(
       'after',
-      `${examples('fedgate doctor GLOBEX')}\n\nThe steps: registry, record, TCP, TLS, identity, hello. Exits with ${EXIT.checkFailed} when one fails at every address.`,
+      `${examples('fedgate doctor GLOBEX')}\n\nThe steps: registry, record, finding (who knows an address), TCP, TLS, identity, hello. Exits with ${EXIT.checkFailed} when one fails at every address.`,
     )
     .action((org: string, options: GatewayOptions & { json?: boolean }) => examine(env, org, options));
 }
@@ -30,6 +30,7 @@ const STEPS: Readonly<Record<number, string>> = {
   4: 'TLS',
   5: 'identity',
   6: 'hello',
+  7: 'finding',
 };
 
 async function examine(env: CliEnv, org: string, options: GatewayOptions & { json?: boolean }): Promise<void> {

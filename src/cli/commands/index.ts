@@ -1,63 +1,84 @@
 import type { Command } from 'commander';
 import type { CliEnv } from '../env.js';
-import { registerApprover } from './approver/index.js';
-import { registerContext } from './context/context.js';
-import { registerDead } from './dead/index.js';
-import { registerDemo } from './demo.js';
-import { registerDoctor } from './doctor.js';
-import { registerEvidence } from './evidence/index.js';
-import { registerFetch } from './fetch/index.js';
-import { registerGateway } from './gateway/run.js';
-import { registerKeys } from './keys/index.js';
-import { registerNode } from './node/add.js';
-import { registerNodes } from './nodes/index.js';
-import { registerOrg } from './org/index.js';
-import { registerOutbox } from './outbox/index.js';
-import { registerPolicy } from './policy/index.js';
-import { registerProposals } from './proposals/index.js';
-import { registerPropose } from './propose/index.js';
-import { registerPub } from './pub/index.js';
-import { registerRegistry } from './registry/index.js';
-import { registerRequest } from './request/request.js';
-import { registerRespond } from './request/respond.js';
-import { registerSurvey } from './request/survey.js';
-import { registerReview } from './review/index.js';
-import { registerShare } from './share/index.js';
-import { registerShares } from './shares/index.js';
-import { registerStatus } from './status.js';
-import { registerStore } from './store/index.js';
-import { registerSub } from './sub/index.js';
-import { registerSubs } from './subs/index.js';
-import { registerTransfers } from './transfers.js';
-import { registerVerify } from './verify.js';
-import { registerApprove } from './vote/approve.js';
-import { registerReject } from './vote/reject.js';
+
+/** Adds a command to the program. */
+export type Register = (program: Command, env: CliEnv) => void;
 
 export interface CommandGroup {
   /** Its heading in `fedgate --help`. */
   readonly title: string;
-  readonly commands: readonly ((program: Command, env: CliEnv) => void)[];
+  /** By name. Each is loaded when it is wanted: what one needs takes a fraction of the time that all of them take. */
+  readonly commands: Readonly<Record<string, () => Promise<Register>>>;
 }
 
 /** In the order of `fedgate --help`. */
 export const COMMAND_GROUPS: readonly CommandGroup[] = [
-  { title: 'Messages:', commands: [registerPub, registerSub, registerNodes] },
-  { title: 'Requests:', commands: [registerRequest, registerRespond, registerSurvey] },
-  { title: 'Files:', commands: [registerShare, registerFetch, registerShares, registerTransfers] },
+  {
+    title: 'Messages:',
+    commands: {
+      pub: async () => (await import('./pub/index.js')).registerPub,
+      sub: async () => (await import('./sub/index.js')).registerSub,
+      topics: async () => (await import('./topics/index.js')).registerTopics,
+      nodes: async () => (await import('./nodes/index.js')).registerNodes,
+    },
+  },
+  {
+    title: 'Requests:',
+    commands: {
+      request: async () => (await import('./request/request.js')).registerRequest,
+      respond: async () => (await import('./request/respond.js')).registerRespond,
+      survey: async () => (await import('./request/survey.js')).registerSurvey,
+    },
+  },
+  {
+    title: 'Files:',
+    commands: {
+      share: async () => (await import('./share/index.js')).registerShare,
+      fetch: async () => (await import('./fetch/index.js')).registerFetch,
+      shares: async () => (await import('./shares/index.js')).registerShares,
+      transfers: async () => (await import('./transfers.js')).registerTransfers,
+    },
+  },
   {
     title: 'Approval of code:',
-    commands: [
-      ...[registerPropose, registerReview, registerApprove, registerReject, registerProposals],
-      ...[registerVerify, registerPolicy, registerApprover, registerKeys],
-    ],
+    commands: {
+      propose: async () => (await import('./propose/index.js')).registerPropose,
+      review: async () => (await import('./review/index.js')).registerReview,
+      approve: async () => (await import('./vote/approve.js')).registerApprove,
+      reject: async () => (await import('./vote/reject.js')).registerReject,
+      proposals: async () => (await import('./proposals/index.js')).registerProposals,
+      verify: async () => (await import('./verify.js')).registerVerify,
+      policy: async () => (await import('./policy/index.js')).registerPolicy,
+      approver: async () => (await import('./approver/index.js')).registerApprover,
+      keys: async () => (await import('./keys/index.js')).registerKeys,
+    },
   },
   {
     title: 'What is stored:',
-    commands: [registerSubs, registerOutbox, registerDead, registerStore, registerEvidence],
+    commands: {
+      subs: async () => (await import('./subs/index.js')).registerSubs,
+      outbox: async () => (await import('./outbox/index.js')).registerOutbox,
+      dead: async () => (await import('./dead/index.js')).registerDead,
+      store: async () => (await import('./store/index.js')).registerStore,
+      evidence: async () => (await import('./evidence/index.js')).registerEvidence,
+    },
   },
-  { title: 'How it is going:', commands: [registerStatus, registerDoctor, registerDemo] },
+  {
+    title: 'How it is going:',
+    commands: {
+      status: async () => (await import('./status.js')).registerStatus,
+      doctor: async () => (await import('./doctor.js')).registerDoctor,
+      demo: async () => (await import('./demo.js')).registerDemo,
+    },
+  },
   {
     title: 'Setting up:',
-    commands: [registerRegistry, registerOrg, registerGateway, registerNode, registerContext],
+    commands: {
+      registry: async () => (await import('./registry/index.js')).registerRegistry,
+      org: async () => (await import('./org/index.js')).registerOrg,
+      gateway: async () => (await import('./gateway/run.js')).registerGateway,
+      node: async () => (await import('./node/add.js')).registerNode,
+      context: async () => (await import('./context/context.js')).registerContext,
+    },
   },
 ];

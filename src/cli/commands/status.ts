@@ -65,13 +65,20 @@ function describeStatus(status: GetStatusResponse, now: number): string {
 
 const rate = (perSecond = 0): string => `${perSecond.toFixed(perSecond < 10 ? 1 : 0)}/s`;
 
+/** Where the address of a link comes from is told unless it is the registry. */
+const describeAddress = ({ address, dialled, foundBy }: LinkStatus): string => {
+  if (!address) return '-';
+  const from = foundBy && foundBy !== 'registry' ? ` (${foundBy})` : '';
+  return `${dialled ? 'to' : 'from'} ${address}${from}`;
+};
+
 function linksTable(links: readonly LinkStatus[], now: number): string {
   if (links.length === 0) return 'no links: nobody was published to yet, and no other organisation is granted anything';
   const rows = links.map(link => [
     link.org,
     stateOf(link),
     formatDuration(now - Number(link.sinceMs)),
-    link.address ? `${link.dialled ? 'to' : 'from'} ${link.address}` : '-',
+    describeAddress(link),
     link.roundTripUs > 0n ? `${(Number(link.roundTripUs) / 1000).toFixed(1)} ms` : '-',
     `${link.recordsSent}/${link.recordsReceived}`,
     link.nextRetryMs > 0n ? `in ${formatDuration(Number(link.nextRetryMs) - now)}` : '-',

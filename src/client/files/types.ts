@@ -6,7 +6,7 @@ export interface AudienceInit {
   readonly orgs?: readonly string[] | undefined;
   /** Single nodes: `ORG/node`. */
   readonly nodes?: readonly string[] | undefined;
-  /** Groups of organisations, by the name the own gateway's configuration gives them, without `@`. */
+  /** Groups of organisations, without `@`: of the own gateway's configuration, or of a member's record (`acme.partners`). */
   readonly groups?: readonly string[] | undefined;
   /** Any node of any active member that has the id. */
   readonly anyone?: boolean | undefined;

@@ -8,7 +8,14 @@ import { FieldWriter } from '../../wire/writer.js';
 import { checkAddress } from '../checks.js';
 import type { SubscriptionHost } from '../subscription.js';
 import { encodeContent } from './content.js';
-import { type Content, Reply, type RequestOptions, withRequestError } from './types.js';
+import {
+  type Content,
+  type HandedOver,
+  Reply,
+  type RequestOptions,
+  type TellOptions,
+  withRequestError,
+} from './types.js';
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 const MAX_TIMEOUT_MS = 600_000;
@@ -38,8 +45,18 @@ export class Asker {
 
   /** See FedgateClient.request. */
   async request(address: string, content: Content, options: RequestOptions): Promise<Reply> {
+    return readReply(await this.#ask(address, content, options, false));
+  }
+
+  /** See FedgateClient.tell. */
+  async tell(address: string, content: Content, options: TellOptions): Promise<HandedOver> {
+    const { org, node } = readRequestResponse(await this.#ask(address, content, options, true)).facts;
+    return { org, node };
+  }
+
+  async #ask(address: string, content: Content, options: RequestOptions, oneWay: boolean): Promise<Buffer> {
     const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
-    const frame = encodeRequest(address, content, options);
+    const frame = encodeRequest(address, content, options, oneWay);
     const untilMs = performance.now() + timeoutMs;
     for (;;) {
       if (signal?.aborted) throw gaveUp(signal);
@@ -47,7 +64,7 @@ export class Asker {
       try {
         const left = Math.ceil(untilMs - performance.now());
         if (left <= 0) throw new FedgateError('DEADLINE_EXCEEDED', `the gateway could not be asked in ${timeoutMs} ms`);
-        return readReply(await this.#call(frame.with(left), left + GRACE_MS, signal));
+        return await this.#call(frame.with(left), left + GRACE_MS, signal);
       } catch (error) {
         await this.#mayAskAgain(error as FedgateError, untilMs);
       } finally {
@@ -114,7 +131,7 @@ export class Asker {
 }
 
 /** A RequestRequest but for its time. Throws FIELD_INVALID, FRAME_TOO_LARGE. */
-function encodeRequest(address: string, content: Content, options: RequestOptions) {
+function encodeRequest(address: string, content: Content, options: RequestOptions, oneWay: boolean) {
   const { timeoutMs = DEFAULT_TIMEOUT_MS, idempotencyKey: key = '', once = false, headers, contentType } = options;
   const problem = checkAddress(address);
   if (problem) throw problem;
@@ -128,7 +145,8 @@ function encodeRequest(address: string, content: Content, options: RequestOption
         .text(1, address)
         .number(2, leftMs)
         .text(3, key)
-        .number(4, once ? 1 : 0);
+        .number(4, once ? 1 : 0)
+        .number(5, oneWay ? 1 : 0);
       return Buffer.concat([head.view(), record]);
     },
   };

@@ -21,7 +21,7 @@ export interface RespondOptions {
   readonly enabled?: boolean | undefined;
   /** Ends it, as `close` does. */
   readonly signal?: AbortSignal | undefined;
-  /** Hears what a handler threw that is no RequestError: whoever asked gets `HANDLER_FAILED` and nothing of it. */
+  /** Hears what a handler threw that is no RequestError: whoever asked gets `HANDLER_FAILED` and nothing of it. Of what is one-way, all it threw. */
   readonly onError?: ((error: unknown, request: IncomingRequest) => void) | undefined;
 }
 
@@ -37,6 +37,10 @@ export class IncomingRequest extends ReceivedRecord {
   readonly attempt: number;
   /** Whether all responders of the channel are asked. */
   readonly survey: boolean;
+  /** Whether nobody waits for a reply: what the handler returns goes nowhere. */
+  readonly oneWay: boolean;
+  /** Of a stored request its id, in hexadecimal digits, the same however often it comes; empty: it is none. */
+  readonly storedId: string;
   readonly #waiting: Waiting;
 
   constructor(bytes: Buffer, start: number, end: number, facts: DeliveryFacts, waiting: Waiting) {
@@ -48,6 +52,8 @@ export class IncomingRequest extends ReceivedRecord {
     this.timeoutMs = facts.timeoutMs;
     this.attempt = facts.attempt;
     this.survey = facts.survey;
+    this.oneWay = facts.oneWay;
+    this.storedId = facts.storedId.toString('hex');
   }
 
   /** Fires when nobody waits for the answer any more: the time is over, whoever asked gave up, or the connection broke. */
@@ -83,6 +89,7 @@ class Waiting {
   }
 }
 
+/** What it returns is the reply; what is one-way gets none. */
 export type RequestHandler = (request: IncomingRequest) => Content | Promise<Content>;
 
 /** A node that answers. Goes on by itself when the gateway is back after it was away. */
@@ -121,6 +128,10 @@ export class ClientResponding implements Responding {
   readonly #said: Deferred<void>[] = [];
   readonly #running = new Map<number, Waiting>();
   readonly #onAbort = (): void => this.close();
+  /** Frames that the connection does not take at the moment, and requests whose handlers do not begin while that is so. */
+  readonly #unsent: Buffer[] = [];
+  readonly #notBegun: (() => void)[] = [];
+  #blocked = false;
   #idle: (() => void)[] = [];
   #call: Call | undefined;
   #over = false;
@@ -203,7 +214,9 @@ export class ClientResponding implements Responding {
     const { path } = RequestServiceService.respond;
     const call: Call = this.#host.channel().makeBidiStreamRequest<Buffer, Buffer>(path, same, same);
     this.#call = call;
+    this.#blocked = false;
     call.on('data', (bytes: Buffer) => this.#receive(call, bytes));
+    call.on('drain', () => this.#unblocked(call));
     call.on('error', error => this.#ended(call, fromGrpcError(error)));
     call.on('end', () => this.#ended(call, new FedgateError('DRAINING', 'the gateway ended the stream')));
     const { capacity = 16 } = this.#options;
@@ -213,7 +226,32 @@ export class ClientResponding implements Responding {
   }
 
   #put(frame: NonNullable<RespondRequest['frame']>): void {
-    this.#call?.write(Buffer.from(RespondRequest.encode({ frame }).finish()));
+    this.#write(Buffer.from(RespondRequest.encode({ frame }).finish()));
+  }
+
+  /**
+   * What the gateway does not take waits here, and no handler begins before it does. Reading goes on: two sides that both wait for the other to read
+   * would wait for ever, and what a gateway sends without an answer is bounded.
+   */
+  #write(frame: Buffer): void {
+    if (!this.#call) return;
+    if (this.#blocked) this.#unsent.push(frame);
+    else this.#blocked = !this.#call.write(frame);
+  }
+
+  #unblocked(call: Call): void {
+    if (this.#call !== call) return;
+    this.#blocked = false;
+    while (!this.#blocked) {
+      const frame = this.#unsent.shift();
+      if (!frame) break;
+      this.#blocked = !call.write(frame);
+    }
+    while (!this.#blocked) {
+      const begin = this.#notBegun.shift();
+      if (!begin) return;
+      begin();
+    }
   }
 
   #receive(call: Call, bytes: Buffer): void {
@@ -223,7 +261,10 @@ export class ClientResponding implements Responding {
       const running = new Waiting();
       const { facts, start, end } = delivery;
       this.#running.set(facts.id, running);
-      void this.#answer(call, facts.id, new IncomingRequest(bytes, start, end, facts, running), running);
+      const request = new IncomingRequest(bytes, start, end, facts, running);
+      const begin = (): void => void this.#answer(call, facts.id, request, running);
+      if (this.#blocked) this.#notBegun.push(begin);
+      else begin();
       return;
     }
     const { frame } = RespondResponse.decode(bytes);
@@ -247,19 +288,25 @@ export class ClientResponding implements Responding {
   }
 
   async #answer(call: Call, id: number, request: IncomingRequest, running: Waiting): Promise<void> {
-    let frame: Buffer;
-    try {
-      frame = replyFrame(id, encodeContent(await this.#handler(request)));
-    } catch (error) {
-      frame = errorFrame(id, this.#errorOf(error, request, running));
-    }
+    const frame = await this.#outcome(id, request, running);
     if (this.#call === call) {
-      call.write(frame);
+      this.#write(frame);
       this.#running.delete(id);
       if (this.#running.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
     }
     // What the handler left behind that listens to it ends.
     running.end(ANSWERED);
+  }
+
+  async #outcome(id: number, request: IncomingRequest, running: Waiting): Promise<Buffer> {
+    try {
+      const content = await this.#handler(request);
+      return request.oneWay ? doneFrame(id) : replyFrame(id, encodeContent(content));
+    } catch (error) {
+      if (!request.oneWay) return errorFrame(id, this.#errorOf(error, request, running));
+      if (!running.isOver) this.#options.onError?.(error, request);
+      return doneFrame(id);
+    }
   }
 
   #errorOf(
@@ -294,6 +341,8 @@ export class ClientResponding implements Responding {
   #cancelAll(reason: FedgateError): void {
     const running = [...this.#running.values()];
     this.#running.clear();
+    this.#unsent.length = 0;
+    this.#notBegun.length = 0;
     for (const each of running) each.end(reason);
     for (const resolve of this.#idle.splice(0)) resolve();
   }
@@ -320,6 +369,9 @@ function replyFrame(id: number, record: Buffer): Buffer {
   const outer = new FieldWriter().prefix(REPLY, head.length + record.length);
   return Buffer.concat([outer.view(), head.view(), record]);
 }
+
+const doneFrame = (id: number): Buffer =>
+  Buffer.from(RespondRequest.encode({ frame: { $case: 'done', value: { requestId: BigInt(id) } } }).finish());
 
 const errorFrame = (id: number, error: { code: string; message: string; details: Uint8Array }): Buffer =>
   Buffer.from(RespondRequest.encode({ frame: { $case: 'error', value: { requestId: BigInt(id), error } } }).finish());

@@ -5,6 +5,7 @@ import {
 } from '../../../gen/ts/fedgate/messaging/v1/request_service.js';
 import { FedgateError, fieldError } from '../../errors.js';
 import { callServerStream } from '../../transport/client-calls.js';
+import { fromRpcStatus } from '../../transport/status.js';
 import { readSurveyAnswer } from '../../wire/request-frames.js';
 import { FieldWriter } from '../../wire/writer.js';
 import { checkAddress } from '../checks.js';
@@ -32,6 +33,19 @@ export interface SurveySummary {
     readonly node: string;
     readonly why: 'no answer' | 'gone' | 'busy';
   }[];
+  /** Of several organisations: what became of it in each. */
+  readonly orgs?: readonly SurveyedOrg[];
+}
+
+/** How a survey ended in one of several organisations. */
+export interface SurveyedOrg {
+  readonly org: string;
+  readonly asked: number;
+  readonly answered: number;
+  /** Why nothing, or nothing more, is known of it: NO_RESPONDERS, NOT_GRANTED, PEER_UNREACHABLE … */
+  readonly error?: FedgateError;
+  /** There were enough answers before it had told how it ended. */
+  readonly early?: true;
 }
 
 /** Answers as they come. Iterate it once; leaving the loop ends the survey. */
@@ -97,13 +111,20 @@ function readAnswer(bytes: Buffer): SurveyAnswer | undefined {
   return { org, node, error: new RequestError(code, message, { details, org, node }) };
 }
 
+const toOrg = ({ org, asked, answered, error, endedEarly }: WireSummary['orgs'][number]): SurveyedOrg => ({
+  ...{ org, asked, answered },
+  ...(error ? { error: fromRpcStatus(error) } : {}),
+  ...(endedEarly ? { early: true } : {}),
+});
+
 function readSummary(bytes: Buffer): SurveySummary {
   const { event } = SurveyResponse.decode(bytes);
   if (event?.$case !== 'summary') throw new FedgateError('FRAME_MALFORMED', 'the gateway sent what is no answer');
-  const { asked, answered, missing }: WireSummary = event.value;
+  const { asked, answered, missing, orgs }: WireSummary = event.value;
   return {
     asked,
     answered,
     missing: missing.map(({ org, node, why }) => ({ org, node, why: WHY[why] ?? 'no answer' })),
+    ...(orgs.length > 0 ? { orgs: orgs.map(toOrg) } : {}),
   };
 }

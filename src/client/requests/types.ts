@@ -14,6 +14,15 @@ export interface RequestOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Of what is one-way: no key, as there is no reply to remember. */
+export type TellOptions = Omit<RequestOptions, 'idempotencyKey' | 'once'>;
+
+/** Who got what is one-way, as verified by its gateway. */
+export interface HandedOver {
+  readonly org: string;
+  readonly node: string;
+}
+
 export interface SurveyOptions {
   /** How long to wait for answers, milliseconds. At most 600000. @default 5000 */
   readonly timeoutMs?: number | undefined;

@@ -5,7 +5,14 @@ import { type OrgName, parseOrgName } from '../../identity/names.js';
 import { verifyDetached } from '../../identity/signing.js';
 import type { MemberTrust, TrustDirectory } from '../../identity/verify.js';
 import { joinProofBytes } from '../join-proof.js';
-import { authorityApprovalKeyId, authorityKeyId, checkSuccession, type OrgProfile, readRecord } from '../record.js';
+import {
+  authorityApprovalKeyId,
+  authorityKeyId,
+  checkNewRecord,
+  checkSuccession,
+  type OrgProfile,
+  readRecord,
+} from '../record.js';
 import { type DirectoryMember, type MemberState, memberStateFromWire, memberToWire } from '../snapshot.js';
 import { Challenges } from './challenges.js';
 import { hashSecret, Invitations } from './invitations.js';
@@ -171,6 +178,7 @@ export class Federation implements TrustDirectory {
 
   #firstProfile(record: SignedRecord, org: OrgName): OrgProfile {
     const profile = readRecord(record, this.domain);
+    checkNewRecord(profile);
     // A second CA would be one whose possession nobody proved.
     if (profile.org !== org || profile.sequence !== 1n || profile.authorities.length !== 1) {
       throw new FedgateError('RECORD_INVALID', `not a first record of ${org}: sequence 1, one CA certificate`, {
@@ -211,6 +219,7 @@ export class Federation implements TrustDirectory {
       // It may have been cut off while the call waited for its turn.
       if (member.state !== 'active') throw inactive(member);
       checkSuccession(member.profile, profile);
+      checkNewRecord(profile);
       this.#refuseTakenKeys(profile);
       return this.#change({ member: { ...member, profile } });
     });

@@ -12,16 +12,20 @@ const WHYS: { readonly [why in NonNullable<NodePresence['why']>]: string } = {
   untrusted: 'its CA no longer counts',
 };
 
+const answersText = ({ patterns, patternsCut }: NodePresence): string =>
+  [...patterns, ...(patternsCut ? ['…'] : [])].join(' ') || '-';
+
 export function nodesTable(nodes: readonly NodePresence[], now: number): string {
-  const rows = nodes.map(({ org, node, state, since, why, inbox }) => [
+  const rows = nodes.map(({ org, node, state, since, why, inbox, ...rest }) => [
     org,
     node,
     state,
     formatDuration(now - since.getTime()),
     why ? WHYS[why] : '-',
     inbox ? 'open' : '-',
+    answersText({ org, node, state, since, why, inbox, ...rest }),
   ]);
-  return table([['ORGANISATION', 'NODE', 'STATE', 'SINCE', 'WHY', 'INBOX'], ...rows]);
+  return table([['ORGANISATION', 'NODE', 'STATE', 'SINCE', 'WHY', 'INBOX', 'ANSWERS'], ...rows]);
 }
 
 export const nodeJson = ({ since, why, ...rest }: NodePresence): object => ({
@@ -31,7 +35,9 @@ export const nodeJson = ({ since, why, ...rest }: NodePresence): object => ({
 });
 
 /** One change, in one line. */
-export function describeNode({ org, node, state, since, why, inbox }: NodePresence): string {
-  const rest = why ? `: ${WHYS[why]}` : inbox ? ', inbox open' : '';
+export function describeNode(presence: NodePresence): string {
+  const { org, node, state, since, why, inbox, patterns, patternsCut } = presence;
+  const answers = patterns.length > 0 || patternsCut ? `, answers on ${answersText(presence)}` : '';
+  const rest = why ? `: ${WHYS[why]}` : `${inbox ? ', inbox open' : ''}${answers}`;
   return `${isoTime(since.getTime())}  ${org}/${node}  ${state}${rest}`;
 }

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { parseDuration } from '../../duration.js';
-import { type CliEnv, print, printJson } from '../../env.js';
+import { type CliEnv, print, printJson, say } from '../../env.js';
 import { EXIT } from '../../exit-codes.js';
 import { examples } from '../../help.js';
 import { type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
@@ -28,8 +28,10 @@ async function watch(env: CliEnv, org: string | undefined, options: WatchOptions
     options.timeout === undefined ? undefined : AbortSignal.timeout(parseDuration(options.timeout, '--timeout'));
   const signal = timeout ? AbortSignal.any([env.signal, timeout]) : env.signal;
   await withClient(env, options, async client => {
-    for await (const { nodes } of client.nodes.watch({ signal, ...(org === undefined ? {} : { org }) }))
+    for await (const { nodes, interrupted } of client.nodes.watch({ signal, ...(org === undefined ? {} : { org }) })) {
+      if (interrupted) say(env, `fedgate: interrupted: ${interrupted.message}; going on when it is back`);
       for (const node of nodes) await (options.json ? printJson(env, nodeJson(node)) : print(env, describeNode(node)));
+    }
   });
   if (env.signal.aborted) env.exitCode = EXIT.interrupted;
 }

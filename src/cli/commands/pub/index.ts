@@ -9,6 +9,7 @@ import { type DeliveryOptions, parseDelivery, withDeliveryOptions } from './deli
 import { publishLines } from './lines.js';
 import { publishOne } from './one.js';
 import { type RecordOptions, readRecord } from './record.js';
+import { isTopic, publishToTopic } from './topic.js';
 
 interface PubOptions extends GatewayOptions, DeliveryOptions, RecordOptions {
   readonly skip: string;
@@ -21,7 +22,7 @@ export function registerPub(program: Command, env: CliEnv): void {
     .command('pub')
     .argument(
       '<address>',
-      '`channel`, or `pubsub://ORG/channel` in another organisation; `@node` as the channel writes to one node; `*` or `@group` as ORG to several organisations',
+      '`channel`, or `pubsub://ORG/channel` in another organisation; `@node` as the channel writes to one node; `*` or `@group` as ORG to several organisations; `topic://name` to all who share a topic',
     )
     .argument('[data]', 'the payload; standard input when it is left out')
     .description('publish a record, a file, or every line of standard input')
@@ -49,6 +50,7 @@ export function registerPub(program: Command, env: CliEnv): void {
         'fedgate pub pubsub://@suppliers/orders/created --file order.json --json',
         'fedgate pub pubsub://GLOBEX/@erp "are you there?" --live',
         'git log --format=%s | fedgate pub pubsub://GLOBEX/commits --lines',
+        'fedgate pub topic://prices/steel "12.50"',
       )}\n\n${DELIVERY_HELP}`,
     )
     .action((address: string, data: string | undefined, options: PubOptions) => publish(env, address, data, options));
@@ -58,6 +60,7 @@ const DELIVERY_HELP = `Records for other organisations are stored until they hav
 waits and is sent later; that is no failure, unless --ack asked for a level: then it exits with ${exitCodeOf(new FedgateError('ACK_TIMEOUT', ''))}.
 Records for channels of your own organisation go to who is subscribed, and are stored when a durable subscription
 matches, or --ack, --ttl or --dedupe is given. Exits with ${EXIT.nothingThere} when a live record reached nobody.
+Records for a topic are stored by your own gateway and spread from there over whatever links there are.
 To several organisations: prints what became of it for each, and exits with 0 when all took it, else with the code of the worst, which is the
 first of ${[...WORST_FIRST].join(', ')}.`;
 
@@ -66,6 +69,7 @@ async function publish(env: CliEnv, address: string, data: string | undefined, o
   if (given > 1) throw fieldError('data', 'give one of: DATA, --file, --lines');
   const { lines = false, json = false, contentType } = options;
   const skip = parseCount(options.skip, '--skip');
+  if (isTopic(address)) return publishToTopic(env, address, data, options);
   const wish = parseDelivery(options);
   const patienceMs = parseDuration(options.patience ?? (lines ? '30s' : '0s'), '--patience');
   await withClient(env, options, async client => {

@@ -1,6 +1,7 @@
 import { buffer } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import type { Reply, RequestOptions } from '../../../client/index.js';
+import { fieldError } from '../../../errors.js';
 import { parseDuration } from '../../duration.js';
 import { type CliEnv, print, printJson, say, write } from '../../env.js';
 import { EXIT } from '../../exit-codes.js';
@@ -14,6 +15,7 @@ interface RequestFlags extends GatewayOptions {
   readonly contentType?: string;
   readonly idempotencyKey?: string;
   readonly once?: boolean;
+  readonly oneWay?: boolean;
   readonly raw?: boolean;
   readonly json?: boolean;
 }
@@ -29,6 +31,7 @@ export function registerRequest(program: Command, env: CliEnv): void {
     .option('--content-type <type>', 'media type of the payload')
     .option('--idempotency-key <key>', 'asked again with the same key within 10 minutes, it gets the first reply')
     .option('--once', 'nobody else may get it when whoever got it goes away before answering')
+    .option('--one-way', 'no reply is given: print who got it')
     .option('--raw', 'print the bytes of the reply as they are')
     .option('--json', 'print the reply as a JSON object');
   withGatewayOptions(command)
@@ -37,6 +40,7 @@ export function registerRequest(program: Command, env: CliEnv): void {
       `${examples(
         'fedgate request quotes/steel 12t',
         'fedgate request pubsub://GLOBEX/quotes/steel 12t --timeout 5s --json',
+        'fedgate request pubsub://GLOBEX/printers "page 7" --one-way',
         'fedgate request pubsub://GLOBEX/orders - --idempotency-key order-17 < order.json',
       )}\n\n${EXITS}`,
     )
@@ -48,7 +52,13 @@ responder said no. With ${EXIT.unreachable} when there was no answer in time, or
 
 async function ask(env: CliEnv, address: string, payload: string | undefined, flags: RequestFlags): Promise<void> {
   const options = { ...readOptions(flags), timeoutMs: parseDuration(flags.timeout, '--timeout'), signal: env.signal };
+  if (flags.oneWay && (flags.idempotencyKey ?? flags.once) !== undefined)
+    throw fieldError('--one-way', 'is not for --idempotency-key or --once: there is no reply');
   const content = await readPayload(env, payload);
+  if (flags.oneWay) {
+    const handed = await withClient(env, flags, client => client.tell(address, content, options));
+    return flags.json ? printJson(env, handed) : print(env, `${handed.org}/${handed.node} has it`);
+  }
   const reply = await withClient(env, flags, client => client.request(address, content, options));
   if (reply.attempts > 1) say(env, `fedgate: ${reply.attempts} responders got it: others went away before answering`);
   if (flags.json) await printJson(env, replyJson(reply));

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { SurveyAnswer, SurveySummary } from '../../../client/index.js';
+import type { FedgateError } from '../../../errors.js';
 import { plural } from '../../counts.js';
 import { parseDuration } from '../../duration.js';
 import { type CliEnv, print, printJson, say } from '../../env.js';
@@ -19,7 +20,10 @@ interface SurveyFlags extends GatewayOptions {
 export function registerSurvey(program: Command, env: CliEnv): void {
   const command = program
     .command('survey')
-    .argument('<address>', '`channel`, or `pubsub://ORG/channel` in another organisation')
+    .argument(
+      '<address>',
+      '`channel`, `pubsub://ORG/channel`, `pubsub://*/channel` (all others) or `pubsub://@group/channel`',
+    )
     .argument('[payload]', 'what is asked; standard input when it is left out or `-`')
     .description('ask everybody who answers there')
     .option('--wait <duration>', 'how long to wait for answers', '5s')
@@ -32,6 +36,7 @@ export function registerSurvey(program: Command, env: CliEnv): void {
       `${examples(
         'fedgate survey stock/steel "how much?"',
         'fedgate survey pubsub://GLOBEX/stock/steel "how much?" --wait 3s --count 2',
+        'fedgate survey "pubsub://*/stock/steel" "how much?"',
       )}\n\nWho did not answer is named at the end. Exits with ${EXIT.nothingThere} when nobody answers there, or nobody did.`,
     )
     .action((address: string, payload: string | undefined, flags: SurveyFlags) => ask(env, address, payload, flags));
@@ -50,7 +55,7 @@ async function ask(env: CliEnv, address: string, payload: string | undefined, fl
     for await (const answer of survey)
       await (flags.json ? printJson(env, answerJson(answer)) : print(env, describeAnswer(answer)));
     const summary = await survey.summary;
-    if (flags.json) await printJson(env, { summary });
+    if (flags.json) await printJson(env, { summary: summaryJson(summary) });
     else tell(env, summary);
     if (summary.answered === 0) env.exitCode = EXIT.nothingThere;
   });
@@ -64,7 +69,18 @@ function describeAnswer({ org, node, reply, error }: SurveyAnswer): string {
 const answerJson = ({ org, node, reply, error }: SurveyAnswer): object =>
   reply ? replyJson(reply) : { org, node, error: { code: error?.code, message: error?.message } };
 
-function tell(env: CliEnv, { asked, answered, missing }: SurveySummary): void {
+const summaryJson = ({ orgs, ...rest }: SurveySummary): object => ({
+  ...rest,
+  ...(orgs ? { orgs: orgs.map(({ error, ...org }) => (error ? { ...org, error: errorJson(error) } : org)) } : {}),
+});
+
+const errorJson = ({ reason, message }: FedgateError): object => ({ reason, message });
+
+function tell(env: CliEnv, { asked, answered, missing, orgs = [] }: SurveySummary): void {
   say(env, `fedgate: ${answered} of ${plural(asked, 'responder')} answered`);
   for (const { org, node, why } of missing) say(env, `fedgate: ${org}/${node}: ${why}`);
+  for (const { org, answered: here, asked: of, error, early } of orgs) {
+    const fate = error ? `${error.message} [${error.reason}]` : early ? 'not awaited' : `${here} of ${of} answered`;
+    say(env, `fedgate: ${org}: ${fate}`);
+  }
 }

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { AudienceInit } from '../../../client/index.js';
 import { fieldError, quoted } from '../../../errors.js';
-import { parseNodeName, parseOrgName } from '../../../identity/names.js';
+import { parseGroupRef, parseNodeName, parseOrgName } from '../../../identity/names.js';
 import { parseDuration } from '../../duration.js';
 import { collect, parseCount } from '../../options.js';
 
@@ -22,7 +22,11 @@ export interface Terms {
 
 export const withTermsOptions = (command: Command): Command =>
   command
-    .option('--to <whom>', 'who may fetch it: ORG, ORG/node, @group; several split by commas, may be repeated', collect)
+    .option(
+      '--to <whom>',
+      'who may fetch it: ORG, ORG/node, @group, @org.group; several split by commas, may be repeated',
+      collect,
+    )
     .option('--anyone', 'any node of any active member that has the id may fetch it')
     .option('--expires <duration>', 'how long it may be fetched, from now on (default: for ever)')
     .option('--max-downloads <n>', 'how often it may be fetched; one that goes on counts once (default: any number)');
@@ -36,8 +40,6 @@ export function parseTerms({ to, anyone, expires, maxDownloads }: TermsOptions):
   };
 }
 
-const GROUP = /^@[a-z0-9][a-z0-9-]{0,62}$/;
-
 function parseAudience(lists: readonly string[]): AudienceInit {
   const orgs: string[] = [];
   const nodes: string[] = [];
@@ -46,7 +48,7 @@ function parseAudience(lists: readonly string[]): AudienceInit {
     const [org = '', node, ...more] = whom.split('/');
     if (more.length > 0) throw fieldError('--to', `${quoted(whom)} is none of ORG, ORG/node, @group`);
     if (whom.startsWith('@')) {
-      if (!GROUP.test(whom)) throw fieldError('--to', `${quoted(whom)} is not a group (@ and a-z 0-9 -)`);
+      parseGroupRef(whom.slice(1), '--to');
       groups.push(whom.slice(1));
     } else if (node === undefined) orgs.push(parseOrgName(org, '--to'));
     else nodes.push(`${parseOrgName(org, '--to')}/${parseNodeName(node, '--to')}`);

@@ -9,9 +9,11 @@ import { printDurable } from './durable.js';
 import { type DurableFlags, parseDurable, withDurableOptions } from './durable-options.js';
 import { type Format, jsonLine, rawPayload, readableLine } from './formats.js';
 import { printLive } from './live.js';
+import { isTopic, parseReading, printTopic } from './topic.js';
 
 interface SubOptions extends GatewayOptions, DurableFlags {
   readonly inbox?: boolean;
+  readonly places?: string;
   readonly count?: string;
   readonly raw?: boolean;
   readonly json?: boolean;
@@ -21,9 +23,13 @@ interface SubOptions extends GatewayOptions, DurableFlags {
 export function registerSub(program: Command, env: CliEnv): void {
   const command = program
     .command('sub')
-    .argument('[pattern]', 'a channel of your own organisation; `*` is one segment, a last `**` any number')
+    .argument(
+      '[pattern]',
+      'a channel of your own organisation; `*` is one segment, a last `**` any number; or `topic://name`',
+    )
     .description('print the records that arrive')
     .option('--inbox', 'instead of a pattern: what others write to this very node')
+    .option('--places <file>', 'a topic: where it came to is read from this file, and kept in it')
     .option('--count <n>', 'end after this many records')
     .option('--timeout <duration>', 'end after this long')
     .option(
@@ -40,6 +46,8 @@ export function registerSub(program: Command, env: CliEnv): void {
         'fedgate sub commits --raw --count 100 > commits.txt',
         'fedgate sub "orders/*" --durable billing --from earliest',
         'fedgate sub --inbox --durable inbox',
+        'fedgate sub topic://prices/steel --from earliest',
+        'fedgate sub topic://prices/steel --places steel.json',
       )}\n\nWith --durable each record is acknowledged once it is written out; what Ctrl-C or --count leaves comes next time.\nExits with ${EXIT.nothingThere} when --timeout ends it before --count.`,
     )
     .action((pattern: string | undefined, options: SubOptions) => subscribe(env, pattern, options));
@@ -51,11 +59,15 @@ async function subscribe(env: CliEnv, asked: string | undefined, options: SubOpt
   const count = options.count === undefined ? Number.POSITIVE_INFINITY : parseCount(options.count, '--count', 1);
   const timeout =
     options.timeout === undefined ? undefined : AbortSignal.timeout(parseDuration(options.timeout, '--timeout'));
-  const durable = parseDurable(options, Date.now());
+  const topic = asked !== undefined && isTopic(asked);
+  if (options.places !== undefined && !topic) throw fieldError('--places', 'only for a topic');
+  const reading = topic ? await parseReading(options) : undefined;
+  const durable = topic ? undefined : parseDurable(options, Date.now());
   const signal = timeout ? AbortSignal.any([env.signal, timeout]) : env.signal;
   const printing = { count, signal, format, json: options.json === true };
   const printed = await withClient(env, options, client => {
     const pattern = asked ?? client.inbox;
+    if (reading) return printTopic(env, client, pattern, reading, { ...printing, raw: options.raw === true });
     return durable ? printDurable(env, client, pattern, durable, printing) : printLive(env, client, pattern, printing);
   });
   if (printed < count && env.signal.aborted) env.exitCode = EXIT.interrupted;

@@ -120,6 +120,39 @@ export interface LaneFrame {
     | //
     /** Control lane: a question is over. */
     { readonly $case: "nodesClose"; readonly value: NodesClose }
+    | //
+    /** Topics lane: what the speaker takes, and how far it has what. */
+    { readonly $case: "topicsHave"; readonly value: TopicsHave }
+    | //
+    /** Topics lane: send a stream from here on, and go on sending it. */
+    { readonly $case: "topicWant"; readonly value: TopicWant }
+    | //
+    /** Topics lane: records of a topic, signed by their author. */
+    { readonly $case: "topicPost"; readonly value: TopicPost }
+    | //
+    /** Topics lane: send no more of a stream. */
+    { readonly $case: "topicStop"; readonly value: TopicStop }
+    | //
+    /** Topics lane: an author signed two things under one number. */
+    { readonly $case: "topicEvidence"; readonly value: TopicEvidence }
+    | //
+    /** Topics lane: the speaker hears nothing for a while. */
+    { readonly $case: "topicsPaused"; readonly value: TopicsPaused }
+    | //
+    /** Control lane: the registry's snapshot that I go by. */
+    { readonly $case: "snapshotKnown"; readonly value: SnapshotKnown }
+    | //
+    /** Control lane: hand me that snapshot. */
+    { readonly $case: "snapshotWant"; readonly value: SnapshotWant }
+    | //
+    /** Control lane: bytes of it. */
+    { readonly $case: "snapshotPart"; readonly value: SnapshotPart }
+    | //
+    /** Control lane: where do you reach an organisation? */
+    { readonly $case: "placesAsk"; readonly value: PlacesAsk }
+    | //
+    /** Control lane: the answer. */
+    { readonly $case: "placesTold"; readonly value: PlacesTold }
     | undefined;
 }
 
@@ -205,6 +238,8 @@ export const Hello_Lane = {
    * hellos say nothing of streams: those of LANE_DURABLE do, for both directions.
    */
   LANE_DURABLE_BACK: 8,
+  /** LANE_TOPICS - Topics, both ways. Opened when both sides have the capability `topics`. */
+  LANE_TOPICS: 11,
 } as const;
 
 export type Hello_Lane = typeof Hello_Lane[keyof typeof Hello_Lane];
@@ -219,6 +254,7 @@ export namespace Hello_Lane {
   export type LANE_FILES_BACK = typeof Hello_Lane.LANE_FILES_BACK;
   export type LANE_MAIL_BACK = typeof Hello_Lane.LANE_MAIL_BACK;
   export type LANE_DURABLE_BACK = typeof Hello_Lane.LANE_DURABLE_BACK;
+  export type LANE_TOPICS = typeof Hello_Lane.LANE_TOPICS;
 }
 
 /** What a gateway accepts from its peer. */
@@ -324,6 +360,11 @@ export interface RequestTerms {
   readonly survey: boolean;
   /** Survey: as in SurveyRequest. */
   readonly maxAnswers: number;
+  /**
+   * As in RequestRequest; the answer is one HANDED_OVER, or REFUSED. Only to a peer with the capability `one-way`. Not with `survey` nor
+   * `idempotency_key`.
+   */
+  readonly oneWay: boolean;
 }
 
 /** What stands beside a record that is an answer. At most 64 in a batch. */
@@ -352,6 +393,8 @@ export const ReplyTerms_Kind = {
   KIND_REFUSED: 3,
   /** KIND_SURVEY_END - Its payload is a `fedgate.messaging.v1.SurveySummary`. */
   KIND_SURVEY_END: 4,
+  /** KIND_HANDED_OVER - It is one-way, and `node` has got it. The record is empty. */
+  KIND_HANDED_OVER: 5,
 } as const;
 
 export type ReplyTerms_Kind = typeof ReplyTerms_Kind[keyof typeof ReplyTerms_Kind];
@@ -362,6 +405,7 @@ export namespace ReplyTerms_Kind {
   export type KIND_APPLICATION_ERROR = typeof ReplyTerms_Kind.KIND_APPLICATION_ERROR;
   export type KIND_REFUSED = typeof ReplyTerms_Kind.KIND_REFUSED;
   export type KIND_SURVEY_END = typeof ReplyTerms_Kind.KIND_SURVEY_END;
+  export type KIND_HANDED_OVER = typeof ReplyTerms_Kind.KIND_HANDED_OVER;
 }
 
 /** Nobody waits for these answers any more. Comes behind the outcome of the batch that the requests were in. Unknown ones are ignored. */
@@ -611,6 +655,203 @@ export interface FileClose {
   readonly complete: boolean;
 }
 
+/**
+ * The registry's snapshot that the speaker goes by. Only to a peer with the capability `acquaintance`; when the link begins and whenever it
+ * changes, at most once a second. Who has an older one may ask for it, and believes the registry's signature only.
+ */
+export interface SnapshotKnown {
+  /** Its version. */
+  readonly version: bigint;
+  /** SHA-256 of `SignedSnapshot.snapshot`: two of one version that differ are a fork. */
+  readonly sha256: Uint8Array;
+  /** Bytes of the encoded SignedSnapshot. At most 32 MiB. */
+  readonly sizeBytes: number;
+}
+
+/** Asks for the snapshot that the peer told of last. Once for each SnapshotKnown; more ends the link. */
+export interface SnapshotWant {
+  /** Its version. When the peer has a newer one by now, nothing comes but the next SnapshotKnown. */
+  readonly version: bigint;
+}
+
+/** Bytes of an encoded SignedSnapshot, in order. One that was not asked for, or is not the next, ends the link. */
+export interface SnapshotPart {
+  /** Its version. */
+  readonly version: bigint;
+  /** The position of the first byte. */
+  readonly offset: number;
+  /** At most 32 KiB, and at least one byte. */
+  readonly data: Uint8Array;
+}
+
+/**
+ * Asks at which addresses the peer itself reaches gateways of another organisation. What is answered is a hint: who answers there is proven
+ * by certificate.
+ */
+export interface PlacesAsk {
+  /** Names the question on this link. Chosen by the asker; rises by at least one from question to question, from 1. */
+  readonly id: bigint;
+  /** The organisation. */
+  readonly org: string;
+}
+
+/** The answer to a PlacesAsk. Empty: the peer knows none, does not tell, or was asked too often. */
+export interface PlacesTold {
+  /** The question. */
+  readonly id: bigint;
+  /** At most 8. */
+  readonly places: readonly Place[];
+}
+
+/** Where a gateway is reached. */
+export interface Place {
+  /** Its name. */
+  readonly gateway: string;
+  /** `host:port` of its peer listener. */
+  readonly address: string;
+}
+
+/** One author's records of one topic in one epoch: what sequences count. */
+export interface TopicStream {
+  /** The topic, without `topic://`. As a channel: segments split by `/`. */
+  readonly topic: string;
+  /** The author's organisation. */
+  readonly org: string;
+  /** The author's gateway. */
+  readonly gateway: string;
+  /** The author's epoch. An author whose store was restored or lost begins another one; none is ever used again. */
+  readonly epoch: bigint;
+}
+
+/** How far the speaker has a stream. */
+export interface TopicStreamState {
+  /** The stream. */
+  readonly stream:
+    | TopicStream
+    | undefined;
+  /** The first record that the speaker still holds; one more than `last` when it holds none. */
+  readonly first: bigint;
+  /** The last record that it has, or had. */
+  readonly last: bigint;
+}
+
+/**
+ * What the speaker takes, and how far it has what: of all streams when the lane opens and from time to time, of those that changed otherwise.
+ * Nothing that it says is believed: it only makes the hearer ask, and what comes is verified.
+ */
+export interface TopicsHave {
+  /** The streams. At most 500; streams of topics that the hearer does not share with the speaker are left out by honest speakers and ignored. */
+  readonly streams: readonly TopicStreamState[];
+  /** Whether all streams have been told by now, since the lane opened or since the last frame that was complete. */
+  readonly complete: boolean;
+  /** Patterns of topics that the speaker takes from the hearer, in the first frame. At most 256. */
+  readonly takes: readonly string[];
+}
+
+/**
+ * Asks for a stream. The hearer sends what it holds from there on and then what comes, until it is told to stop. What it does not hold any more is
+ * left out: the first post then has a higher number.
+ */
+export interface TopicWant {
+  /** The stream. */
+  readonly stream:
+    | TopicStream
+    | undefined;
+  /** The first record that is wanted. */
+  readonly from: bigint;
+}
+
+/** Ends the sending of a stream: the speaker gets it from elsewhere. */
+export interface TopicStop {
+  /** The stream. */
+  readonly stream:
+    | TopicStream
+    | undefined;
+  /** Whether the speaker takes nothing of the stream from anybody: it need not be told of it either. */
+  readonly refused: boolean;
+}
+
+/** Records of one topic from one node, signed by its gateway, the author. Passed on as it is by gateways that the author has no link to. */
+export interface TopicPost {
+  /** A serialised TopicHeader: the bytes that are signed, never encoded again. */
+  readonly header: Uint8Array;
+  /** The signature of the author's certificate key over `fedgate/topic/v1` LF and `header`. ECDSA P-256 with SHA-256, DER. */
+  readonly signature: Uint8Array;
+  /** The author's gateway certificate, DER: in the first post on this lane that was signed with it, and whenever the speaker likes. */
+  readonly certificate: Uint8Array;
+  /** The records; their encoded bytes are what `content_sha256` is over. */
+  readonly records: readonly Record[];
+}
+
+/** What a post is, bound together by the signature. */
+export interface TopicHeader {
+  /** The federation's domain. */
+  readonly federation: string;
+  /** The topic. */
+  readonly topic: string;
+  /** The author's organisation. Must be that of the certificate. */
+  readonly authorOrg: string;
+  /** The author's gateway. Must be that of the certificate. */
+  readonly authorGateway: string;
+  /** The node that published, as verified by the author. */
+  readonly authorNode: string;
+  /** The author's epoch. */
+  readonly epoch: bigint;
+  /** The number of the first record in this stream. The first post of a stream begins with 1, each other follows the one before. */
+  readonly sequence: bigint;
+  /** How many records: as many numbers are used up. */
+  readonly recordCount: number;
+  /** SHA-256 of the records as encoded: field 15 of the post, tags and lengths included, in order. */
+  readonly contentSha256: Uint8Array;
+  /**
+   * When it was signed, milliseconds since 1970-01-01T00:00:00Z by the author's clock. Does not fall within a stream. An author's rate is
+   * judged by it, so that everybody comes to the same judgement.
+   */
+  readonly timeMs: bigint;
+  /** When the records stop being of use, milliseconds since 1970-01-01T00:00:00Z. At most 30 days after `time_ms`. */
+  readonly expireTimeMs: bigint;
+  /**
+   * SHA-256 of the header of the post before in this stream; empty in the first. So each post vouches for all before it, and two histories of
+   * one author cannot both be continued unseen.
+   */
+  readonly previousSha256: Uint8Array;
+  /** SHA-256 of the author's certificate. */
+  readonly certificateSha256: Uint8Array;
+}
+
+/**
+ * Two things that one author signed and that cannot both be: two posts with one number, or a post and the next one that names another before it.
+ * Whoever verifies it takes nothing more from that author on the topic, and tells it on once.
+ */
+export interface TopicEvidence {
+  /** The author's certificate, DER. */
+  readonly certificate: Uint8Array;
+  /** The one with the lower number, or either. */
+  readonly first:
+    | TopicEvidence_SignedHeader
+    | undefined;
+  /** The other one. */
+  readonly second: TopicEvidence_SignedHeader | undefined;
+}
+
+/** A header and its signature. */
+export interface TopicEvidence_SignedHeader {
+  /** A serialised TopicHeader. */
+  readonly header: Uint8Array;
+  /** Its signature. */
+  readonly signature: Uint8Array;
+}
+
+/** The speaker ignores what comes on this lane for a while: too much of it was of no use. It tells anew what it has when that is over. */
+export interface TopicsPaused {
+  /** Why. */
+  readonly error:
+    | Status
+    | undefined;
+  /** For how long, milliseconds. */
+  readonly forMs: number;
+}
+
 function createBaseOpenLaneRequest(): OpenLaneRequest {
   return { frame: undefined };
 }
@@ -794,6 +1035,39 @@ export const LaneFrame: MessageFns<LaneFrame> = {
         break;
       case "nodesClose":
         NodesClose.encode(message.frame.value, writer.uint32(170).fork()).join();
+        break;
+      case "topicsHave":
+        TopicsHave.encode(message.frame.value, writer.uint32(242).fork()).join();
+        break;
+      case "topicWant":
+        TopicWant.encode(message.frame.value, writer.uint32(250).fork()).join();
+        break;
+      case "topicPost":
+        TopicPost.encode(message.frame.value, writer.uint32(258).fork()).join();
+        break;
+      case "topicStop":
+        TopicStop.encode(message.frame.value, writer.uint32(266).fork()).join();
+        break;
+      case "topicEvidence":
+        TopicEvidence.encode(message.frame.value, writer.uint32(274).fork()).join();
+        break;
+      case "topicsPaused":
+        TopicsPaused.encode(message.frame.value, writer.uint32(282).fork()).join();
+        break;
+      case "snapshotKnown":
+        SnapshotKnown.encode(message.frame.value, writer.uint32(322).fork()).join();
+        break;
+      case "snapshotWant":
+        SnapshotWant.encode(message.frame.value, writer.uint32(330).fork()).join();
+        break;
+      case "snapshotPart":
+        SnapshotPart.encode(message.frame.value, writer.uint32(338).fork()).join();
+        break;
+      case "placesAsk":
+        PlacesAsk.encode(message.frame.value, writer.uint32(346).fork()).join();
+        break;
+      case "placesTold":
+        PlacesTold.encode(message.frame.value, writer.uint32(354).fork()).join();
         break;
     }
     return writer;
@@ -980,6 +1254,94 @@ export const LaneFrame: MessageFns<LaneFrame> = {
             message.frame = { $case: "nodesClose", value: NodesClose.decode(reader, reader.uint32()) };
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.frame = { $case: "topicsHave", value: TopicsHave.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 31: {
+            if (tag !== 250) {
+              break;
+            }
+
+            message.frame = { $case: "topicWant", value: TopicWant.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 32: {
+            if (tag !== 258) {
+              break;
+            }
+
+            message.frame = { $case: "topicPost", value: TopicPost.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 33: {
+            if (tag !== 266) {
+              break;
+            }
+
+            message.frame = { $case: "topicStop", value: TopicStop.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 34: {
+            if (tag !== 274) {
+              break;
+            }
+
+            message.frame = { $case: "topicEvidence", value: TopicEvidence.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 35: {
+            if (tag !== 282) {
+              break;
+            }
+
+            message.frame = { $case: "topicsPaused", value: TopicsPaused.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.frame = { $case: "snapshotKnown", value: SnapshotKnown.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.frame = { $case: "snapshotWant", value: SnapshotWant.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 42: {
+            if (tag !== 338) {
+              break;
+            }
+
+            message.frame = { $case: "snapshotPart", value: SnapshotPart.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 43: {
+            if (tag !== 346) {
+              break;
+            }
+
+            message.frame = { $case: "placesAsk", value: PlacesAsk.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 44: {
+            if (tag !== 354) {
+              break;
+            }
+
+            message.frame = { $case: "placesTold", value: PlacesTold.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1121,6 +1483,72 @@ export const LaneFrame: MessageFns<LaneFrame> = {
       case "nodesClose": {
         if (object.frame?.value !== undefined && object.frame?.value !== null) {
           message.frame = { $case: "nodesClose", value: NodesClose.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "topicsHave": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "topicsHave", value: TopicsHave.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "topicWant": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "topicWant", value: TopicWant.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "topicPost": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "topicPost", value: TopicPost.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "topicStop": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "topicStop", value: TopicStop.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "topicEvidence": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "topicEvidence", value: TopicEvidence.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "topicsPaused": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "topicsPaused", value: TopicsPaused.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "snapshotKnown": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "snapshotKnown", value: SnapshotKnown.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "snapshotWant": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "snapshotWant", value: SnapshotWant.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "snapshotPart": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "snapshotPart", value: SnapshotPart.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "placesAsk": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "placesAsk", value: PlacesAsk.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "placesTold": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "placesTold", value: PlacesTold.fromPartial(object.frame.value) };
         }
         break;
       }
@@ -2090,7 +2518,7 @@ export const BatchHeader: MessageFns<BatchHeader> = {
 };
 
 function createBaseRequestTerms(): RequestTerms {
-  return { id: 0n, timeoutMs: 0, once: false, idempotencyKey: "", survey: false, maxAnswers: 0 };
+  return { id: 0n, timeoutMs: 0, once: false, idempotencyKey: "", survey: false, maxAnswers: 0, oneWay: false };
 }
 
 export const RequestTerms: MessageFns<RequestTerms> = {
@@ -2115,6 +2543,9 @@ export const RequestTerms: MessageFns<RequestTerms> = {
     }
     if (message.maxAnswers !== 0) {
       writer.uint32(48).uint32(message.maxAnswers);
+    }
+    if (message.oneWay !== false) {
+      writer.uint32(56).bool(message.oneWay);
     }
     return writer;
   },
@@ -2180,6 +2611,14 @@ export const RequestTerms: MessageFns<RequestTerms> = {
             message.maxAnswers = reader.uint32();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.oneWay = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2203,6 +2642,7 @@ export const RequestTerms: MessageFns<RequestTerms> = {
     message.idempotencyKey = object.idempotencyKey ?? "";
     message.survey = object.survey ?? false;
     message.maxAnswers = object.maxAnswers ?? 0;
+    message.oneWay = object.oneWay ?? false;
     return message;
   },
 };
@@ -4198,6 +4638,1373 @@ export const FileClose: MessageFns<FileClose> = {
     const message = createBaseFileClose() as any;
     message.session = object.session ?? 0;
     message.complete = object.complete ?? false;
+    return message;
+  },
+};
+
+function createBaseSnapshotKnown(): SnapshotKnown {
+  return { version: 0n, sha256: new Uint8Array(0), sizeBytes: 0 };
+}
+
+export const SnapshotKnown: MessageFns<SnapshotKnown> = {
+  encode(message: SnapshotKnown, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.version !== 0n) {
+      if (BigInt.asUintN(64, message.version) !== message.version) {
+        throw new globalThis.Error("value provided for field message.version of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.version);
+    }
+    if (message.sha256.length !== 0) {
+      writer.uint32(18).bytes(message.sha256);
+    }
+    if (message.sizeBytes !== 0) {
+      writer.uint32(24).uint32(message.sizeBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotKnown {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotKnown() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.version = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sha256 = reader.bytes();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sizeBytes = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SnapshotKnown>): SnapshotKnown {
+    return SnapshotKnown.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SnapshotKnown>): SnapshotKnown {
+    const message = createBaseSnapshotKnown() as any;
+    message.version = (object.version !== undefined && object.version !== null) ? BigInt(object.version) : 0n;
+    message.sha256 = object.sha256 ?? new Uint8Array(0);
+    message.sizeBytes = object.sizeBytes ?? 0;
+    return message;
+  },
+};
+
+function createBaseSnapshotWant(): SnapshotWant {
+  return { version: 0n };
+}
+
+export const SnapshotWant: MessageFns<SnapshotWant> = {
+  encode(message: SnapshotWant, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.version !== 0n) {
+      if (BigInt.asUintN(64, message.version) !== message.version) {
+        throw new globalThis.Error("value provided for field message.version of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.version);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotWant {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotWant() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.version = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SnapshotWant>): SnapshotWant {
+    return SnapshotWant.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SnapshotWant>): SnapshotWant {
+    const message = createBaseSnapshotWant() as any;
+    message.version = (object.version !== undefined && object.version !== null) ? BigInt(object.version) : 0n;
+    return message;
+  },
+};
+
+function createBaseSnapshotPart(): SnapshotPart {
+  return { version: 0n, offset: 0, data: new Uint8Array(0) };
+}
+
+export const SnapshotPart: MessageFns<SnapshotPart> = {
+  encode(message: SnapshotPart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.version !== 0n) {
+      if (BigInt.asUintN(64, message.version) !== message.version) {
+        throw new globalThis.Error("value provided for field message.version of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.version);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(16).uint32(message.offset);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(26).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotPart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotPart() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.version = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.offset = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.data = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SnapshotPart>): SnapshotPart {
+    return SnapshotPart.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SnapshotPart>): SnapshotPart {
+    const message = createBaseSnapshotPart() as any;
+    message.version = (object.version !== undefined && object.version !== null) ? BigInt(object.version) : 0n;
+    message.offset = object.offset ?? 0;
+    message.data = object.data ?? new Uint8Array(0);
+    return message;
+  },
+};
+
+function createBasePlacesAsk(): PlacesAsk {
+  return { id: 0n, org: "" };
+}
+
+export const PlacesAsk: MessageFns<PlacesAsk> = {
+  encode(message: PlacesAsk, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.org !== "") {
+      writer.uint32(18).string(message.org);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PlacesAsk {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlacesAsk() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.org = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PlacesAsk>): PlacesAsk {
+    return PlacesAsk.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PlacesAsk>): PlacesAsk {
+    const message = createBasePlacesAsk() as any;
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    message.org = object.org ?? "";
+    return message;
+  },
+};
+
+function createBasePlacesTold(): PlacesTold {
+  return { id: 0n, places: [] };
+}
+
+export const PlacesTold: MessageFns<PlacesTold> = {
+  encode(message: PlacesTold, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    for (const v of message.places) {
+      Place.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PlacesTold {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlacesTold() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.places.push(Place.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PlacesTold>): PlacesTold {
+    return PlacesTold.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PlacesTold>): PlacesTold {
+    const message = createBasePlacesTold() as any;
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    message.places = object.places?.map((e) => Place.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePlace(): Place {
+  return { gateway: "", address: "" };
+}
+
+export const Place: MessageFns<Place> = {
+  encode(message: Place, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.gateway !== "") {
+      writer.uint32(10).string(message.gateway);
+    }
+    if (message.address !== "") {
+      writer.uint32(18).string(message.address);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Place {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlace() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.gateway = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Place>): Place {
+    return Place.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Place>): Place {
+    const message = createBasePlace() as any;
+    message.gateway = object.gateway ?? "";
+    message.address = object.address ?? "";
+    return message;
+  },
+};
+
+function createBaseTopicStream(): TopicStream {
+  return { topic: "", org: "", gateway: "", epoch: 0n };
+}
+
+export const TopicStream: MessageFns<TopicStream> = {
+  encode(message: TopicStream, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.topic !== "") {
+      writer.uint32(10).string(message.topic);
+    }
+    if (message.org !== "") {
+      writer.uint32(18).string(message.org);
+    }
+    if (message.gateway !== "") {
+      writer.uint32(26).string(message.gateway);
+    }
+    if (message.epoch !== 0n) {
+      if (BigInt.asUintN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.epoch);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopicStream {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopicStream() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.topic = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.org = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.gateway = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.epoch = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TopicStream>): TopicStream {
+    return TopicStream.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TopicStream>): TopicStream {
+    const message = createBaseTopicStream() as any;
+    message.topic = object.topic ?? "";
+    message.org = object.org ?? "";
+    message.gateway = object.gateway ?? "";
+    message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
+    return message;
+  },
+};
+
+function createBaseTopicStreamState(): TopicStreamState {
+  return { stream: undefined, first: 0n, last: 0n };
+}
+
+export const TopicStreamState: MessageFns<TopicStreamState> = {
+  encode(message: TopicStreamState, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.stream !== undefined) {
+      TopicStream.encode(message.stream, writer.uint32(10).fork()).join();
+    }
+    if (message.first !== 0n) {
+      if (BigInt.asUintN(64, message.first) !== message.first) {
+        throw new globalThis.Error("value provided for field message.first of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.first);
+    }
+    if (message.last !== 0n) {
+      if (BigInt.asUintN(64, message.last) !== message.last) {
+        throw new globalThis.Error("value provided for field message.last of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.last);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopicStreamState {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopicStreamState() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.stream = TopicStream.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.first = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.last = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TopicStreamState>): TopicStreamState {
+    return TopicStreamState.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TopicStreamState>): TopicStreamState {
+    const message = createBaseTopicStreamState() as any;
+    message.stream = (object.stream !== undefined && object.stream !== null)
+      ? TopicStream.fromPartial(object.stream)
+      : undefined;
+    message.first = (object.first !== undefined && object.first !== null) ? BigInt(object.first) : 0n;
+    message.last = (object.last !== undefined && object.last !== null) ? BigInt(object.last) : 0n;
+    return message;
+  },
+};
+
+function createBaseTopicsHave(): TopicsHave {
+  return { streams: [], complete: false, takes: [] };
+}
+
+export const TopicsHave: MessageFns<TopicsHave> = {
+  encode(message: TopicsHave, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.streams) {
+      TopicStreamState.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.complete !== false) {
+      writer.uint32(16).bool(message.complete);
+    }
+    for (const v of message.takes) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopicsHave {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopicsHave() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.streams.push(TopicStreamState.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.complete = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.takes.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TopicsHave>): TopicsHave {
+    return TopicsHave.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TopicsHave>): TopicsHave {
+    const message = createBaseTopicsHave() as any;
+    message.streams = object.streams?.map((e) => TopicStreamState.fromPartial(e)) || [];
+    message.complete = object.complete ?? false;
+    message.takes = object.takes?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseTopicWant(): TopicWant {
+  return { stream: undefined, from: 0n };
+}
+
+export const TopicWant: MessageFns<TopicWant> = {
+  encode(message: TopicWant, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.stream !== undefined) {
+      TopicStream.encode(message.stream, writer.uint32(10).fork()).join();
+    }
+    if (message.from !== 0n) {
+      if (BigInt.asUintN(64, message.from) !== message.from) {
+        throw new globalThis.Error("value provided for field message.from of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.from);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopicWant {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopicWant() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.stream = TopicStream.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.from = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TopicWant>): TopicWant {
+    return TopicWant.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TopicWant>): TopicWant {
+    const message = createBaseTopicWant() as any;
+    message.stream = (object.stream !== undefined && object.stream !== null)
+      ? TopicStream.fromPartial(object.stream)
+      : undefined;
+    message.from = (object.from !== undefined && object.from !== null) ? BigInt(object.from) : 0n;
+    return message;
+  },
+};
+
+function createBaseTopicStop(): TopicStop {
+  return { stream: undefined, refused: false };
+}
+
+export const TopicStop: MessageFns<TopicStop> = {
+  encode(message: TopicStop, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.stream !== undefined) {
+      TopicStream.encode(message.stream, writer.uint32(10).fork()).join();
+    }
+    if (message.refused !== false) {
+      writer.uint32(16).bool(message.refused);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopicStop {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopicStop() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.stream = TopicStream.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.refused = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TopicStop>): TopicStop {
+    return TopicStop.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TopicStop>): TopicStop {
+    const message = createBaseTopicStop() as any;
+    message.stream = (object.stream !== undefined && object.stream !== null)
+      ? TopicStream.fromPartial(object.stream)
+      : undefined;
+    message.refused = object.refused ?? false;
+    return message;
+  },
+};
+
+function createBaseTopicPost(): TopicPost {
+  return { header: new Uint8Array(0), signature: new Uint8Array(0), certificate: new Uint8Array(0), records: [] };
+}
+
+export const TopicPost: MessageFns<TopicPost> = {
+  encode(message: TopicPost, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.header.length !== 0) {
+      writer.uint32(10).bytes(message.header);
+    }
+    if (message.signature.length !== 0) {
+      writer.uint32(18).bytes(message.signature);
+    }
+    if (message.certificate.length !== 0) {
+      writer.uint32(26).bytes(message.certificate);
+    }
+    for (const v of message.records) {
+      Record.encode(v!, writer.uint32(122).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopicPost {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopicPost() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.header = reader.bytes();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.signature = reader.bytes();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.certificate = reader.bytes();
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.records.push(Record.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TopicPost>): TopicPost {
+    return TopicPost.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TopicPost>): TopicPost {
+    const message = createBaseTopicPost() as any;
+    message.header = object.header ?? new Uint8Array(0);
+    message.signature = object.signature ?? new Uint8Array(0);
+    message.certificate = object.certificate ?? new Uint8Array(0);
+    message.records = object.records?.map((e) => Record.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseTopicHeader(): TopicHeader {
+  return {
+    federation: "",
+    topic: "",
+    authorOrg: "",
+    authorGateway: "",
+    authorNode: "",
+    epoch: 0n,
+    sequence: 0n,
+    recordCount: 0,
+    contentSha256: new Uint8Array(0),
+    timeMs: 0n,
+    expireTimeMs: 0n,
+    previousSha256: new Uint8Array(0),
+    certificateSha256: new Uint8Array(0),
+  };
+}
+
+export const TopicHeader: MessageFns<TopicHeader> = {
+  encode(message: TopicHeader, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.federation !== "") {
+      writer.uint32(10).string(message.federation);
+    }
+    if (message.topic !== "") {
+      writer.uint32(18).string(message.topic);
+    }
+    if (message.authorOrg !== "") {
+      writer.uint32(26).string(message.authorOrg);
+    }
+    if (message.authorGateway !== "") {
+      writer.uint32(34).string(message.authorGateway);
+    }
+    if (message.authorNode !== "") {
+      writer.uint32(42).string(message.authorNode);
+    }
+    if (message.epoch !== 0n) {
+      if (BigInt.asUintN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.epoch);
+    }
+    if (message.sequence !== 0n) {
+      if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
+        throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.sequence);
+    }
+    if (message.recordCount !== 0) {
+      writer.uint32(64).uint32(message.recordCount);
+    }
+    if (message.contentSha256.length !== 0) {
+      writer.uint32(74).bytes(message.contentSha256);
+    }
+    if (message.timeMs !== 0n) {
+      if (BigInt.asIntN(64, message.timeMs) !== message.timeMs) {
+        throw new globalThis.Error("value provided for field message.timeMs of type int64 too large");
+      }
+      writer.uint32(80).int64(message.timeMs);
+    }
+    if (message.expireTimeMs !== 0n) {
+      if (BigInt.asIntN(64, message.expireTimeMs) !== message.expireTimeMs) {
+        throw new globalThis.Error("value provided for field message.expireTimeMs of type int64 too large");
+      }
+      writer.uint32(88).int64(message.expireTimeMs);
+    }
+    if (message.previousSha256.length !== 0) {
+      writer.uint32(98).bytes(message.previousSha256);
+    }
+    if (message.certificateSha256.length !== 0) {
+      writer.uint32(106).bytes(message.certificateSha256);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopicHeader {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopicHeader() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.federation = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.topic = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.authorOrg = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.authorGateway = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.authorNode = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.epoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.sequence = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.recordCount = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.contentSha256 = reader.bytes();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.timeMs = reader.int64() as bigint;
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.expireTimeMs = reader.int64() as bigint;
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.previousSha256 = reader.bytes();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.certificateSha256 = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TopicHeader>): TopicHeader {
+    return TopicHeader.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TopicHeader>): TopicHeader {
+    const message = createBaseTopicHeader() as any;
+    message.federation = object.federation ?? "";
+    message.topic = object.topic ?? "";
+    message.authorOrg = object.authorOrg ?? "";
+    message.authorGateway = object.authorGateway ?? "";
+    message.authorNode = object.authorNode ?? "";
+    message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
+    message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
+    message.recordCount = object.recordCount ?? 0;
+    message.contentSha256 = object.contentSha256 ?? new Uint8Array(0);
+    message.timeMs = (object.timeMs !== undefined && object.timeMs !== null) ? BigInt(object.timeMs) : 0n;
+    message.expireTimeMs = (object.expireTimeMs !== undefined && object.expireTimeMs !== null)
+      ? BigInt(object.expireTimeMs)
+      : 0n;
+    message.previousSha256 = object.previousSha256 ?? new Uint8Array(0);
+    message.certificateSha256 = object.certificateSha256 ?? new Uint8Array(0);
+    return message;
+  },
+};
+
+function createBaseTopicEvidence(): TopicEvidence {
+  return { certificate: new Uint8Array(0), first: undefined, second: undefined };
+}
+
+export const TopicEvidence: MessageFns<TopicEvidence> = {
+  encode(message: TopicEvidence, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.certificate.length !== 0) {
+      writer.uint32(10).bytes(message.certificate);
+    }
+    if (message.first !== undefined) {
+      TopicEvidence_SignedHeader.encode(message.first, writer.uint32(18).fork()).join();
+    }
+    if (message.second !== undefined) {
+      TopicEvidence_SignedHeader.encode(message.second, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopicEvidence {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopicEvidence() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.certificate = reader.bytes();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.first = TopicEvidence_SignedHeader.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.second = TopicEvidence_SignedHeader.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TopicEvidence>): TopicEvidence {
+    return TopicEvidence.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TopicEvidence>): TopicEvidence {
+    const message = createBaseTopicEvidence() as any;
+    message.certificate = object.certificate ?? new Uint8Array(0);
+    message.first = (object.first !== undefined && object.first !== null)
+      ? TopicEvidence_SignedHeader.fromPartial(object.first)
+      : undefined;
+    message.second = (object.second !== undefined && object.second !== null)
+      ? TopicEvidence_SignedHeader.fromPartial(object.second)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseTopicEvidence_SignedHeader(): TopicEvidence_SignedHeader {
+  return { header: new Uint8Array(0), signature: new Uint8Array(0) };
+}
+
+export const TopicEvidence_SignedHeader: MessageFns<TopicEvidence_SignedHeader> = {
+  encode(message: TopicEvidence_SignedHeader, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.header.length !== 0) {
+      writer.uint32(10).bytes(message.header);
+    }
+    if (message.signature.length !== 0) {
+      writer.uint32(18).bytes(message.signature);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopicEvidence_SignedHeader {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopicEvidence_SignedHeader() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.header = reader.bytes();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.signature = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TopicEvidence_SignedHeader>): TopicEvidence_SignedHeader {
+    return TopicEvidence_SignedHeader.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TopicEvidence_SignedHeader>): TopicEvidence_SignedHeader {
+    const message = createBaseTopicEvidence_SignedHeader() as any;
+    message.header = object.header ?? new Uint8Array(0);
+    message.signature = object.signature ?? new Uint8Array(0);
+    return message;
+  },
+};
+
+function createBaseTopicsPaused(): TopicsPaused {
+  return { error: undefined, forMs: 0 };
+}
+
+export const TopicsPaused: MessageFns<TopicsPaused> = {
+  encode(message: TopicsPaused, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.error !== undefined) {
+      Status.encode(message.error, writer.uint32(10).fork()).join();
+    }
+    if (message.forMs !== 0) {
+      writer.uint32(16).uint32(message.forMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopicsPaused {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopicsPaused() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.error = Status.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.forMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TopicsPaused>): TopicsPaused {
+    return TopicsPaused.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TopicsPaused>): TopicsPaused {
+    const message = createBaseTopicsPaused() as any;
+    message.error = (object.error !== undefined && object.error !== null)
+      ? Status.fromPartial(object.error)
+      : undefined;
+    message.forMs = object.forMs ?? 0;
     return message;
   },
 };

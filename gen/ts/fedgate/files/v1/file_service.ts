@@ -63,7 +63,7 @@ export interface Audience {
   readonly orgs: readonly string[];
   /** Single nodes: `ORG/node`. */
   readonly nodes: readonly string[];
-  /** Groups of organisations, by the name the sharing gateway's configuration gives them, without `@`. */
+  /** Groups of organisations, without `@`: by the name the sharing gateway's configuration gives them, or of a member's record, `acme.partners`. */
   readonly groups: readonly string[];
   /** Any node of any active member that has the id. */
   readonly anyone: boolean;

@@ -104,6 +104,11 @@ export interface LinkStatus {
   readonly recordsReceived: bigint;
   /** Batches that were on the way when a link broke and whose fate is not known, plus gaps seen from the peer. */
   readonly batchesLost: bigint;
+  /**
+   * Who gave the address of a link that this side dialled: `static`, `registry`, `dns`, `mdns` or `acquaintance`. Empty: the other side
+   * dialled, or it is not up. Values may be added.
+   */
+  readonly foundBy: string;
 }
 
 /** The states of a link. Values may be added. */
@@ -184,7 +189,7 @@ export interface DiagnoseResponse {
   readonly detail: string;
   /** What to do about it, for people. Empty when it passed. */
   readonly advice: string;
-  /** The address tried. Empty for the first two steps. */
+  /** The address tried. Empty for the steps before STEP_TCP. */
   readonly address: string;
   /** How long it took, microseconds. */
   readonly durationUs: bigint;
@@ -206,6 +211,8 @@ export const DiagnoseResponse_Step = {
   STEP_IDENTITY: 5,
   /** STEP_HELLO - Does it answer our hello? */
   STEP_HELLO: 6,
+  /** STEP_FINDING - Who knows an address of it? Comes after STEP_RECORD; the detail says what each resolver of the chain answered. */
+  STEP_FINDING: 7,
 } as const;
 
 export type DiagnoseResponse_Step = typeof DiagnoseResponse_Step[keyof typeof DiagnoseResponse_Step];
@@ -218,6 +225,7 @@ export namespace DiagnoseResponse_Step {
   export type STEP_TLS = typeof DiagnoseResponse_Step.STEP_TLS;
   export type STEP_IDENTITY = typeof DiagnoseResponse_Step.STEP_IDENTITY;
   export type STEP_HELLO = typeof DiagnoseResponse_Step.STEP_HELLO;
+  export type STEP_FINDING = typeof DiagnoseResponse_Step.STEP_FINDING;
 }
 
 function createBaseGetStatusRequest(): GetStatusRequest {
@@ -676,6 +684,7 @@ function createBaseLinkStatus(): LinkStatus {
     recordsSent: 0n,
     recordsReceived: 0n,
     batchesLost: 0n,
+    foundBy: "",
   };
 }
 
@@ -740,6 +749,9 @@ export const LinkStatus: MessageFns<LinkStatus> = {
         throw new globalThis.Error("value provided for field message.batchesLost of type uint64 too large");
       }
       writer.uint32(104).uint64(message.batchesLost);
+    }
+    if (message.foundBy !== "") {
+      writer.uint32(114).string(message.foundBy);
     }
     return writer;
   },
@@ -861,6 +873,14 @@ export const LinkStatus: MessageFns<LinkStatus> = {
             message.batchesLost = reader.uint64() as bigint;
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.foundBy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -903,6 +923,7 @@ export const LinkStatus: MessageFns<LinkStatus> = {
     message.batchesLost = (object.batchesLost !== undefined && object.batchesLost !== null)
       ? BigInt(object.batchesLost)
       : 0n;
+    message.foundBy = object.foundBy ?? "";
     return message;
   },
 };

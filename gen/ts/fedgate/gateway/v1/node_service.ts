@@ -33,6 +33,13 @@ export interface NodePresence {
   readonly reason: NodePresence_Reason;
   /** Whether it is subscribed to its inbox, live. */
   readonly inbox: boolean;
+  /**
+   * Where it answers requests at this moment: what is common to the patterns that it has enabled and to what the caller may ask, here
+   * (`access.nodes[].request`) and, in another organisation, there (`access.peers[].request`). In order; at most 100, and 8 KiB.
+   */
+  readonly patterns: readonly string[];
+  /** Whether there are more than could be told. */
+  readonly patternsCut: boolean;
 }
 
 /** Whether it is there. Values may be added. */
@@ -132,7 +139,7 @@ export interface WatchNodesResponse {
 }
 
 function createBaseNodePresence(): NodePresence {
-  return { org: "", node: "", state: 0, sinceTimeMs: 0n, reason: 0, inbox: false };
+  return { org: "", node: "", state: 0, sinceTimeMs: 0n, reason: 0, inbox: false, patterns: [], patternsCut: false };
 }
 
 export const NodePresence: MessageFns<NodePresence> = {
@@ -157,6 +164,12 @@ export const NodePresence: MessageFns<NodePresence> = {
     }
     if (message.inbox !== false) {
       writer.uint32(48).bool(message.inbox);
+    }
+    for (const v of message.patterns) {
+      writer.uint32(58).string(v!);
+    }
+    if (message.patternsCut !== false) {
+      writer.uint32(64).bool(message.patternsCut);
     }
     return writer;
   },
@@ -222,6 +235,22 @@ export const NodePresence: MessageFns<NodePresence> = {
             message.inbox = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.patterns.push(reader.string());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.patternsCut = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -247,6 +276,8 @@ export const NodePresence: MessageFns<NodePresence> = {
       : 0n;
     message.reason = object.reason ?? 0;
     message.inbox = object.inbox ?? false;
+    message.patterns = object.patterns?.map((e) => e) || [];
+    message.patternsCut = object.patternsCut ?? false;
     return message;
   },
 };

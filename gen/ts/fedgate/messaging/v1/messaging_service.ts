@@ -3460,7 +3460,7 @@ export const AcknowledgeResponse: MessageFns<AcknowledgeResponse> = {
  * one names it, or says `@*`.
  *
  * One publish may go to several organisations: `pubsub://* /channel` to every other active member, `pubsub://@group/channel` to each in a
- * group of the gateway's configuration. The answer then has an entry for each (`orgs`); what one of them does not take is its
+ * group of the gateway's configuration, or of a member's record (`@acme.suppliers`). The answer then has an entry for each (`orgs`); what one of them does not take is its
  * entry, and not the failure of the call. Each needs its own grant, and has its own ack level and its own memory of ids.
  *
  * Delivery classes. Live: records reach the subscriptions that are open at that moment; nothing is stored, and what is not delivered

@@ -19,9 +19,10 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { Status } from "../../../google/rpc/status.js";
 import { Record } from "./record.js";
 
-/** A request. Fields 5 to 9 are kept free for requests that are stored. */
+/** A request. Fields 6 to 9 are kept free. */
 export interface RequestRequest {
   /** Whom to ask: `channel` or `pubsub://ORG/channel`. At most 512 bytes. */
   readonly address: string;
@@ -36,13 +37,15 @@ export interface RequestRequest {
   readonly idempotencyKey: string;
   /** Whether nobody else may get it when whoever got it goes away before answering; it fails with RESPONDER_GONE then. */
   readonly once: boolean;
+  /** Whether no reply is given nor awaited. Not with `idempotency_key`: there is no reply to remember. */
+  readonly oneWay: boolean;
   /** What is asked. An encoded record may hold at most 1 MiB. */
   readonly record: Record | undefined;
 }
 
-/** The reply. */
+/** The reply, or who got what is one-way. */
 export interface RequestResponse {
-  /** The organisation that answered. */
+  /** The organisation that answered, or got it. */
   readonly org: string;
   /** The node of it that did, as verified by its gateway. */
   readonly node: string;
@@ -50,7 +53,7 @@ export interface RequestResponse {
   readonly attempts: number;
   /** Whether this is the reply to an earlier request with the same idempotency key. */
   readonly duplicate: boolean;
-  /** What it said. */
+  /** What it said. Not set when it is one-way. */
   readonly record: Record | undefined;
 }
 
@@ -83,6 +86,9 @@ export interface RespondRequest {
     | //
     /** A request has none. */
     { readonly $case: "error"; readonly value: RespondError }
+    | //
+    /** What is one-way is dealt with. */
+    { readonly $case: "done"; readonly value: RespondDone }
     | undefined;
 }
 
@@ -126,6 +132,12 @@ export interface RespondError {
   readonly requestId: bigint;
   /** Why. */
   readonly error: ApplicationError | undefined;
+}
+
+/** What is one-way is dealt with, and no longer counts against the capacity. A reply or an error says the same, and goes nowhere. */
+export interface RespondDone {
+  /** The request. */
+  readonly requestId: bigint;
 }
 
 /** A frame to a responder. */
@@ -177,6 +189,10 @@ export interface RespondDelivery {
   readonly attempt: number;
   /** Whether all responders of the channel are asked. */
   readonly survey: boolean;
+  /** Whether nobody waits for a reply: it is answered by `done`. */
+  readonly oneWay: boolean;
+  /** Set when it is a stored request: its id, the same however often it is handed to a responder, 16 bytes. */
+  readonly storedId: Uint8Array;
   /** The content. */
   readonly record: Record | undefined;
 }
@@ -209,11 +225,11 @@ export namespace RespondCancel_Cause {
 
 /** A survey. */
 export interface SurveyRequest {
-  /** Whom to ask: `channel` or `pubsub://ORG/channel`. At most 512 bytes. */
+  /** Whom to ask: `channel`, `pubsub://ORG/channel`, `pubsub://* /channel` (every other active member) or `pubsub://@group/channel`. At most 512 bytes. */
   readonly address: string;
   /** How long to wait for answers, milliseconds. 0: 5000. At most 600000. */
   readonly timeoutMs: number;
-  /** After how many answers to stop. 0: when all have answered. At most 10000. */
+  /** After how many answers to stop, of all organisations together. 0: when all have answered. At most 10000. */
   readonly maxAnswers: number;
   /** What is asked. */
   readonly record: Record | undefined;
@@ -254,6 +270,8 @@ export interface SurveySummary {
   readonly answered: number;
   /** Who did not, at most 1000 of them. */
   readonly missing: readonly SurveySummary_Missing[];
+  /** Several organisations only: what became of it in each, by name. */
+  readonly orgs: readonly SurveySummary_OrgSummary[];
 }
 
 /** Why somebody did not answer. */
@@ -277,6 +295,25 @@ export namespace SurveySummary_Why {
   export type WHY_BUSY = typeof SurveySummary_Why.WHY_BUSY;
 }
 
+/** One of several organisations that were asked. */
+export interface SurveySummary_OrgSummary {
+  /** Its name. */
+  readonly org: string;
+  /** As above, of this organisation. */
+  readonly asked: number;
+  /** Answers that came from it. */
+  readonly answered: number;
+  /**
+   * Why nothing, or nothing more, is known of it: NO_RESPONDERS, NOT_GRANTED, PEER_UNREACHABLE, OUTCOME_UNKNOWN … Not set: it is whole; or the
+   * survey ended first, when `ended_early` is set.
+   */
+  readonly error:
+    | Status
+    | undefined;
+  /** Whether the survey had enough answers before this organisation had told how it ended. */
+  readonly endedEarly: boolean;
+}
+
 /** A responder that did not answer. */
 export interface SurveySummary_Missing {
   /** Its organisation. */
@@ -288,7 +325,7 @@ export interface SurveySummary_Missing {
 }
 
 function createBaseRequestRequest(): RequestRequest {
-  return { address: "", timeoutMs: 0, idempotencyKey: "", once: false, record: undefined };
+  return { address: "", timeoutMs: 0, idempotencyKey: "", once: false, oneWay: false, record: undefined };
 }
 
 export const RequestRequest: MessageFns<RequestRequest> = {
@@ -304,6 +341,9 @@ export const RequestRequest: MessageFns<RequestRequest> = {
     }
     if (message.once !== false) {
       writer.uint32(32).bool(message.once);
+    }
+    if (message.oneWay !== false) {
+      writer.uint32(40).bool(message.oneWay);
     }
     if (message.record !== undefined) {
       Record.encode(message.record, writer.uint32(122).fork()).join();
@@ -356,6 +396,14 @@ export const RequestRequest: MessageFns<RequestRequest> = {
             message.once = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.oneWay = reader.bool();
+            continue;
+          }
           case 15: {
             if (tag !== 122) {
               break;
@@ -385,6 +433,7 @@ export const RequestRequest: MessageFns<RequestRequest> = {
     message.timeoutMs = object.timeoutMs ?? 0;
     message.idempotencyKey = object.idempotencyKey ?? "";
     message.once = object.once ?? false;
+    message.oneWay = object.oneWay ?? false;
     message.record = (object.record !== undefined && object.record !== null)
       ? Record.fromPartial(object.record)
       : undefined;
@@ -598,6 +647,9 @@ export const RespondRequest: MessageFns<RespondRequest> = {
       case "error":
         RespondError.encode(message.frame.value, writer.uint32(42).fork()).join();
         break;
+      case "done":
+        RespondDone.encode(message.frame.value, writer.uint32(50).fork()).join();
+        break;
     }
     return writer;
   },
@@ -655,6 +707,14 @@ export const RespondRequest: MessageFns<RespondRequest> = {
             message.frame = { $case: "error", value: RespondError.decode(reader, reader.uint32()) };
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.frame = { $case: "done", value: RespondDone.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -700,6 +760,12 @@ export const RespondRequest: MessageFns<RespondRequest> = {
       case "error": {
         if (object.frame?.value !== undefined && object.frame?.value !== null) {
           message.frame = { $case: "error", value: RespondError.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "done": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "done", value: RespondDone.fromPartial(object.frame.value) };
         }
         break;
       }
@@ -1029,6 +1095,64 @@ export const RespondError: MessageFns<RespondError> = {
   },
 };
 
+function createBaseRespondDone(): RespondDone {
+  return { requestId: 0n };
+}
+
+export const RespondDone: MessageFns<RespondDone> = {
+  encode(message: RespondDone, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== 0n) {
+      if (BigInt.asUintN(64, message.requestId) !== message.requestId) {
+        throw new globalThis.Error("value provided for field message.requestId of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.requestId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RespondDone {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRespondDone() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.requestId = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RespondDone>): RespondDone {
+    return RespondDone.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RespondDone>): RespondDone {
+    const message = createBaseRespondDone() as any;
+    message.requestId = (object.requestId !== undefined && object.requestId !== null) ? BigInt(object.requestId) : 0n;
+    return message;
+  },
+};
+
 function createBaseRespondResponse(): RespondResponse {
   return { frame: undefined };
 }
@@ -1275,6 +1399,8 @@ function createBaseRespondDelivery(): RespondDelivery {
     timeoutMs: 0,
     attempt: 0,
     survey: false,
+    oneWay: false,
+    storedId: new Uint8Array(0),
     record: undefined,
   };
 }
@@ -1304,6 +1430,12 @@ export const RespondDelivery: MessageFns<RespondDelivery> = {
     }
     if (message.survey !== false) {
       writer.uint32(56).bool(message.survey);
+    }
+    if (message.oneWay !== false) {
+      writer.uint32(64).bool(message.oneWay);
+    }
+    if (message.storedId.length !== 0) {
+      writer.uint32(74).bytes(message.storedId);
     }
     if (message.record !== undefined) {
       Record.encode(message.record, writer.uint32(122).fork()).join();
@@ -1380,6 +1512,22 @@ export const RespondDelivery: MessageFns<RespondDelivery> = {
             message.survey = reader.bool();
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.oneWay = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.storedId = reader.bytes();
+            continue;
+          }
           case 15: {
             if (tag !== 122) {
               break;
@@ -1412,6 +1560,8 @@ export const RespondDelivery: MessageFns<RespondDelivery> = {
     message.timeoutMs = object.timeoutMs ?? 0;
     message.attempt = object.attempt ?? 0;
     message.survey = object.survey ?? false;
+    message.oneWay = object.oneWay ?? false;
+    message.storedId = object.storedId ?? new Uint8Array(0);
     message.record = (object.record !== undefined && object.record !== null)
       ? Record.fromPartial(object.record)
       : undefined;
@@ -1759,7 +1909,7 @@ export const SurveyAnswer: MessageFns<SurveyAnswer> = {
 };
 
 function createBaseSurveySummary(): SurveySummary {
-  return { asked: 0, answered: 0, missing: [] };
+  return { asked: 0, answered: 0, missing: [], orgs: [] };
 }
 
 export const SurveySummary: MessageFns<SurveySummary> = {
@@ -1772,6 +1922,9 @@ export const SurveySummary: MessageFns<SurveySummary> = {
     }
     for (const v of message.missing) {
       SurveySummary_Missing.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.orgs) {
+      SurveySummary_OrgSummary.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1813,6 +1966,14 @@ export const SurveySummary: MessageFns<SurveySummary> = {
             message.missing.push(SurveySummary_Missing.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.orgs.push(SurveySummary_OrgSummary.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1833,6 +1994,112 @@ export const SurveySummary: MessageFns<SurveySummary> = {
     message.asked = object.asked ?? 0;
     message.answered = object.answered ?? 0;
     message.missing = object.missing?.map((e) => SurveySummary_Missing.fromPartial(e)) || [];
+    message.orgs = object.orgs?.map((e) => SurveySummary_OrgSummary.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSurveySummary_OrgSummary(): SurveySummary_OrgSummary {
+  return { org: "", asked: 0, answered: 0, error: undefined, endedEarly: false };
+}
+
+export const SurveySummary_OrgSummary: MessageFns<SurveySummary_OrgSummary> = {
+  encode(message: SurveySummary_OrgSummary, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.org !== "") {
+      writer.uint32(10).string(message.org);
+    }
+    if (message.asked !== 0) {
+      writer.uint32(16).uint32(message.asked);
+    }
+    if (message.answered !== 0) {
+      writer.uint32(24).uint32(message.answered);
+    }
+    if (message.error !== undefined) {
+      Status.encode(message.error, writer.uint32(34).fork()).join();
+    }
+    if (message.endedEarly !== false) {
+      writer.uint32(40).bool(message.endedEarly);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SurveySummary_OrgSummary {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSurveySummary_OrgSummary() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.org = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.asked = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.answered = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.error = Status.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.endedEarly = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SurveySummary_OrgSummary>): SurveySummary_OrgSummary {
+    return SurveySummary_OrgSummary.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SurveySummary_OrgSummary>): SurveySummary_OrgSummary {
+    const message = createBaseSurveySummary_OrgSummary() as any;
+    message.org = object.org ?? "";
+    message.asked = object.asked ?? 0;
+    message.answered = object.answered ?? 0;
+    message.error = (object.error !== undefined && object.error !== null)
+      ? Status.fromPartial(object.error)
+      : undefined;
+    message.endedEarly = object.endedEarly ?? false;
     return message;
   },
 };
@@ -1925,6 +2192,7 @@ export const SurveySummary_Missing: MessageFns<SurveySummary_Missing> = {
  * `access.nodes[].respond`.
  *
  * Nothing is stored: a request lives in the memory of the gateways until it is answered, refused, or its time is over. It ends once.
+ * Requests that are to survive outages are asked of StoredRequestService.
  *
  * Errors carry `google.rpc.ErrorInfo` with domain `fedgate` and a reason from docs/errors.md.
  */
@@ -1942,7 +2210,11 @@ export const RequestServiceService = {
    * ABORTED, APPLICATION_ERROR: the responder's own error, as the detail `ApplicationError`. ABORTED, RESPONDER_GONE: whoever got it went away
    * before answering, and nobody else may have it; it may have been carried out. DEADLINE_EXCEEDED: as that one. UNAVAILABLE,
    * OUTCOME_UNKNOWN: the link broke before the reply; as that one. UNAVAILABLE, PEER_UNREACHABLE: nobody got it. RESOURCE_EXHAUSTED,
-   * LIMIT_REACHED: too many wait there; nobody got it. UNIMPLEMENTED, FEATURE_UNSUPPORTED: the other gateway knows no requests.
+   * LIMIT_REACHED: too many wait there; nobody got it. UNIMPLEMENTED, FEATURE_UNSUPPORTED: the other gateway knows no requests, or none
+   * that are one-way.
+   *
+   * With `one_way` it is a message to whoever has the role: it returns as soon as it was handed to the responder that is the least busy, with
+   * its name and without a record. Nobody replies, and nobody else gets it when that responder goes away.
    */
   request: {
     path: "/fedgate.messaging.v1.RequestService/Request" as const,
@@ -1974,12 +2246,16 @@ export const RequestServiceService = {
     responseDeserialize: (value: Buffer): RespondResponse => RespondResponse.decode(value),
   },
   /**
-   * Asks every responder of a channel in one organisation.
+   * Asks every responder of a channel in one organisation, in all others, or in a group.
    *
    * Answers come as they are given, with who gave them. The last response is `summary`: how many were asked, and who did not answer and why.
    * It comes when all that were asked have answered or gone, when `max_answers` were given, or when the time is over: that is no error.
    * A responder that is busy gets it when it has room. Fails before the first answer as Request does, and with OUTCOME_UNKNOWN when the link
    * breaks in the middle: the answers that came count, who did not answer is not known.
+   *
+   * Several organisations are asked side by side, and an answer that comes first is told first. What one of them does not take, or does not
+   * bring to its end, is its entry in the summary and no failure of the call. It fails with NOT_FOUND, GROUP_UNKNOWN, with NOT_GRANTED when none
+   * of them is granted here, and with LIMIT_REACHED for more than 1000 organisations.
    */
   survey: {
     path: "/fedgate.messaging.v1.RequestService/Survey" as const,
@@ -2005,7 +2281,11 @@ export interface RequestServiceServer extends UntypedServiceImplementation {
    * ABORTED, APPLICATION_ERROR: the responder's own error, as the detail `ApplicationError`. ABORTED, RESPONDER_GONE: whoever got it went away
    * before answering, and nobody else may have it; it may have been carried out. DEADLINE_EXCEEDED: as that one. UNAVAILABLE,
    * OUTCOME_UNKNOWN: the link broke before the reply; as that one. UNAVAILABLE, PEER_UNREACHABLE: nobody got it. RESOURCE_EXHAUSTED,
-   * LIMIT_REACHED: too many wait there; nobody got it. UNIMPLEMENTED, FEATURE_UNSUPPORTED: the other gateway knows no requests.
+   * LIMIT_REACHED: too many wait there; nobody got it. UNIMPLEMENTED, FEATURE_UNSUPPORTED: the other gateway knows no requests, or none
+   * that are one-way.
+   *
+   * With `one_way` it is a message to whoever has the role: it returns as soon as it was handed to the responder that is the least busy, with
+   * its name and without a record. Nobody replies, and nobody else gets it when that responder goes away.
    */
   request: handleUnaryCall<RequestRequest, RequestResponse>;
   /**
@@ -2021,12 +2301,16 @@ export interface RequestServiceServer extends UntypedServiceImplementation {
    */
   respond: handleBidiStreamingCall<RespondRequest, RespondResponse>;
   /**
-   * Asks every responder of a channel in one organisation.
+   * Asks every responder of a channel in one organisation, in all others, or in a group.
    *
    * Answers come as they are given, with who gave them. The last response is `summary`: how many were asked, and who did not answer and why.
    * It comes when all that were asked have answered or gone, when `max_answers` were given, or when the time is over: that is no error.
    * A responder that is busy gets it when it has room. Fails before the first answer as Request does, and with OUTCOME_UNKNOWN when the link
    * breaks in the middle: the answers that came count, who did not answer is not known.
+   *
+   * Several organisations are asked side by side, and an answer that comes first is told first. What one of them does not take, or does not
+   * bring to its end, is its entry in the summary and no failure of the call. It fails with NOT_FOUND, GROUP_UNKNOWN, with NOT_GRANTED when none
+   * of them is granted here, and with LIMIT_REACHED for more than 1000 organisations.
    */
   survey: handleServerStreamingCall<SurveyRequest, SurveyResponse>;
 }
@@ -2044,7 +2328,11 @@ export interface RequestServiceClient extends Client {
    * ABORTED, APPLICATION_ERROR: the responder's own error, as the detail `ApplicationError`. ABORTED, RESPONDER_GONE: whoever got it went away
    * before answering, and nobody else may have it; it may have been carried out. DEADLINE_EXCEEDED: as that one. UNAVAILABLE,
    * OUTCOME_UNKNOWN: the link broke before the reply; as that one. UNAVAILABLE, PEER_UNREACHABLE: nobody got it. RESOURCE_EXHAUSTED,
-   * LIMIT_REACHED: too many wait there; nobody got it. UNIMPLEMENTED, FEATURE_UNSUPPORTED: the other gateway knows no requests.
+   * LIMIT_REACHED: too many wait there; nobody got it. UNIMPLEMENTED, FEATURE_UNSUPPORTED: the other gateway knows no requests, or none
+   * that are one-way.
+   *
+   * With `one_way` it is a message to whoever has the role: it returns as soon as it was handed to the responder that is the least busy, with
+   * its name and without a record. Nobody replies, and nobody else gets it when that responder goes away.
    */
   request(
     request: RequestRequest,
@@ -2076,12 +2364,16 @@ export interface RequestServiceClient extends Client {
   respond(options: Partial<CallOptions>): ClientDuplexStream<RespondRequest, RespondResponse>;
   respond(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<RespondRequest, RespondResponse>;
   /**
-   * Asks every responder of a channel in one organisation.
+   * Asks every responder of a channel in one organisation, in all others, or in a group.
    *
    * Answers come as they are given, with who gave them. The last response is `summary`: how many were asked, and who did not answer and why.
    * It comes when all that were asked have answered or gone, when `max_answers` were given, or when the time is over: that is no error.
    * A responder that is busy gets it when it has room. Fails before the first answer as Request does, and with OUTCOME_UNKNOWN when the link
    * breaks in the middle: the answers that came count, who did not answer is not known.
+   *
+   * Several organisations are asked side by side, and an answer that comes first is told first. What one of them does not take, or does not
+   * bring to its end, is its entry in the summary and no failure of the call. It fails with NOT_FOUND, GROUP_UNKNOWN, with NOT_GRANTED when none
+   * of them is granted here, and with LIMIT_REACHED for more than 1000 organisations.
    */
   survey(request: SurveyRequest, options?: Partial<CallOptions>): ClientReadableStream<SurveyResponse>;
   survey(

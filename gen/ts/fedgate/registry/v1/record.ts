@@ -28,6 +28,29 @@ export interface OrgRecord {
   readonly approvers: readonly ApproverKey[];
   /** How many different approvers of its own must approve before the organisation has: 0 and 1 mean one. */
   readonly approvalsRequired: number;
+  /**
+   * Groups of organisations that it names, at most 64, each name once. A member counts as one of the group when its own record consents,
+   * or when it is the organisation itself. What breaks a rule is refused by the registry, and does not count in a record that it let through.
+   */
+  readonly groups: readonly OrgGroup[];
+  /** The groups of others that it consents to be in, at most 1024. A consent without a group of that name is kept for when there is one. */
+  readonly consents: readonly GroupConsent[];
+}
+
+/** A group of organisations, for addresses (`pubsub://@acme.suppliers/channel`) and audiences of shares. */
+export interface OrgGroup {
+  /** Its name within the organisation, `[a-z0-9][a-z0-9-]{0,62}`. */
+  readonly name: string;
+  /** Whom it names, each once. At most 1000. Organisations only: no group is in a group. */
+  readonly orgs: readonly string[];
+}
+
+/** The word of an organisation that it may be named in a group of another. */
+export interface GroupConsent {
+  /** The organisation whose group it is. */
+  readonly org: string;
+  /** The name of the group. */
+  readonly group: string;
 }
 
 /** A key with which somebody approves code for the organisation. */
@@ -133,6 +156,8 @@ function createBaseOrgRecord(): OrgRecord {
     timeMs: 0n,
     approvers: [],
     approvalsRequired: 0,
+    groups: [],
+    consents: [],
   };
 }
 
@@ -167,6 +192,12 @@ export const OrgRecord: MessageFns<OrgRecord> = {
     }
     if (message.approvalsRequired !== 0) {
       writer.uint32(64).uint32(message.approvalsRequired);
+    }
+    for (const v of message.groups) {
+      OrgGroup.encode(v!, writer.uint32(74).fork()).join();
+    }
+    for (const v of message.consents) {
+      GroupConsent.encode(v!, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -248,6 +279,22 @@ export const OrgRecord: MessageFns<OrgRecord> = {
             message.approvalsRequired = reader.uint32();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.groups.push(OrgGroup.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.consents.push(GroupConsent.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -273,6 +320,142 @@ export const OrgRecord: MessageFns<OrgRecord> = {
     message.timeMs = (object.timeMs !== undefined && object.timeMs !== null) ? BigInt(object.timeMs) : 0n;
     message.approvers = object.approvers?.map((e) => ApproverKey.fromPartial(e)) || [];
     message.approvalsRequired = object.approvalsRequired ?? 0;
+    message.groups = object.groups?.map((e) => OrgGroup.fromPartial(e)) || [];
+    message.consents = object.consents?.map((e) => GroupConsent.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseOrgGroup(): OrgGroup {
+  return { name: "", orgs: [] };
+}
+
+export const OrgGroup: MessageFns<OrgGroup> = {
+  encode(message: OrgGroup, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    for (const v of message.orgs) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OrgGroup {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOrgGroup() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.orgs.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OrgGroup>): OrgGroup {
+    return OrgGroup.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OrgGroup>): OrgGroup {
+    const message = createBaseOrgGroup() as any;
+    message.name = object.name ?? "";
+    message.orgs = object.orgs?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseGroupConsent(): GroupConsent {
+  return { org: "", group: "" };
+}
+
+export const GroupConsent: MessageFns<GroupConsent> = {
+  encode(message: GroupConsent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.org !== "") {
+      writer.uint32(10).string(message.org);
+    }
+    if (message.group !== "") {
+      writer.uint32(18).string(message.group);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupConsent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupConsent() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.org = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.group = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GroupConsent>): GroupConsent {
+    return GroupConsent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GroupConsent>): GroupConsent {
+    const message = createBaseGroupConsent() as any;
+    message.org = object.org ?? "";
+    message.group = object.group ?? "";
     return message;
   },
 };
