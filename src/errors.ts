@@ -48,7 +48,10 @@ export const REASONS = facts({
   ),
   FRAME_UNEXPECTED: reason('INVALID_ARGUMENT', 'A frame that may not come at this point of the stream.'),
   FRAME_TOO_LARGE: reason('RESOURCE_EXHAUSTED', 'A record, frame or batch over the stated limit. Split it.'),
-  CERTIFICATE_MISSING: reason('UNAUTHENTICATED', 'The caller showed no certificate. Every listener demands one.'),
+  CERTIFICATE_MISSING: reason(
+    'UNAUTHENTICATED',
+    'The caller showed no certificate, nor, where that is taken in its place, a bearer token.',
+  ),
   CERTIFICATE_UNTRUSTED: reason(
     'UNAUTHENTICATED',
     "The caller's certificate is not signed by a CA that counts here, or names someone else's organisation.",
@@ -60,6 +63,30 @@ export const REASONS = facts({
   CERTIFICATE_ROLE: reason(
     'PERMISSION_DENIED',
     'A good certificate of the wrong kind: a gateway on the node port, a node on the peer port.',
+  ),
+  TOKEN_INVALID: reason(
+    'UNAUTHENTICATED',
+    'The bearer token is not believed. `why` in the metadata says in which respect; nothing out of the token is repeated.',
+  ),
+  TOKEN_EXPIRED: retryable(
+    'UNAUTHENTICATED',
+    'The bearer token is past its end. Get another one; the SDK asks its token source and goes on.',
+  ),
+  TOKEN_UNAVAILABLE: retryable(
+    'UNAVAILABLE',
+    "The program's own token source, as given to the SDK, fails or gives what is no token. It is asked again.",
+  ),
+  AUTHENTICATOR_UNAVAILABLE: retryable(
+    'UNAVAILABLE',
+    "The keys of the token's issuer cannot be had, or the operator's module does not answer in time. Nobody is let in unproven.",
+  ),
+  POLICY_DENIED: reason(
+    'PERMISSION_DENIED',
+    "The operator's policy does not allow it. Its own words are in the message, and in `explanation` of the metadata.",
+  ),
+  POLICY_UNAVAILABLE: retryable(
+    'UNAVAILABLE',
+    "The operator's policy server does not answer, or not in time. What it must allow is refused until it does.",
   ),
   IDENTITY_MISMATCH: reason(
     'PERMISSION_DENIED',

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { connect, type FedgateClient } from '../client/index.js';
+import { connect, type FedgateClient, tokenFile } from '../client/index.js';
 import { fieldError, quoted } from '../errors.js';
 import { parseDuration } from './duration.js';
 import { type CliEnv, say } from './env.js';
@@ -7,6 +7,7 @@ import { type CliEnv, say } from './env.js';
 /** Options of every command that talks to the own gateway. */
 export interface GatewayOptions {
   readonly context?: string;
+  readonly tokenFile?: string;
   readonly connectTimeout: string;
 }
 
@@ -16,13 +17,19 @@ export const withGatewayOptions = (command: Command): Command =>
       '--context <name>',
       'a context, or the path of a context file; FEDGATE_CONTEXT otherwise, then the current one',
     )
+    .option(
+      '--token-file <file>',
+      'a file with a bearer token, in the place of the certificate of the context; FEDGATE_TOKEN_FILE otherwise',
+    )
     .option('--connect-timeout <duration>', 'how long to try to reach the gateway', '5s');
 
 /** Connects as the chosen context says; tells on standard error when the connection breaks and when it is back. */
 export async function connectTo(env: CliEnv, options: GatewayOptions): Promise<FedgateClient> {
   const connectTimeoutMs = parseDuration(options.connectTimeout, '--connect-timeout');
+  const path = tokenFileOf(env, options);
   const client = await connect({
     context: options.context ?? env.variables.FEDGATE_CONTEXT,
+    token: path === undefined ? undefined : tokenFile(path),
     connectTimeoutMs,
     signal: env.signal,
   });
@@ -30,6 +37,10 @@ export async function connectTo(env: CliEnv, options: GatewayOptions): Promise<F
   client.on('connected', () => say(env, 'fedgate: the gateway is back'));
   return client;
 }
+
+/** The file with the token that is to be used; undefined: what the context says. An empty variable is none. */
+export const tokenFileOf = ({ variables }: CliEnv, options: GatewayOptions): string | undefined =>
+  options.tokenFile ?? (variables.FEDGATE_TOKEN_FILE || undefined);
 
 /** Runs with a client of the chosen context, and closes it. */
 export async function withClient<T>(

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { loadContext, stateFolder } from '../client/context.js';
 import { writeFileAtomically } from '../identity/files.js';
 import type { CliEnv } from './env.js';
-import type { GatewayOptions } from './options.js';
+import { type GatewayOptions, tokenFileOf } from './options.js';
 
 /** As long as a gateway keeps what nobody goes on with, milliseconds. An older note is of no use. */
 const KEEP_MS = 24 * 3_600_000;
@@ -40,11 +40,12 @@ export class TransferNotes {
   }
 
   static async open(env: CliEnv, options: GatewayOptions): Promise<TransferNotes> {
-    const { address, serverName, identity } = await loadContext(options.context ?? env.variables.FEDGATE_CONTEXT);
-    const { subjectAltName } = new X509Certificate(identity.certificate);
+    const { address, serverName, identity, node } = await loadContext(options.context ?? env.variables.FEDGATE_CONTEXT);
+    const token = tokenFileOf(env, options);
+    const who = token || !identity ? [token, node] : new X509Certificate(identity.certificate).subjectAltName;
     const folder = join(stateFolder(env.variables), 'transfers');
     await removeOld(folder);
-    return new TransferNotes(folder, JSON.stringify([address, serverName, subjectAltName]));
+    return new TransferNotes(folder, JSON.stringify([address, serverName, who]));
   }
 
   /** The note of a transfer that the facts describe: of an earlier run, or a new one, which is written down. */

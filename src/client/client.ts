@@ -10,13 +10,12 @@ import { fromGrpcError } from '../transport/status.js';
 import type { RecordInit } from '../wire/record-codec.js';
 import { Approvals } from './approvals/approvals.js';
 import { Connections } from './connections.js';
-import { loadContext } from './context.js';
+import { type LoadedContext, loadContext } from './context.js';
 import { DurableAdmin } from './durable-admin.js';
 import type { DurableSubscribeOptions } from './durable-options.js';
 import { DurableClientSubscription, type DurableSubscription } from './durable-subscription.js';
 import { fetchFile } from './files/fetch.js';
 import { type FileStream, fetchStream } from './files/file-stream.js';
-
 import { share } from './files/share.js';
 import { cancelUpload, getShare, listShares, unshare, updateShare, watchTransfers } from './files/shares.js';
 import { TransferChannels } from './files/transfer-channels.js';
@@ -46,6 +45,7 @@ import {
   type SubscriptionHost,
 } from './subscription.js';
 import { type PublishOptions, termsOf } from './terms.js';
+import { TokenKeeper, type TokenSource } from './token.js';
 import { ClientTopics, Topic, type TopicList } from './topics/topic.js';
 
 export interface ConnectOptions {
@@ -55,8 +55,15 @@ export interface ConnectOptions {
   readonly address?: string | undefined;
   /** The DNS name in the gateway's certificate, `gw1.acme.fed.example`. Needed with `address`. */
   readonly serverName?: string | undefined;
-  /** The node's own key and certificate, PEM. Needed with `address`. */
+  /** The node's own key and certificate, PEM. This or `token` is needed with `address`. */
   readonly identity?: KeyAndCertificate | undefined;
+  /**
+   * A bearer token in the place of a certificate, or what gets one: asked at the beginning, before the token that it gave ends, and whenever the
+   * connection is made again. With a context: in the place of what that says.
+   */
+  readonly token?: TokenSource | undefined;
+  /** The name of the node that the token makes of this program, for `node` and `inbox`. */
+  readonly node?: string | undefined;
   /** The organisation's CA certificates, PEM. Needed with `address`. */
   readonly authorities?: readonly string[] | undefined;
   /** How long to try the first time, milliseconds. @default 5000 */
@@ -89,10 +96,18 @@ const RECONNECT = { firstMs: 50, maxMs: 500, factor: 2, random: Math.random };
  */
 export async function connect(options: ConnectOptions = {}): Promise<FedgateClient> {
   const producer = chooseProducer(options.producer);
-  const target = options.address === undefined ? await loadContext(options.context) : requireAll(options);
+  const target =
+    options.address === undefined ? withToken(await loadContext(options.context), options) : requireAll(options);
+  const token = target.token === undefined ? undefined : new TokenKeeper(target.token);
   const open = (window: number): Client =>
-    openChannel({ ...target, window, maxReceiveBytes: MAX_RECEIVE_BYTES, maxBackoffMs: 500 });
-  const client = new FedgateClient(open, options, producer, target.identity.certificate);
+    openChannel({
+      ...target,
+      token: token && (() => token.current()),
+      window,
+      maxReceiveBytes: MAX_RECEIVE_BYTES,
+      maxBackoffMs: 500,
+    });
+  const client = new FedgateClient(open, options, producer, { identity: target.identity, node: target.node, token });
   try {
     await client.establish();
     return client;
@@ -102,11 +117,30 @@ export async function connect(options: ConnectOptions = {}): Promise<FedgateClie
   }
 }
 
-function requireAll({ address, serverName, identity, authorities }: ConnectOptions) {
-  if (address === undefined || serverName === undefined || !identity || !authorities) {
-    throw new FedgateError('FIELD_INVALID', 'connect: address needs serverName, identity and authorities with it');
+/** A token that is given takes the place of all that a context says of who one is. */
+const withToken = (context: LoadedContext, { token, node }: ConnectOptions): Target =>
+  token === undefined ? { ...context, node: node ?? context.node } : { ...context, identity: undefined, token, node };
+
+function requireAll({ address, serverName, identity, authorities, token, node }: ConnectOptions): Target {
+  if (address === undefined || serverName === undefined || !authorities || !(identity || token !== undefined)) {
+    throw new FedgateError(
+      'FIELD_INVALID',
+      'connect: address needs serverName, authorities, and identity or token with it',
+    );
   }
-  return { address, serverName, identity, authorities };
+  return { address, serverName, identity, authorities, token, node };
+}
+
+/** Where a client connects, and as whom. */
+interface Target extends Omit<LoadedContext, 'token'> {
+  readonly token?: TokenSource | undefined;
+}
+
+/** Who a client is. */
+interface Own {
+  readonly identity: KeyAndCertificate | undefined;
+  readonly token: TokenKeeper | undefined;
+  readonly node: string | undefined;
 }
 
 /** Connected to the own gateway. Reconnects by itself; `close` and `await using` end it. */
@@ -114,7 +148,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   readonly #connections: Connections;
   readonly #options: ConnectOptions;
   readonly #publisher: StreamPublisher;
-  readonly #certificate: string;
+  readonly #own: Own;
   readonly #subscriptions = new Set<LiveClientSubscription>();
   readonly #durables = new Set<DurableClientSubscription>();
   readonly #host: SubscriptionHost;
@@ -130,14 +164,9 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   #reconnecting: Promise<void> | undefined;
 
   /** Use `connect`. */
-  constructor(
-    open: (window: number) => Client,
-    options: ConnectOptions,
-    producer: ChosenProducer,
-    certificate: string,
-  ) {
+  constructor(open: (window: number) => Client, options: ConnectOptions, producer: ChosenProducer, own: Own) {
     super();
-    this.#certificate = certificate;
+    this.#own = own;
     const connections = new Connections(() => open(WINDOW_BYTES));
     this.#connections = connections;
     this.#options = options;
@@ -214,9 +243,13 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     return this.#approvals;
   }
 
-  /** The name of the node that this program is, as its certificate says. */
+  /** The name of the node that this program is, as its certificate says; with a token, as `connect` or the context was told. */
   get node(): string {
-    const { subjectAltName = '' } = new X509Certificate(this.#certificate);
+    const { node, identity } = this.#own;
+    if (node !== undefined) return node;
+    if (!identity)
+      throw new FedgateError('FIELD_INVALID', 'a token does not tell the name of its node; say it as `node`');
+    const { subjectAltName = '' } = new X509Certificate(identity.certificate);
     const name = /^URI:spiffe:\/\/[^/,]+\/node\/([a-z0-9-]+)$/.exec(subjectAltName)?.[1];
     if (name === undefined) throw new FedgateError('FILE_UNUSABLE', 'the certificate is not one of a node');
     return name;
@@ -400,7 +433,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
       if (signal?.aborted) throw new FedgateError('CANCELLED', 'connecting was given up', { cause: signal.reason });
       const error = await this.#ping();
       if (!error) return;
-      if (!error.retryable || performance.now() >= giveUpMs) throw error;
+      if (!this.#mayPass(error) || performance.now() >= giveUpMs) throw error;
       await this.#pause(Math.min(backoff.next(), Math.max(0, giveUpMs - performance.now())));
     }
   }
@@ -427,6 +460,8 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
       `the gateway was not reached again within ${publishTimeoutMs / 1000} s: ${cause.message}`,
       { cause },
     );
+    // Whatever it was, the next connection is made with a token of now.
+    this.#own.token?.forget();
     const expiry = setInterval(() => this.#publisher.expire(lost), 250);
     try {
       const backoff = new Backoff(RECONNECT);
@@ -435,7 +470,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
         if (this.#ended.signal.aborted) throw this.#ended.signal.reason;
         const error = await this.#ping();
         if (!error) break;
-        if (!error.retryable) throw error;
+        if (!this.#mayPass(error)) throw error;
       }
     } catch (error) {
       this.#publisher.fail(error as FedgateError);
@@ -448,8 +483,20 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
 
   /** Asks the gateway on every connection whether it is there and serves; the answer to a failed TLS handshake comes this way too. */
   async #ping(): Promise<FedgateError | undefined> {
+    try {
+      await this.#own.token?.current();
+    } catch (error) {
+      return error as FedgateError;
+    }
     const answers = await Promise.all(this.#connections.all.map(ping));
     return answers.find(answer => answer !== undefined);
+  }
+
+  /** Whether trying again may help. With a token that is what it is, it does not. */
+  #mayPass({ reason, retryable }: FedgateError): boolean {
+    if (reason !== 'TOKEN_EXPIRED') return retryable;
+    this.#own.token?.forget();
+    return this.#own.token?.renewable === true;
   }
 
   #pause(ms: number): Promise<void> {

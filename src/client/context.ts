@@ -6,14 +6,20 @@ import { z } from 'zod';
 import { describe, FedgateError, quoted } from '../errors.js';
 import { readCertificate, readKeyAndCertificate, readText, writeFileAtomically } from '../identity/files.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
+import { tokenFile } from './token.js';
 
 /** Which gateway, and as whom. Paths are relative to the file the context stands in. */
 const contextSchema = z.strictObject({
   gateway: z.string(),
   serverName: z.string(),
-  certificate: z.string(),
-  key: z.string(),
+  /** Certificate and key, or a token. */
+  certificate: z.string().optional(),
+  key: z.string().optional(),
   ca: z.string(),
+  /** A file with a bearer token, read anew whenever one is needed. */
+  tokenFile: z.string().optional(),
+  /** The node that the token makes of a program. */
+  node: z.string().optional(),
 });
 
 const contextsSchema = z.strictObject({
@@ -33,8 +39,11 @@ export interface Contexts {
 export interface LoadedContext {
   readonly address: string;
   readonly serverName: string;
-  readonly identity: KeyAndCertificate;
+  /** Undefined: there is a token instead. */
+  readonly identity: KeyAndCertificate | undefined;
   readonly authorities: readonly string[];
+  readonly token?: (() => Promise<string>) | undefined;
+  readonly node?: string | undefined;
 }
 
 type Variables = Readonly<Record<string, string | undefined>>;
@@ -103,9 +112,16 @@ export async function loadContext(choice?: string, variables: Variables = proces
 }
 
 async function loadFiles(context: Context, folder: string): Promise<LoadedContext> {
-  const identity = await readKeyAndCertificate(resolve(folder, context.key), resolve(folder, context.certificate));
+  const { gateway: address, serverName, key, certificate, node } = context;
+  const token = context.tokenFile === undefined ? undefined : tokenFile(resolve(folder, context.tokenFile));
+  if (!token && (key === undefined || certificate === undefined))
+    throw new FedgateError('FILE_UNUSABLE', 'the context has neither `certificate` and `key` nor a `tokenFile`');
+  const identity =
+    key === undefined || certificate === undefined
+      ? undefined
+      : await readKeyAndCertificate(resolve(folder, key), resolve(folder, certificate));
   const ca = await readCertificate(resolve(folder, context.ca));
-  return { address: context.gateway, serverName: context.serverName, identity, authorities: [ca] };
+  return { address, serverName, identity, authorities: [ca], token, node };
 }
 
 function parseFile<T>(path: string, text: string, schema: z.ZodType<T>): T {

@@ -237,7 +237,7 @@ export class DurableClientSubscription implements DurableSubscription {
   }
 }
 
-const LOST: ReadonlySet<Reason> = new Set(['GATEWAY_UNREACHABLE', 'DRAINING', 'CANCELLED']);
+const LOST: ReadonlySet<Reason> = new Set(['GATEWAY_UNREACHABLE', 'DRAINING', 'CANCELLED', 'TOKEN_EXPIRED']);
 
 /** Whether the connection is what ended the stream. A gateway that is killed or stops cuts its calls in one of these ways. */
 const isLost = ({ status, reason, message }: FedgateError): boolean =>

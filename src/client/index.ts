@@ -72,6 +72,7 @@ export {
 export type { NackOptions } from './settlements.js';
 export type { MessageBatch, SubscribeOptions, Subscription } from './subscription.js';
 export type { AckLevel, PublishOptions } from './terms.js';
+export { type TokenSource, tokenFile } from './token.js';
 export type { TopicSubscription } from './topics/subscription.js';
 export type { PausedPeer, Topic, TopicInfo, TopicList, TopicMuted, TopicStreamInfo } from './topics/topic.js';
 export type {

@@ -274,7 +274,9 @@ export class StreamPublisher {
     if (this.#call !== call) return;
     this.#call = undefined;
     // A frame that the gateway could not even read tells what is wrong with it. Sending it again would end the next stream too.
-    const unreadable = UNREADABLE.has(error.status) || error.reason === 'FRAME_TOO_LARGE';
+    // One that ends because the token does says nothing of its frames.
+    const unreadable =
+      (UNREADABLE.has(error.status) && error.reason !== 'TOKEN_EXPIRED') || error.reason === 'FRAME_TOO_LARGE';
     this.#loseSent(unreadable ? error : unknownOutcome(error.message), unreadable);
     // A connection that is there and whose streams break all the time must not keep anybody waiting for ever.
     const limit = performance.now() - this.#options.timeoutMs;

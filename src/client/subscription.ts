@@ -36,6 +36,8 @@ export interface Subscription extends AsyncIterable<Message> {
 
 /** Bytes that wait in this process for the iteration before reading stops. */
 const BUFFER_BYTES = 1024 * 1024;
+/** How long a gateway that could not decide is left alone, milliseconds. */
+const UNDECIDED_MS = 1_000;
 
 export interface SubscriptionHost {
   channel(): Client;
@@ -67,6 +69,15 @@ class Batch implements MessageBatch {
     const reader = new FieldReader(bytes, recordsStart);
     while (reader.next()) yield new Message(bytes, reader.start, reader.end, this.#frame);
   }
+}
+
+/**
+ * Resolves when a stream that ended is worth another try: once the connection is back, or, when the gateway is there and could not decide, after a
+ * moment.
+ */
+export function passed(error: FedgateError, host: SubscriptionHost): Promise<void> {
+  if (error.reason !== 'POLICY_UNAVAILABLE') return host.reconnected(error);
+  return new Promise(resolve => setTimeout(resolve, error.retryAfterMs ?? UNDECIDED_MS));
 }
 
 /** Subscribes, and subscribes again after the connection broke, until it is closed or the gateway refuses. */
@@ -198,7 +209,7 @@ export class LiveClientSubscription implements Subscription {
     this.#call = undefined;
     // A gateway that stops cuts its calls with CANCELLED; we did not ask for that.
     if (!error.retryable && error.reason !== 'CANCELLED') return this.#fail(error);
-    this.#host.reconnected(error).then(
+    passed(error, this.#host).then(
       () => {
         if (!this.#closed) this.#start();
       },

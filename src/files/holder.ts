@@ -11,6 +11,8 @@ export interface HolderOptions {
   readonly shares: Shares;
   readonly contents: Pick<Contents, 'hold'>;
   readonly transfers: Transfers;
+  /** Whether somebody of another organisation may fetch a share, beside what the share says. Rejects with why not. */
+  readonly allows?: (asker: Asker, shareId: string) => void | Promise<void>;
 }
 
 /** Downloads that are open at once, of all organisations. */
@@ -41,6 +43,7 @@ export class Holder implements ShareHolder {
 
   async #opened(asker: Asker, request: DownloadRequest, leave: () => void, signal: AbortSignal): Promise<Download> {
     const { shares, contents, transfers, org } = this.#options;
+    if (asker.org !== org) await this.#options.allows?.(asker, formatShareId({ org, id: request.shareId }));
     const admission = await shares.admit(asker, request);
     let held: HeldContent | undefined;
     try {

@@ -3,7 +3,7 @@ import type { OrgName } from '../identity/names.js';
 import type { Role } from '../identity/subject.js';
 import type { CertificateVerifier, Identity } from '../identity/verify.js';
 import type { Log } from '../telemetry/log.js';
-import type { CallFailure, CallPolicy } from '../transport/calls.js';
+import type { CallerCertificate, CallFailure, CallPolicy } from '../transport/calls.js';
 import type { Refusals } from './refusals.js';
 
 export interface AdmissionOptions {
@@ -15,8 +15,13 @@ export interface AdmissionOptions {
   readonly ownOrg: OrgName;
 }
 
-/** Who may call a listener's services at all. */
-export function admission({ verifier, log, refusals, role, ownOrg }: AdmissionOptions): CallPolicy<Identity> {
+/** Decides at once. */
+export interface Admission extends CallPolicy<Identity> {
+  authenticate(certificate: CallerCertificate | undefined): Identity;
+}
+
+/** Who may call a listener's services at all, by certificate. */
+export function admission({ verifier, log, refusals, role, ownOrg }: AdmissionOptions): Admission {
   return {
     authenticate(certificate) {
       if (!certificate) throw new FedgateError('CERTIFICATE_MISSING', 'no certificate was shown');

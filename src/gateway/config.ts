@@ -1,11 +1,21 @@
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
+import { checkClaimPattern } from '../authentication/node-names.js';
+import { TOKEN_ALGORITHMS } from '../authentication/token-verifier.js';
 import { fieldError } from '../errors.js';
 import { readText } from '../identity/files.js';
-import { type HostPort, type OrgName, parseGatewayName, parseHostPort, parseOrgName } from '../identity/names.js';
+import {
+  type HostPort,
+  type OrgName,
+  parseGatewayName,
+  parseHostPort,
+  parseNodeName,
+  parseOrgName,
+} from '../identity/names.js';
 import { orgFolder } from '../identity/org-folder.js';
 import { type AccessRules, APPROVAL_RIGHTS, parsePublishGrant } from '../messaging/access.js';
 import { isInbox, parsePattern } from '../messaging/address.js';
+import { POLICY_ACTIONS } from '../policy/types.js';
 import type { TopicRule } from '../topics/grants.js';
 import { MAX_TAKES } from '../topics/limits.js';
 import { checked, parseYaml } from '../yaml-file.js';
@@ -13,6 +23,7 @@ import { FINDING_SCHEMA } from './finding-schema.js';
 
 const ANY_ORG = 'ANY' as OrgName;
 const listenAddress = checked(text => parseHostPort(text, 'listen', { allowPortZero: true }));
+const listenAddressOf = (field: string) => checked(text => parseHostPort(text, field));
 const channelPattern = checked(text => parsePattern(text, 'pattern', { inboxes: true }));
 const topicPattern = checked(text => parsePattern(text, 'topic'));
 const subscribeGrant = checked(text => {
@@ -37,6 +48,15 @@ const MIB = 1024 * 1024;
 const DAY_MS = 86_400_000;
 const milliseconds = (least: number, most: number) => z.int().min(least).max(most);
 
+const httpsUrl = checked(text => {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol !== 'https:' || url.hash !== '' || url.username !== '')
+    throw fieldError('url', 'expected an https URL without user and fragment');
+});
+const nodePrefix = z.string().regex(/^([a-z0-9][a-z0-9-]{0,31})?$/, 'expected the beginning of a node name');
+const claimPattern = checked(checkClaimPattern);
+const nodeName = checked(text => parseNodeName(text, 'node'));
+
 /** Every key with its rule and default; the table in docs/configuration.md is made from it. */
 export const CONFIG_SCHEMA = z.strictObject({
   gateway: checked(text => parseGatewayName(text, 'gateway')).default('gw1'),
@@ -48,6 +68,60 @@ export const CONFIG_SCHEMA = z.strictObject({
       format: z.enum(['auto', 'json', 'pretty']).default('auto'),
     })
     .prefault({}),
+  authentication: z
+    .strictObject({
+      certificates: z.boolean().default(true),
+      tokens: z
+        .array(
+          z.strictObject({
+            issuer: httpsUrl,
+            audience: z.array(z.string().min(1)).min(1),
+            jwksUri: httpsUrl.optional(),
+            ca: z.string().optional(),
+            algorithms: z.array(z.enum(TOKEN_ALGORITHMS)).min(1).default(['RS256', 'PS256', 'ES256', 'EdDSA']),
+            nodeClaim: z.string().min(1).max(256).default('sub'),
+            claimPattern: claimPattern.default('*'),
+            nodePrefix: nodePrefix.default(''),
+            nodes: z.record(z.string(), nodeName).default({}),
+            clockToleranceMs: milliseconds(0, 300_000).default(5_000),
+            maxLifetimeMs: milliseconds(1_000, 365 * DAY_MS).default(DAY_MS),
+            keysLifetimeMs: milliseconds(1_000, DAY_MS).default(600_000),
+            keysStaleMs: milliseconds(1_000, 30 * DAY_MS).default(DAY_MS),
+            keysCooldownMs: milliseconds(100, 3_600_000).default(30_000),
+          }),
+        )
+        .default([]),
+      module: z.string().optional(),
+      moduleTimeoutMs: milliseconds(10, 60_000).default(2_000),
+    })
+    .refine(
+      ({ certificates, tokens, module }) => certificates || tokens.length > 0 || module !== undefined,
+      'nobody could come in: without certificates there must be `tokens` or a `module`',
+    )
+    .refine(
+      ({ tokens }) => new Set(tokens.map(({ issuer }) => issuer)).size === tokens.length,
+      'an issuer stands in `tokens` twice',
+    )
+    .prefault({}),
+  policy: z
+    .strictObject({
+      address: listenAddressOf('policy.address'),
+      serverName: z.string().min(1).optional(),
+      ca: z.string(),
+      certificate: z.string().optional(),
+      key: z.string().optional(),
+      timeoutMs: milliseconds(10, 60_000).default(1_000),
+      actions: z
+        .array(z.enum(POLICY_ACTIONS))
+        .min(1)
+        .default([...POLICY_ACTIONS]),
+      cacheEntries: z.int().min(0).max(1_000_000).default(10_000),
+    })
+    .refine(
+      ({ certificate, key }) => (certificate === undefined) === (key === undefined),
+      '`certificate` and `key` need each other',
+    )
+    .optional(),
   access: z
     .strictObject({
       nodes: z
@@ -202,12 +276,33 @@ export function parseConfig(
   return {
     ...rest,
     folder: resolve(dirname(path), rest.folder),
+    authentication: absoluteAuthentication(rest.authentication, dirname(path)),
+    ...(rest.policy === undefined ? {} : { policy: absolutePolicy(rest.policy, dirname(path)) }),
     listen: {
       nodes: parseHostPort(listen.nodes, 'listen.nodes', { allowPortZero: true }),
       peers: parseHostPort(listen.peers, 'listen.peers', { allowPortZero: true }),
     },
   };
 }
+
+const resolved = (folder: string, path: string | undefined): string | undefined =>
+  path === undefined ? undefined : resolve(folder, path);
+
+const absoluteAuthentication = (
+  authentication: Parsed['authentication'],
+  folder: string,
+): Parsed['authentication'] => ({
+  ...authentication,
+  module: resolved(folder, authentication.module),
+  tokens: authentication.tokens.map(token => ({ ...token, ca: resolved(folder, token.ca) })),
+});
+
+const absolutePolicy = (policy: NonNullable<Parsed['policy']>, folder: string): NonNullable<Parsed['policy']> => ({
+  ...policy,
+  ca: resolve(folder, policy.ca),
+  certificate: resolved(folder, policy.certificate),
+  key: resolved(folder, policy.key),
+});
 
 /** Where the files of a configured gateway are. */
 export function gatewayFiles({ folder, gateway }: Pick<GatewayConfig, 'folder' | 'gateway'>) {

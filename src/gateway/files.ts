@@ -13,6 +13,7 @@ import { Transfers } from '../files/transfers.js';
 import type { RemoteShares } from '../files/types.js';
 import type { OrgName } from '../identity/names.js';
 import type { Access } from '../messaging/access.js';
+import { fetchQuestion, type Policy } from '../policy/types.js';
 import type { FileHost } from '../services/file-host.js';
 import { shareForNodesOf } from '../services/file-service.js';
 import type { Store } from '../store/store.js';
@@ -27,6 +28,7 @@ export interface FilesParts {
   readonly config: Pick<GatewayConfig, 'files'>;
   readonly groups: Groups;
   readonly log: Log;
+  readonly policy: Policy;
   /** Where shares of other organisations are opened. */
   readonly remote: RemoteShares;
   /** Whether content with this SHA-256 is approved. */
@@ -58,7 +60,11 @@ export class Files {
     this.#contents = contents;
     this.#shares = shares;
     this.#transfers = new Transfers(now);
-    this.holder = new Holder({ org, shares, contents, transfers: this.#transfers });
+    const { policy } = parts;
+    this.holder = new Holder({
+      ...{ org, shares, contents, transfers: this.#transfers },
+      allows: (asker, share) => (policy.asks('fetch') ? policy.check(fetchQuestion(asker, org, share)) : undefined),
+    });
     this.#fetcher = new Fetcher({
       org,
       holder: this.holder,
@@ -109,6 +115,7 @@ export class Files {
     return {
       org,
       access,
+      policy: this.#parts.policy,
       draining,
       now,
       groups,

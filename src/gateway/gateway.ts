@@ -17,10 +17,11 @@ import type { Self } from '../link/hello.js';
 import type { Peer } from '../link/peer.js';
 import { Peers } from '../link/peers.js';
 import { cannotAsk } from '../link/refetches.js';
-import { Access } from '../messaging/access.js';
+import { Access, type AccessRules } from '../messaging/access.js';
 import { Inboxes } from '../messaging/inboxes.js';
 import { MAX_PATIENCE_MS, Publisher } from '../messaging/publisher.js';
 import { Router } from '../messaging/router.js';
+import type { Policy } from '../policy/types.js';
 import { RegistryClient } from '../registry/client.js';
 import { Directory, snapshotFile } from '../registry/directory.js';
 import { RegistryWatcher } from '../registry/watcher.js';
@@ -41,7 +42,9 @@ import { acquaintanceHost, Finding } from './finding.js';
 import { Groups } from './groups.js';
 import { logPeer } from './link-log.js';
 import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities } from './listeners.js';
+import { NodeAuthentication } from './node-authentication.js';
 import { Nodes } from './nodes.js';
+import { openPolicy } from './policy.js';
 import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
 import { Requests } from './requests.js';
@@ -54,6 +57,8 @@ export interface Gateway {
   readonly nodeAddress: string;
   readonly peerAddress: string;
   status(): GetStatusResponse;
+  /** Grants by these rules from now on. What was opened by a right that is gone ends with NOT_GRANTED. */
+  replaceAccess(rules: AccessRules): void;
   /** Finishes what is under way for at most `limits.drainMs`, tells nodes and peers, and stops. */
   stop(): Promise<void>;
 }
@@ -75,6 +80,12 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
   const directory = await loadDirectory(membership, files.state, log);
   const remembered = await RememberedPeers.load(files.state);
   const nodes = await Nodes.open(files.state);
+  const { policy, close: closePolicy } = await openPolicy(
+    config.policy,
+    { federation: membership.federation, org: membership.org, gateway: config.gateway },
+    log,
+  );
+  const authentication = await NodeAuthentication.open(config.authentication, log);
   const origin: Origin = { ask: () => Promise.reject(cannotAsk()) };
   const { federation, org } = membership;
   const heard: { approvals?: Approvals } = {};
@@ -101,6 +112,7 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
   const groups = new Groups({ org, groups: config.groups, directory });
   const filesParts: FilesParts = {
     state: files.state,
+    policy,
     store: durable.store,
     org,
     config,
@@ -114,7 +126,10 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
   const topics = await orClose([filesOf, approvals, durable], () =>
     Topics.open({ federation, org, config, identity, directory, store: durable.store, refusals, log }),
   );
-  const kept = { directory, remembered, nodes, durable, approvals, files: filesOf, topics, groups };
+  const kept = {
+    ...{ policy, closePolicy, authentication },
+    ...{ directory, remembered, nodes, durable, approvals, files: filesOf, topics, groups },
+  };
   return new RunningGateway({ config, log, membership, identity, access, refusals, ...kept, origin, remote }).start();
 }
 
@@ -169,6 +184,9 @@ interface Parts {
   readonly directory: Directory;
   readonly remembered: RememberedPeers;
   readonly nodes: Nodes;
+  readonly policy: Policy;
+  readonly closePolicy: () => void;
+  readonly authentication: NodeAuthentication;
   readonly durable: Durability;
   readonly access: Access;
   readonly refusals: Refusals;
@@ -222,11 +240,11 @@ class RunningGateway implements Gateway {
       snapshotVersion: () => directory.version,
     };
     this.#access = parts.access;
-    this.#door = new Door(parts.access, parts.refusals);
+    this.#door = new Door(org, parts.access, parts.policy, parts.refusals);
     this.#groups = parts.groups;
     this.#inboxes = new Inboxes(this.#router, this.#access, node => parts.nodes.inboxState(node));
     parts.nodes.follow(this.#router);
-    this.#requests = new Requests(org, this.#access, parts.refusals);
+    this.#requests = new Requests(org, this.#access, parts.policy, parts.refusals);
     this.#requests.onRole((node, pattern, step) => parts.nodes.presence.role(node, pattern, step));
     this.#verifier = new CertificateVerifier(federation, directory);
     this.#registry = new RegistryClient({ federation, ...membership.registry, identity });
@@ -261,6 +279,7 @@ class RunningGateway implements Gateway {
     this.#recheck = setInterval(() => {
       this.#peers.recheck();
       parts.nodes.presence.recheck();
+      parts.authentication.recheck();
     }, RECHECK_MS);
   }
 
@@ -315,12 +334,19 @@ class RunningGateway implements Gateway {
     await this.#finding.close();
     this.#requests.close();
     this.#registry.close();
+    this.#parts.closePolicy();
     await Promise.all([this.#parts.remembered.flush(), this.#parts.directory.flush(), this.#parts.nodes.flush()]);
     await this.#parts.topics.close();
     await this.#parts.files.close();
     await this.#parts.approvals.close();
     await this.#parts.durable.close();
     this.#parts.log.info('gateway stopped');
+  }
+
+  replaceAccess(rules: AccessRules): void {
+    this.#access.replace(rules);
+    if (!this.#draining.signal.aborted) this.#wantPeers();
+    this.#parts.log.info({ nodes: rules.nodes.length, peers: rules.peers.length }, 'grants read again');
   }
 
   status(): GetStatusResponse {
@@ -364,7 +390,7 @@ class RunningGateway implements Gateway {
         store: durable.store,
         outbox: org => durable.outboxes.of(org),
         inbox: durable.inbox,
-        judge: (peer, channel, senderNode) => this.#door.refusal(peer.org, channel, senderNode),
+        judge: ({ org }, channel, node, size) => this.#door.refusal({ org, node, channel, ...size }),
         approvals: this.#parts.approvals,
         onAlarm: (error, facts) => this.#refusals.write(error, facts.org ?? '', facts, true),
       },
@@ -389,11 +415,13 @@ class RunningGateway implements Gateway {
       topics: this.#parts.topics.forPeers,
       receive: peer => (header, records) => {
         const { channel, senderNode, patienceMs } = header;
-        const refusal = this.#door.refusal(peer.org, channel, senderNode);
-        if (refusal) throw refusal;
         // A timer of more than 2^31 ms fires at once; what a peer may make us hold is ours to say anyway.
         const waitMs = Math.min(patienceMs, MAX_PATIENCE_MS);
-        return this.#inboxes.deliver({ channel, senderOrg: peer.org, senderNode, records, patienceMs: waitMs });
+        const { org } = peer;
+        return this.#door.enter(
+          { org, node: senderNode, channel, records: records.count, bytes: records.bytes.length },
+          () => this.#inboxes.deliver({ channel, senderOrg: org, senderNode, records, patienceMs: waitMs }),
+        );
       },
       identity,
       verifier: this.#verifier,
@@ -414,13 +442,14 @@ class RunningGateway implements Gateway {
   }
 
   #nodeServices(): NodeServices {
-    const { config, membership, durable, approvals } = this.#parts;
+    const { config, membership, durable, approvals, policy } = this.#parts;
     const files = this.#parts.files.host(this.#access, this.#draining.signal);
     const publisher = new Publisher({
       org: membership.org,
       access: this.#access,
       router: this.#router,
       remote: { send: (to, batch) => this.#peers.send(to, batch).catch(error => Promise.reject(this.#explain(error))) },
+      policy,
       durable: new DurablePublisher({
         org: membership.org,
         log: durable.inbox,
@@ -440,7 +469,9 @@ class RunningGateway implements Gateway {
         publisher,
         subscriptions: durable.subscriptions,
         router: this.#router,
+        org: membership.org,
         access: this.#access,
+        policy,
         limits: { queueBytes, subscriptionsPerNode },
         draining: this.#draining.signal,
       },
@@ -473,6 +504,7 @@ class RunningGateway implements Gateway {
         draining: this.#draining.signal,
       },
       presence: this.#parts.nodes.presence,
+      authentication: this.#parts.authentication,
       requests: this.#requests.forNodes({
         gateway: config.gateway,
         draining: this.#draining.signal,

@@ -23,10 +23,12 @@ import { createReflection } from '../services/reflection.js';
 import { type RequestHost, requestDefinition, requestService } from '../services/request-service.js';
 import { type TopicHost, topicDefinition, topicService } from '../services/topic-service.js';
 import type { Log } from '../telemetry/log.js';
-import { type CallPolicy, CallWrapper } from '../transport/calls.js';
+import { CallWrapper } from '../transport/calls.js';
 import { type Connection, Listener } from '../transport/server.js';
-import { admission, hostOf } from './admission.js';
+import { type Admission, admission, hostOf } from './admission.js';
+import { Arrivals } from './arrivals.js';
 import type { GatewayConfig } from './config.js';
+import type { NodeAuthentication, NodeCaller } from './node-authentication.js';
 import type { Refusals } from './refusals.js';
 
 /** The two doors of a gateway: different ports, different callers, different services. */
@@ -50,6 +52,8 @@ export interface NodeServices {
   readonly nodes: NodeHost;
   /** Hears who connects. */
   readonly presence: Presence;
+  /** Who may come by something else than a certificate. */
+  readonly authentication: NodeAuthentication;
   readonly requests: RequestHost;
   readonly topics: TopicHost;
   readonly health: HealthService;
@@ -74,7 +78,10 @@ const EXPLAINED = [
 export function makeNodeListener(parts: ListenerParts, federation: string, services: NodeServices): Listener {
   const { config, identity, org, directory, log, refusals } = parts;
   const verifier = new CertificateVerifier(federation, ownTrust(directory, org));
-  const policy = admission({ verifier, log, refusals, role: 'node', ownOrg: org });
+  const certificates = admission({ verifier, log, refusals, role: 'node', ownOrg: org });
+  const arrivals = new Arrivals(services.presence);
+  const { authentication } = services;
+  const policy = authentication.policy(certificates, (caller, remote) => arrivals.seen(caller, remote));
   const listener = new Listener({
     name: 'node listener',
     listen: config.listen.nodes,
@@ -83,9 +90,11 @@ export function makeNodeListener(parts: ListenerParts, federation: string, servi
     windows: NODE_WINDOWS,
     maxConcurrentStreams: 1_000,
     onHandshakeRefused: (error, remote) => handshakeRefused(refusals, 'nodes', error, remote),
-    onConnection: connection => nodeArrived(connection, policy, verifier, services.presence),
+    onConnection: connection => nodeArrived(connection, certificates, verifier, arrivals),
+    allowAnonymous: authentication.takesTokens,
+    certificatesMustHold: true,
   });
-  const calls = new CallWrapper(policy);
+  const calls = new CallWrapper<NodeCaller>(policy);
   listener.addService(messagingDefinition, messagingService(calls, services.messaging));
   listener.addService(requestDefinition, requestService(calls, services.requests));
   listener.addService(topicDefinition, topicService(calls, services.topics));
@@ -104,19 +113,19 @@ export function makeNodeListener(parts: ListenerParts, federation: string, servi
 
 /** Whoever may not call here is not there either: its calls are refused, and that is where it is logged. */
 function nodeArrived(
-  { certificate, onEnd }: Connection,
-  policy: CallPolicy<Identity>,
+  connection: Connection,
+  policy: Admission,
   verifier: CertificateVerifier,
-  presence: Presence,
+  arrivals: Arrivals,
 ): void {
+  if (!connection.certificate) return arrivals.anonymous(connection);
   let identity: Identity;
   try {
-    identity = policy.authenticate(certificate, '');
+    identity = policy.authenticate(connection.certificate);
   } catch {
     return;
   }
-  const { name, notAfterMs } = identity;
-  onEnd(presence.arrived({ name, notAfterMs, good: () => verifier.stillGood(identity) }));
+  arrivals.certified(connection, identity, () => verifier.stillGood(identity));
 }
 
 /** For gateways of the other members: links, and nothing else. */

@@ -4,11 +4,13 @@ import { type OrgName, parseNodeName } from '../identity/names.js';
 import type { RequestsHost } from '../link/link-requests.js';
 import type { Access } from '../messaging/access.js';
 import { parseChannel } from '../messaging/address.js';
+import type { Policy } from '../policy/types.js';
 import { Deadlines } from '../requests/deadlines.js';
 import type { RoleListener } from '../requests/dispatcher.js';
-import { Here } from '../requests/here.js';
+import { type GiveUp, Here } from '../requests/here.js';
 import { Pending } from '../requests/pending.js';
-import { Requester, type RequesterOptions } from '../requests/requester.js';
+import { laterGiveUp, Requester, type RequesterOptions } from '../requests/requester.js';
+import type { Question } from '../requests/types.js';
 import type { RequestHost } from '../services/request-service.js';
 import type { Refusals } from './refusals.js';
 
@@ -16,14 +18,16 @@ import type { Refusals } from './refusals.js';
 export class Requests {
   readonly #org: OrgName;
   readonly #access: Access;
+  readonly #policy: Policy;
   readonly #refusals: Refusals;
   readonly #deadlines = new Deadlines();
   readonly #pending = new Pending();
   readonly #here: Here;
 
-  constructor(org: OrgName, access: Access, refusals: Refusals) {
+  constructor(org: OrgName, access: Access, policy: Policy, refusals: Refusals) {
     this.#org = org;
     this.#access = access;
+    this.#policy = policy;
     this.#refusals = refusals;
     this.#here = new Here(org, this.#deadlines, this.#pending);
   }
@@ -38,8 +42,18 @@ export class Requests {
     return {
       judge: ({ org }, channel, node) => this.#judge(org, channel, node),
       // The limits of an organisation cannot be those of a node of ours: no node's name has capitals.
-      request: (peer, ...call) => this.#here.request(peer.org, ...call),
-      survey: (peer, ...call) => this.#here.survey(peer.org, ...call),
+      request: (peer, question, terms, settle) =>
+        this.#allowed(
+          question,
+          () => this.#here.request(peer.org, question, terms, settle),
+          error => settle({ kind: 'failed', error, attempts: 0 }),
+        ),
+      survey: (peer, question, terms, sink) =>
+        this.#allowed(
+          question,
+          () => this.#here.survey(peer.org, question, terms, sink),
+          error => sink.fail(error),
+        ),
       dropped: (error, { org }) => this.#refusals.write(error, org, { org, dropped: 'answer' }, false),
     };
   }
@@ -55,11 +69,20 @@ export class Requests {
       here: this.#here,
       deadlines: this.#deadlines,
       pending: this.#pending,
+      policy: this.#policy,
       ask,
       explain,
       membersOf,
     });
-    return { gateway, requester, dispatcher: this.#here.dispatcher, access: this.#access, draining };
+    return {
+      gateway,
+      requester,
+      dispatcher: this.#here.dispatcher,
+      org: this.#org,
+      access: this.#access,
+      policy: this.#policy,
+      draining,
+    };
   }
 
   status(): RequestStatus {
@@ -74,6 +97,28 @@ export class Requests {
 
   close(): void {
     this.#deadlines.close();
+  }
+
+  /** Begins what the policy allows. Throws as `begin`, and what the policy refuses at once with; later that is what `fail` hears. */
+  #allowed(question: Question, begin: () => GiveUp, fail: (error: FedgateError) => void): GiveUp {
+    if (!this.#policy.asks('request')) return begin();
+    const { senderOrg: org, senderNode: node, channel: target, record } = question;
+    const refused = (error: FedgateError): FedgateError => {
+      this.#refusals.write(error, org, { org, node, channel: target });
+      return error;
+    };
+    const subject = { org, node };
+    const { count: records, bytes } = record;
+    let verdict: void | Promise<void>;
+    try {
+      verdict = this.#policy.check({
+        ...{ action: 'request', subject, targetOrg: this.#org, target, records, bytes: bytes.length },
+      });
+    } catch (error) {
+      throw refused(error as FedgateError);
+    }
+    if (!(verdict instanceof Promise)) return begin();
+    return laterGiveUp(verdict, begin, error => fail(refused(error)));
   }
 
   /** Why a node of another organisation may not ask on a channel here; undefined: it may. */

@@ -17,6 +17,23 @@ import { costOf } from './durable-sender.js';
 import { encodeFrame, type Lane } from './lane.js';
 import { certificateOf, MAX_RECEIPT_BATCHES, makeReceipt, type Receipted, type ReceiptTerms } from './receipt.js';
 
+/**
+ * Why records of a node are refused; undefined: they are taken. Batches behind one that is being judged wait for it. Throws and rejects when
+ * that cannot be found out at the moment: then it is asked again, after a while.
+ */
+export type Judge = (
+  channel: string,
+  senderNode: string,
+  size: { readonly records: number; readonly bytes: number },
+) => FedgateError | undefined | Promise<FedgateError | undefined>;
+
+interface Judged {
+  readonly refusal: FedgateError | undefined;
+}
+
+/** How long to wait before a batch is judged again, milliseconds. */
+const JUDGE_AGAIN_MS = 1_000;
+
 export interface DurableReceiverOptions {
   readonly lane: Lane;
   readonly inbox: Inbox;
@@ -27,7 +44,7 @@ export interface DurableReceiverOptions {
   /** What our receipts say. */
   readonly terms: ReceiptTerms;
   readonly signingKey: KeyObject;
-  readonly judge: (channel: string, senderNode: string) => FedgateError | undefined;
+  readonly judge: Judge;
   /** Who hears what the peer's gateway says on reserved channels. */
   readonly control: ReadonlyMap<string, ControlReceiver>;
   /** Hears what must end the lane. */
@@ -63,6 +80,7 @@ export class DurableReceiver {
   #takenBytes = 0;
   #pendingBytes = 0;
   #pending = 0;
+  #judging: Promise<void> | undefined;
   #open = false;
   #stopped = false;
   #scheduled = false;
@@ -164,8 +182,67 @@ export class DurableReceiver {
     withheld: Withheld | undefined,
     cost: number,
   ): void {
+    this.#pending++;
+    this.#pendingBytes += cost;
+    const settled = (): void => {
+      this.#pending--;
+      this.#pendingBytes -= cost;
+      this.#checkQuiet();
+    };
+    const judge = () => this.#judged(header, sealed, withheld);
+    const first = this.#judging === undefined ? atOnce(judge) : undefined;
+    if (first && !(first instanceof Promise))
+      return this.#keep(sealed, header, position, withheld, first.refusal, settled);
+    // In the order in which they came.
+    const before = this.#judging;
+    const judging = (async () => {
+      await before;
+      const judged = await this.#untilJudged(judge, first);
+      if (judged) this.#keep(sealed, header, position, withheld, judged.refusal, settled);
+      else settled();
+    })();
+    this.#judging = judging;
+    void judging.then(() => {
+      if (this.#judging === judging) this.#judging = undefined;
+    });
+  }
+
+  /** Asks until there is an answer: the sender keeps what is not taken, and sends no more than it has credit for. Undefined: the lane is over. */
+  async #untilJudged(judge: () => ReturnType<Judge>, first: Promise<Judged> | undefined): Promise<Judged | undefined> {
+    const { lane } = this.#options;
+    let answer = first;
+    while (!this.#stopped && !lane.closed.aborted) {
+      try {
+        return answer === undefined ? { refusal: await judge() } : await answer;
+      } catch (error) {
+        answer = undefined;
+        await pause((error as FedgateError).retryAfterMs ?? JUDGE_AGAIN_MS, lane.closed);
+      }
+    }
+    return undefined;
+  }
+
+  #judged(
+    { channel, senderNode, recordCount: records }: BatchHeader,
+    sealed: SealedBatch,
+    withheld: Withheld | undefined,
+  ): FedgateError | undefined | Promise<FedgateError | undefined> {
+    // A receipt must not say that records are stored which never came.
+    if (withheld) return withheldRefusal(withheld);
+    if (this.#options.control.has(channel)) return undefined;
+    return this.#options.judge(channel, senderNode, { records, bytes: sealed.records.bytes.length });
+  }
+
+  #keep(
+    sealed: SealedBatch,
+    header: BatchHeader,
+    position: StreamPosition,
+    withheld: Withheld | undefined,
+    judged: FedgateError | undefined,
+    settled: () => void,
+  ): void {
     const { inbox } = this.#options;
-    const { refusal, extra, afterwards } = this.#meaning(header, sealed, withheld);
+    const { refusal, extra, afterwards } = this.#meaning(header, sealed, withheld, judged);
     const batch: ReceivedDurable = {
       ...position,
       from: this.#options.from,
@@ -185,8 +262,6 @@ export class DurableReceiver {
     };
     const headerSha256 = createHash('sha256').update(sealed.header).digest();
     const { epoch, sequence } = position;
-    this.#pending++;
-    this.#pendingBytes += cost;
     inbox
       .receive(batch, extra)
       .then(
@@ -198,30 +273,23 @@ export class DurableReceiver {
         },
         error => this.#options.fail(error),
       )
-      .finally(() => {
-        this.#pending--;
-        this.#pendingBytes -= cost;
-        this.#checkQuiet();
-      });
+      .finally(settled);
   }
 
   /** What is to be made of a batch: part of the log, refused, or something that is heard here in the same change. */
   #meaning(
-    { channel, senderNode }: BatchHeader,
+    { channel }: BatchHeader,
     sealed: SealedBatch,
     withheld: Withheld | undefined,
+    judged: FedgateError | undefined,
   ): {
     readonly refusal: FedgateError | undefined;
     readonly extra: ((change: Change) => unknown) | undefined;
     readonly afterwards: () => void;
   } {
     const control = this.#options.control.get(channel);
-    // A receipt must not say that records are stored which never came.
-    let refusal = withheld && withheldRefusal(withheld);
-    if (!control) {
-      refusal ??= this.#options.judge(channel, senderNode);
-      return { refusal, extra: undefined, afterwards: nothing };
-    }
+    let refusal = judged;
+    if (!control) return { refusal, extra: undefined, afterwards: nothing };
     const said = new Change();
     let afterwards = nothing;
     try {
@@ -318,6 +386,28 @@ const withheldRefusal = (why: Withheld): FedgateError =>
   new FedgateError(WITHHELD_REASONS[why], 'the records were withheld by their sender');
 
 const nothing = (): void => undefined;
+
+/** Undefined: there is no answer at the moment. */
+function atOnce(judge: () => ReturnType<Judge>): Judged | Promise<Judged> | undefined {
+  try {
+    const refusal = judge();
+    return refusal instanceof Promise ? refusal.then(settled => ({ refusal: settled })) : { refusal };
+  } catch {
+    return undefined;
+  }
+}
+
+function pause(ms: number, over: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    const done = (): void => {
+      clearTimeout(timer);
+      over.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    over.addEventListener('abort', done, { once: true });
+  });
+}
 
 /** Throws FRAME_MALFORMED. */
 function payloadsOf({ records }: SealedBatch): Buffer[] {

@@ -7,7 +7,7 @@ import type { OrgName } from '../identity/names.js';
 import type { Identity } from '../identity/verify.js';
 import { isAlarming } from './alarms.js';
 import { type ApprovalsPort, controlReceivers } from './control-receiver.js';
-import { DurableReceiver } from './durable-receiver.js';
+import { DurableReceiver, type Judge } from './durable-receiver.js';
 import { DurableSender } from './durable-sender.js';
 import type { DurableHello, Self } from './hello.js';
 import type { IncomingFrame, Lane } from './lane.js';
@@ -21,7 +21,7 @@ export interface DurableHost {
   outbox(org: OrgName): Outbox;
   readonly inbox: Inbox;
   /** Why a batch is not to be stored; undefined: it is. */
-  judge(peer: Identity, channel: string, senderNode: string): FedgateError | undefined;
+  judge(peer: Identity, ...batch: Parameters<Judge>): ReturnType<Judge>;
   /** Hears what is said about proposals. Undefined: the channel is refused like any other that is reserved. */
   readonly approvals?: ApprovalsPort | undefined;
   /** Hears of every peer that lies about a stream, or has lost count of it. */
@@ -92,7 +92,7 @@ export class DurableSession {
       inbox: host.inbox,
       terms: termsOf(federation, them, us),
       signingKey,
-      judge: (channel, senderNode) => host.judge(peer, channel, senderNode),
+      judge: (...batch) => host.judge(peer, ...batch),
       control: controlReceivers(outbox, host.approvals, from.org),
       fail,
     });

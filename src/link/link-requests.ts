@@ -17,7 +17,12 @@ export interface RequestsHost {
   judge(peer: Identity, channel: string, senderNode: string): FedgateError | undefined;
   /** As Here.request and Here.survey. */
   request(peer: Identity, question: Question, terms: Terms, settle: (answer: Answer) => void): GiveUp;
-  survey(peer: Identity, question: Question, terms: SurveyTerms, sink: SurveySink): GiveUp;
+  survey(
+    peer: Identity,
+    question: Question,
+    terms: SurveyTerms,
+    sink: SurveySink & { fail(error: FedgateError): void },
+  ): GiveUp;
   /** An answer was thrown away: nobody waits for it. */
   dropped(error: FedgateError, peer: Identity): void;
 }
@@ -196,7 +201,11 @@ export class LinkRequests {
             peer,
             question,
             { dueMs, maxAnswers: terms.maxAnswers },
-            { answer: answer => this.#reply(id, wireAnswer(answer)), end: end => last(wireSurveyEnd(end)) },
+            {
+              answer: answer => this.#reply(id, wireAnswer(answer)),
+              end: end => last(wireSurveyEnd(end)),
+              fail: error => last(wireRefusal(error)),
+            },
           )
         : host.request(
             peer,

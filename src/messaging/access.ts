@@ -76,15 +76,41 @@ const REMEMBERED = 10_000;
 /** Decides who may publish and subscribe where. What no rule grants is refused. */
 export class Access {
   readonly #ownOrg: OrgName;
-  readonly #rules: AccessRules;
-  readonly #publish: readonly PublishGrant[];
-  readonly #receive: readonly PublishGrant[];
-  readonly #request: readonly PublishGrant[];
-  readonly #asked: readonly PublishGrant[];
+  #rules!: AccessRules;
+  #publish!: readonly PublishGrant[];
+  #receive!: readonly PublishGrant[];
+  #request!: readonly PublishGrant[];
+  #asked!: readonly PublishGrant[];
   readonly #decisions = new Map<string, boolean>();
+  readonly #watched = new Set<{ readonly check: () => void; readonly end: (error: FedgateError) => void }>();
 
   constructor(ownOrg: OrgName, rules: AccessRules) {
     this.#ownOrg = ownOrg;
+    this.#take(rules);
+  }
+
+  /** Grants by other rules from now on; what was opened by a right that is gone ends. */
+  replace(rules: AccessRules): void {
+    this.#take(rules);
+    this.#decisions.clear();
+    for (const { check, end } of [...this.#watched]) {
+      try {
+        check();
+      } catch (error) {
+        end(error as FedgateError);
+      }
+    }
+  }
+
+  /** Calls `check` after each change of the rules, and `end` with what it throws. Returns what stops that. */
+  watch(check: () => void, end: (error: FedgateError) => void): () => void {
+    const watched = { check, end };
+    this.#watched.add(watched);
+    return () => this.#watched.delete(watched);
+  }
+
+  #take(rules: AccessRules): void {
+    const ownOrg = this.#ownOrg;
     this.#rules = rules;
     this.#publish = rules.nodes.flatMap(({ node, publish }) =>
       publish.map(text => ({ node, ...parsePublishGrant(text, ownOrg, 'publish') })),

@@ -1,5 +1,7 @@
 import { fieldError } from '../errors.js';
 import type { OrgName } from '../identity/names.js';
+import { InOrder } from '../policy/in-order.js';
+import type { Policy } from '../policy/types.js';
 import type { PublishFrame } from '../wire/messaging-frames.js';
 import type { Access } from './access.js';
 import {
@@ -60,6 +62,7 @@ export interface PublisherOptions {
   readonly router: Router;
   readonly remote: RemoteSender;
   readonly durable: DurablePath;
+  readonly policy: Policy;
   /** Whether a node of the own organisation is there. */
   readonly inboxState: (node: string) => InboxState;
   /** The organisations of a destination, at this moment. Throws GROUP_UNKNOWN, ORG_UNKNOWN, ORG_INACTIVE, SNAPSHOT_EXPIRED. */
@@ -77,6 +80,7 @@ const DELIVERY = { unspecified: 0, live: 1, durable: 2 } as const;
 export class Publisher {
   readonly #options: PublisherOptions;
   readonly #addresses = new Map<string, Destination>();
+  readonly #inOrder = new InOrder();
 
   constructor(options: PublisherOptions) {
     this.#options = options;
@@ -84,7 +88,7 @@ export class Publisher {
 
   /**
    * Order holds per caller, address and delivery class, in the order of the calls. Throws or rejects with what the call is to fail with:
-   * FIELD_INVALID, CHANNEL_RESERVED, NOT_GRANTED, ORG_UNKNOWN, ORG_INACTIVE, GROUP_UNKNOWN; live also PEER_UNREACHABLE, OUTCOME_UNKNOWN, LIMIT_REACHED;
+   * FIELD_INVALID, CHANNEL_RESERVED, NOT_GRANTED, POLICY_DENIED, POLICY_UNAVAILABLE, ORG_UNKNOWN, ORG_INACTIVE, GROUP_UNKNOWN; live also PEER_UNREACHABLE, OUTCOME_UNKNOWN, LIMIT_REACHED;
    * durable also OUTBOX_FULL, INBOX_FULL, STORE_FULL, STORE_READ_ONLY, STORE_FAILED, SEQUENCE_GAP, PRODUCER_FENCED, ACK_TIMEOUT.
    */
   publish(node: string, frame: PublishFrame): PublishOutcome | Promise<PublishOutcome> {
@@ -128,8 +132,31 @@ export class Publisher {
     frame: PublishFrame,
     audience?: string,
   ): OneOutcome | Promise<OneOutcome> {
-    const { access, durable } = this.#options;
+    const { access, policy, org } = this.#options;
     access.checkPublish(node, address);
+    if (!policy.asks('publish')) return this.#publishAllowed(node, address, frame, audience);
+    const question = {
+      action: 'publish',
+      subject: { org, node },
+      targetOrg: address.org,
+      target: address.channel,
+      records: frame.records.count,
+      bytes: frame.records.bytes.length,
+    } as const;
+    return this.#inOrder.run(
+      `${node} ${address.org} ${address.channel}`,
+      () => policy.check(question),
+      () => this.#publishAllowed(node, address, frame, audience),
+    );
+  }
+
+  #publishAllowed(
+    node: string,
+    address: Address,
+    frame: PublishFrame,
+    audience?: string,
+  ): OneOutcome | Promise<OneOutcome> {
+    const { durable } = this.#options;
     const outcome = this.#stores(address, frame.delivery)
       ? durable.publish(node, address, frame, audience)
       : this.#publishLive(node, address, frame);

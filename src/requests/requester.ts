@@ -3,6 +3,7 @@ import type { OrgName } from '../identity/names.js';
 import type { Access } from '../messaging/access.js';
 import { type Address, parseAddress, parseDestination, type Several } from '../messaging/address.js';
 import type { SeveralMember } from '../messaging/broadcast.js';
+import type { Policy } from '../policy/types.js';
 import type { RecordBlock } from '../wire/records.js';
 import type { RequestFrame, SurveyFrame } from '../wire/request-frames.js';
 import type { Asked } from './asked.js';
@@ -29,6 +30,7 @@ export interface RequesterOptions {
   readonly here: Here;
   readonly deadlines: Deadlines;
   readonly pending: Pending;
+  readonly policy: Policy;
   /** The way to other organisations, as Peers.ask. */
   readonly ask: (org: OrgName, asked: Asked) => GiveUp;
   /** Says more about why a peer is away. */
@@ -59,12 +61,19 @@ export class Requester {
    * DEADLINE_EXCEEDED, APPLICATION_ERROR; of other organisations also PEER_UNREACHABLE, OUTCOME_UNKNOWN, FEATURE_UNSUPPORTED.
    */
   request(node: string, frame: RequestFrame, timeLeftMs: number, signal: AbortSignal): Promise<Reply> {
-    const { org, here } = this.#options;
-    const { record, once, key, oneWay } = frame;
+    const { record, key, oneWay } = frame;
     if (key && !KEY.test(key)) throw fieldError('idempotency_key', 'must be up to 64 of the characters 0x21 to 0x7e');
     if (key && oneWay) throw fieldError('idempotency_key', 'is for a reply, and what is one-way gets none');
     const address = this.#address(node, frame.address);
     const dueMs = dueOf(frame.timeoutMs, DEFAULT_TIMEOUT_MS, timeLeftMs);
+    const verdict = this.#policy(node, address, record);
+    const ask = (): Promise<Reply> => this.#ask(node, address, frame, dueMs, signal);
+    return verdict instanceof Promise ? verdict.then(ask) : ask();
+  }
+
+  #ask(node: string, address: Address, frame: RequestFrame, dueMs: number, signal: AbortSignal): Promise<Reply> {
+    const { org, here } = this.#options;
+    const { record, once, key, oneWay } = frame;
     return new Promise((resolve, reject) => {
       const settle = (answer: Answer): void => {
         signal.removeEventListener('abort', over);
@@ -76,6 +85,7 @@ export class Requester {
         giveUp?.();
         reject(new FedgateError('CANCELLED', 'the caller gave up'));
       };
+      if (signal.aborted) return over();
       signal.addEventListener('abort', over, { once: true });
       const { channel } = address;
       giveUp =
@@ -121,12 +131,24 @@ export class Requester {
     node: string,
     address: Address,
     record: RecordBlock,
+    terms: SurveyTerms,
+    listener: SurveyListener,
+  ): GiveUp {
+    this.#options.access.checkRequest(node, address);
+    const verdict = this.#policy(node, address, record);
+    const begin = (): GiveUp => this.#surveyAllowed(node, address, record, terms, listener);
+    return verdict instanceof Promise ? laterGiveUp(verdict, begin, error => listener.fail(error)) : begin();
+  }
+
+  #surveyAllowed(
+    node: string,
+    address: Address,
+    record: RecordBlock,
     { dueMs, maxAnswers }: SurveyTerms,
     listener: SurveyListener,
   ): GiveUp {
-    const { org: own, here, access } = this.#options;
+    const { org: own, here } = this.#options;
     const { org, channel } = address;
-    access.checkRequest(node, address);
     const end = (how: SurveyEnd): void => listener.end(how);
     if (org === own) {
       const question = { channel, senderOrg: org, senderNode: node, record };
@@ -139,6 +161,16 @@ export class Requester {
     };
     const terms = { answerByMs: dueMs, once: true, key: '', oneWay: false, survey: true, maxAnswers };
     return this.#remote(node, address, record, terms, settle, end);
+  }
+
+  #policy(node: string, { org, channel }: Address, record: RecordBlock): void | Promise<void> {
+    const { policy, org: own } = this.#options;
+    if (!policy.asks('request')) return;
+    const subject = { org: own, node };
+    const { count: records, bytes } = record;
+    return policy.check({
+      ...{ action: 'request', subject, targetOrg: org, target: channel, records, bytes: bytes.length },
+    });
   }
 
   #remote(
@@ -159,6 +191,23 @@ export class Requester {
     this.#options.access.checkRequest(node, address);
     return address;
   }
+}
+
+/** Begins something once it is allowed; until then it can be given up. `fail` hears why it was not begun. */
+export function laterGiveUp(allowed: Promise<void>, begin: () => GiveUp, fail: (error: FedgateError) => void): GiveUp {
+  let giveUp: GiveUp | undefined;
+  let over = false;
+  allowed
+    .then(() => {
+      if (!over) giveUp = begin();
+    })
+    .catch(error => {
+      if (!over) fail(error as FedgateError);
+    });
+  return () => {
+    over = true;
+    giveUp?.();
+  };
 }
 
 const NO_SURVEY = (): void => undefined;

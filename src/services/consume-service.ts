@@ -9,6 +9,7 @@ import { parseSubscriptionName } from '../durable/subscriptions/spec.js';
 import type { Subscriptions } from '../durable/subscriptions/subscriptions.js';
 import { FedgateError, fieldError } from '../errors.js';
 import type { Access } from '../messaging/access.js';
+import type { Policy } from '../policy/types.js';
 import type { CallContext, CallWrapper } from '../transport/calls.js';
 import type { FrameWriter } from '../transport/frame-writer.js';
 import { NO_NACK, nackTerms, toRanges } from './consume-frames.js';
@@ -18,7 +19,10 @@ import { pull } from './pull.js';
 export interface ConsumeHost {
   readonly gateway: string;
   readonly subscriptions: Subscriptions;
+  /** The own organisation. */
+  readonly org: string;
   readonly access: Access;
+  readonly policy: Policy;
   readonly limits: { readonly subscriptionsPerNode: number };
   /** Fires when the gateway stops: streams settle what came and end with its reason. */
   readonly draining: AbortSignal;
@@ -41,10 +45,10 @@ export function consumeHandlers(wrapper: CallWrapper<{ readonly name: string }>,
   const streams = new StreamCount(host.limits.subscriptionsPerNode);
   return {
     consume: wrapper.bidi((call: ServerDuplexStream<Buffer, Buffer>, out: FrameWriter<Buffer>, context: Context) =>
-      new ConsumeSession(call, out, context.caller.name, host).run(context.signal, streams),
+      new ConsumeSession(call, out, context.caller.name, host, context.end).run(context.signal, streams),
     ),
-    pull: wrapper.serverStream((request: PullRequest, out: FrameWriter<Buffer>, { caller, signal }: Context) =>
-      streams.counted(caller.name, () => pull(request, out, caller.name, host, signal)),
+    pull: wrapper.serverStream((request: PullRequest, out: FrameWriter<Buffer>, { caller, signal, end }: Context) =>
+      streams.counted(caller.name, () => pull(request, out, caller.name, host, signal, end)),
     ),
     acknowledge: wrapper.unary(
       async ({ subscription, ack, nack }: AcknowledgeRequest, { caller }: Context): Promise<AcknowledgeResponse> => {

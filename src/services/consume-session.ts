@@ -4,9 +4,11 @@ import type { Consumer } from '../durable/subscriptions/consumer.js';
 import { openedFrame } from '../durable/subscriptions/notices.js';
 import { parseSpec } from '../durable/subscriptions/spec.js';
 import { FedgateError } from '../errors.js';
+import type { Pattern } from '../messaging/address.js';
 import type { FrameWriter } from '../transport/frame-writer.js';
 import { nackTerms, readConsumeRequest, toCredit, toRanges } from './consume-frames.js';
 import type { ConsumeHost, StreamCount } from './consume-service.js';
+import { StreamRights } from './stream-rights.js';
 
 type Frame = NonNullable<ConsumeRequest['frame']>;
 
@@ -19,6 +21,7 @@ export class ConsumeSession {
   readonly #out: FrameWriter<Buffer>;
   readonly #node: string;
   readonly #host: ConsumeHost;
+  readonly #rights: StreamRights;
   #consumer: Consumer | undefined;
   #starting = false;
   #paused = false;
@@ -26,11 +29,19 @@ export class ConsumeSession {
   /** Frames that came while the subscription was being opened: a client need not wait for `opened`. */
   #early: Frame[] = [];
 
-  constructor(call: ServerDuplexStream<Buffer, Buffer>, out: FrameWriter<Buffer>, node: string, host: ConsumeHost) {
+  /** `end` ends the call. */
+  constructor(
+    call: ServerDuplexStream<Buffer, Buffer>,
+    out: FrameWriter<Buffer>,
+    node: string,
+    host: ConsumeHost,
+    end: (error: FedgateError) => void,
+  ) {
     this.#call = call;
     this.#out = out;
     this.#node = node;
     this.#host = host;
+    this.#rights = new StreamRights(host, node, end);
   }
 
   /** Resolves when the client has ended the stream and what it acknowledged is settled; rejects with what the stream is to end with. */
@@ -95,8 +106,8 @@ export class ConsumeSession {
   async #open(spec: SubscriptionSpec): Promise<Consumer | undefined> {
     const { subscriptions, access, gateway } = this.#host;
     const wanted = parseSpec(spec, 'start');
-    const check = (pattern: Parameters<typeof access.checkSubscribe>[1]): void =>
-      access.checkSubscribe(this.#node, pattern);
+    const check = (pattern: Pattern): void | Promise<void> =>
+      this.#rights.deliver(pattern, () => access.checkSubscribe(this.#node, pattern));
     const { consumer, offset, created } = await subscriptions.consume(wanted, this.#node, this.#out, check);
     if (this.#over) {
       consumer.close();
@@ -140,6 +151,7 @@ export class ConsumeSession {
 
   #close(): void {
     this.#over = true;
+    this.#rights.release();
     this.#consumer?.close();
     this.#adjust();
   }

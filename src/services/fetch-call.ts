@@ -3,6 +3,7 @@ import { FetchOpened, type FetchRequest } from '../../gen/ts/fedgate/files/v1/fi
 import { firstOf, unlessAborted } from '../files/abort.js';
 import type { OpenFetch } from '../files/fetch/remote-fetch.js';
 import { parseShareId } from '../files/share-id.js';
+import { fetchQuestion } from '../policy/types.js';
 import type { FrameWriter } from '../transport/frame-writer.js';
 import { CHUNK_HEADROOM, encodeOpening, frameChunk } from '../wire/file-frames.js';
 import type { FetchRoom } from './fetch-room.js';
@@ -21,6 +22,8 @@ export async function fetchCall(
 ): Promise<void> {
   const ref = parseShareId(request.shareId, 'share_id');
   host.access.checkFetch(node, ref.org);
+  if (host.policy.asks('fetch'))
+    await host.policy.check(fetchQuestion({ org: host.org, node }, ref.org, request.shareId));
   const offset = readOffset(request.offset);
   const length = readOffset(request.length);
   const downloadId = request.downloadId.length === 0 ? randomBytes(16) : readId(request.downloadId, 'download_id');

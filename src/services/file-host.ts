@@ -7,12 +7,14 @@ import type { Transfers } from '../files/transfers.js';
 import type { ShareFacts } from '../files/types.js';
 import type { OrgName } from '../identity/names.js';
 import type { Access } from '../messaging/access.js';
+import type { Policy } from '../policy/types.js';
 import type { ProgressRule } from './progress-guard.js';
 
 /** What FileService is made of. */
 export interface FileHost {
   readonly org: OrgName;
   readonly access: Access;
+  readonly policy: Policy;
   readonly groups: Groups;
   readonly shares: Shares;
   readonly contents: Contents;

@@ -21,6 +21,7 @@ import { toRpcStatus } from '../transport/status.js';
 import { type PublishFrame, readPublishRequest, readPublishStreamRequest } from '../wire/messaging-frames.js';
 import { malformed } from '../wire/reader.js';
 import { type ConsumeHost, consumeDefinition, consumeHandlers } from './consume-service.js';
+import { StreamRights } from './stream-rights.js';
 
 export interface MessagingHost extends ConsumeHost {
   readonly publisher: Publisher;
@@ -55,35 +56,41 @@ export function messagingService(
       const outcome = await host.publisher.publish(caller.name, readPublishRequest(bytes));
       return { result: toResult(outcome) };
     }),
-    publishStream: wrapper.bidi(
-      (call: ServerDuplexStream<Buffer, PublishStreamResponse>, out, { caller, signal }: Context) =>
-        new PublishStreamSession(call, out, caller.name, host.publisher).run(signal, host.draining),
+    publishStream: wrapper.bidi((call: ServerDuplexStream<Buffer, PublishStreamResponse>, out, context: Context) =>
+      new PublishStreamSession(call, out, context.caller.name, host.publisher).run(context, host.draining),
     ),
-    subscribe: wrapper.serverStream(async (bytes: Buffer, out: FrameWriter<Buffer>, { caller, signal }: Context) => {
-      const pattern = parsePattern(decodeSubscribe(bytes).pattern);
-      host.access.checkSubscribe(caller.name, pattern);
-      const open = perNode.get(caller.name) ?? 0;
-      if (open >= host.limits.subscriptionsPerNode) {
-        throw new FedgateError('LIMIT_REACHED', `node ${caller.name} has ${open} subscriptions open`, {
-          metadata: { limit: 'subscriptions per node' },
+    subscribe: wrapper.serverStream(
+      async (bytes: Buffer, out: FrameWriter<Buffer>, { caller, signal, end }: Context) => {
+        const pattern = parsePattern(decodeSubscribe(bytes).pattern);
+        host.access.checkSubscribe(caller.name, pattern);
+        const open = perNode.get(caller.name) ?? 0;
+        if (open >= host.limits.subscriptionsPerNode) {
+          throw new FedgateError('LIMIT_REACHED', `node ${caller.name} has ${open} subscriptions open`, {
+            metadata: { limit: 'subscriptions per node' },
+          });
+        }
+        perNode.set(caller.name, open + 1);
+        const subscription = new LiveSubscription({
+          ...{ node: caller.name, pattern, sink: out, limits: host.limits, joins },
+          nowMs: Date.now(),
         });
-      }
-      perNode.set(caller.name, open + 1);
-      const subscription = new LiveSubscription({
-        ...{ node: caller.name, pattern, sink: out, limits: host.limits, joins },
-        nowMs: Date.now(),
-      });
-      try {
-        host.router.add(subscription);
-        out.put(noticeFrame({ $case: 'opened', value: { gateway: host.gateway } }));
-        await ended(signal, host.draining);
-      } finally {
-        host.router.remove(subscription);
-        const left = (perNode.get(caller.name) ?? 1) - 1;
-        if (left > 0) perNode.set(caller.name, left);
-        else perNode.delete(caller.name);
-      }
-    }),
+        const rights = new StreamRights(host, caller.name, end);
+        try {
+          const allowed = rights.deliver(pattern, () => host.access.checkSubscribe(caller.name, pattern));
+          if (allowed !== undefined) await allowed;
+          host.router.add(subscription);
+          out.put(noticeFrame({ $case: 'opened', value: { gateway: host.gateway } }));
+          await ended(signal, host.draining);
+        } finally {
+          rights.release();
+          // One that was refused was never there.
+          if (host.router.subscriptions.has(subscription)) host.router.remove(subscription);
+          const left = (perNode.get(caller.name) ?? 1) - 1;
+          if (left > 0) perNode.set(caller.name, left);
+          else perNode.delete(caller.name);
+        }
+      },
+    ),
     ...consumeHandlers(wrapper, host),
   };
 }
@@ -203,21 +210,25 @@ class PublishStreamSession {
     this.#publisher = publisher;
   }
 
-  run(signal: AbortSignal, draining: AbortSignal): Promise<void> {
+  run({ signal, beforeEnd }: Pick<CallContext, 'signal' | 'beforeEnd'>, draining: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
+      let why: unknown;
       this.#finish = () => {
         if (this.#unanswered > 0) return;
         if (this.#halfClosed) resolve();
-        else if (this.#draining) reject(draining.reason);
+        else if (this.#draining) reject(why);
       };
-      // A gateway that stops reads nothing new, answers what it has read, and ends the stream.
-      const drain = (): void => {
+      // A stream that is to end reads nothing new and answers what it has read: when the gateway stops, or the caller may go on no more.
+      const finish = (reason: unknown): void => {
+        why ??= reason;
         this.#draining = true;
         this.#adjust();
         this.#finish?.();
       };
+      const drain = (): void => finish(draining.reason);
       if (draining.aborted) return drain();
       draining.addEventListener('abort', drain, { once: true });
+      beforeEnd(finish);
       const over = (): void => {
         draining.removeEventListener('abort', drain);
         resolve();

@@ -1,10 +1,12 @@
 import type { PullRequest } from '../../gen/ts/fedgate/messaging/v1/messaging_service.js';
 import type { Consumer, ConsumerSink } from '../durable/subscriptions/consumer.js';
 import { parseSpec } from '../durable/subscriptions/spec.js';
-import { fieldError } from '../errors.js';
+import { type FedgateError, fieldError } from '../errors.js';
+import type { Pattern } from '../messaging/address.js';
 import type { FrameWriter } from '../transport/frame-writer.js';
 import { FieldWriter } from '../wire/writer.js';
 import type { ConsumeHost } from './consume-service.js';
+import { StreamRights } from './stream-rights.js';
 
 const MAX_PULL_RECORDS = 1_000;
 const MAX_WAIT_MS = 60_000;
@@ -18,6 +20,7 @@ export async function pull(
   node: string,
   host: ConsumeHost,
   signal: AbortSignal,
+  end: (error: FedgateError) => void,
 ): Promise<void> {
   const { maxRecords, waitMs } = request;
   if (maxRecords > MAX_PULL_RECORDS) throw fieldError('max_records', `is over ${MAX_PULL_RECORDS}`);
@@ -26,11 +29,16 @@ export async function pull(
   if (draining.aborted) throw draining.reason;
   const sink = new PullSink(out);
   const wanted = parseSpec(request.subscription, 'subscription');
-  const { consumer } = await subscriptions.pull(wanted, node, sink, pattern => access.checkSubscribe(node, pattern));
+  const rights = new StreamRights(host, node, end);
+  const check = (pattern: Pattern): void | Promise<void> =>
+    rights.deliver(pattern, () => access.checkSubscribe(node, pattern));
+  let consumer: Consumer | undefined;
   try {
+    ({ consumer } = await subscriptions.pull(wanted, node, sink, check));
     await taken(consumer, sink, maxRecords || 1, waitMs, [signal, draining]);
   } finally {
-    consumer.close();
+    rights.release();
+    consumer?.close();
   }
   if (draining.aborted) throw draining.reason;
 }

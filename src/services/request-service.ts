@@ -2,6 +2,7 @@ import type { ServerDuplexStream, ServiceDefinition } from '@grpc/grpc-js';
 import { RequestServiceService, SurveyResponse } from '../../gen/ts/fedgate/messaging/v1/request_service.js';
 import { toSummary } from '../link/request-answers.js';
 import type { Access } from '../messaging/access.js';
+import type { Policy } from '../policy/types.js';
 import type { Dispatcher } from '../requests/dispatcher.js';
 import { full } from '../requests/pending.js';
 import type { Requester } from '../requests/requester.js';
@@ -20,7 +21,10 @@ export interface RequestHost {
   readonly gateway: string;
   readonly requester: Requester;
   readonly dispatcher: Dispatcher;
+  /** The own organisation. */
+  readonly org: string;
   readonly access: Access;
+  readonly policy: Policy;
   /** Fires when the gateway stops: what is out is answered, nothing new is taken. */
   readonly draining: AbortSignal;
 }
@@ -62,7 +66,7 @@ export function requestService(
           throw full('respond streams', `node ${name} answers on ${open} streams`);
         streams.set(name, open + 1);
         try {
-          await new RespondSession(call, out, name, host).run(context.signal);
+          await new RespondSession(call, out, name, host, context.end).run(context.signal);
         } finally {
           const left = (streams.get(name) ?? 1) - 1;
           if (left > 0) streams.set(name, left);

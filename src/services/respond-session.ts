@@ -15,6 +15,7 @@ import type { FrameWriter } from '../transport/frame-writer.js';
 import { malformed } from '../wire/reader.js';
 import { encodeRespondDelivery, readRespondReply } from '../wire/request-frames.js';
 import type { RequestHost } from './request-service.js';
+import { StreamRights } from './stream-rights.js';
 
 type Frame = NonNullable<RespondRequest['frame']>;
 type Response = NonNullable<RespondResponse['frame']>;
@@ -27,16 +28,30 @@ export class RespondSession implements ResponderSink {
   readonly #out: FrameWriter<Buffer>;
   readonly #node: string;
   readonly #host: RequestHost;
+  readonly #rights: StreamRights;
+  /** Frames that came while the policy was asked about one before them. */
+  #early: Buffer[] = [];
+  #deciding = false;
   #responder: Responder | undefined;
   #paused = false;
   #draining = false;
+  #ended = false;
+  #onEnd: () => void = () => undefined;
   #onAnswered: () => void = () => undefined;
 
-  constructor(call: ServerDuplexStream<Buffer, Buffer>, out: FrameWriter<Buffer>, node: string, host: RequestHost) {
+  /** `end` ends the call. */
+  constructor(
+    call: ServerDuplexStream<Buffer, Buffer>,
+    out: FrameWriter<Buffer>,
+    node: string,
+    host: RequestHost,
+    end: (error: FedgateError) => void,
+  ) {
     this.#call = call;
     this.#out = out;
     this.#node = node;
     this.#host = host;
+    this.#rights = new StreamRights(host, node, end);
   }
 
   /** Resolves when the client has ended the stream; rejects with what the stream is to end with. */
@@ -52,19 +67,21 @@ export class RespondSession implements ResponderSink {
         draining.addEventListener('abort', drain, { once: true });
         signal.addEventListener('abort', over, { once: true });
         this.#out.onDrain(() => this.#adjust());
-        this.#call.on('end', resolve);
+        this.#onEnd = resolve;
+        this.#call.on('end', () => {
+          this.#ended = true;
+          if (!this.#deciding) resolve();
+        });
         this.#call.on('data', (bytes: Buffer) => {
-          try {
-            this.#take(bytes);
-            this.#adjust();
-          } catch (error) {
-            reject(error);
-          }
+          this.#early.push(bytes);
+          this.#work(reject);
         });
       });
     } finally {
       draining.removeEventListener('abort', drain);
       signal.removeEventListener('abort', over);
+      this.#early = [];
+      this.#rights.release();
       if (this.#responder) dispatcher.remove(this.#responder);
       this.#responder = undefined;
     }
@@ -91,8 +108,30 @@ export class RespondSession implements ResponderSink {
     this.#put({ $case: 'cancel', value: { requestId: BigInt(id), cause: CAUSE[cause] } });
   }
 
-  /** Throws what must end the stream. */
-  #take(bytes: Buffer): void {
+  /** Takes frames one after the other; while the policy is asked about one, those behind it wait, and no more are read. */
+  #work(fail: (error: unknown) => void): void {
+    try {
+      for (let bytes = this.#deciding ? undefined : this.#early.shift(); bytes; bytes = this.#early.shift()) {
+        const deciding = this.#take(bytes);
+        if (deciding === undefined) continue;
+        this.#deciding = true;
+        deciding
+          .then(() => {
+            this.#deciding = false;
+            this.#work(fail);
+          })
+          .catch(fail);
+        break;
+      }
+      this.#adjust();
+      if (this.#ended && !this.#deciding) this.#onEnd();
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  /** With a promise when the next frame must wait. Throws and rejects with what must end the stream. */
+  #take(bytes: Buffer): void | Promise<void> {
     const responder = this.#responder;
     const reply = readRespondReply(bytes);
     if (reply) {
@@ -110,35 +149,49 @@ export class RespondSession implements ResponderSink {
       this.#host.dispatcher.answered(started(responder), toId(frame.value.requestId), undefined);
       return this.#onAnswered();
     }
-    if (frame.$case === 'enable') this.#enable(started(responder), frame.value.pattern);
-    else if (frame.$case === 'disable') this.#disable(started(responder), frame.value.pattern);
+    if (frame.$case === 'enable') return this.#enable(started(responder), frame.value.pattern);
+    if (frame.$case === 'disable') this.#disable(started(responder), frame.value.pattern);
   }
 
-  #start({ patterns, capacity }: RespondStart): void {
+  #start({ patterns, capacity }: RespondStart): void | Promise<void> {
     if (this.#responder) throw new FedgateError('FRAME_UNEXPECTED', 'the stream was started already');
     if (capacity > MAX_CAPACITY) throw fieldError('start.capacity', `is over ${MAX_CAPACITY}`);
     const checked = patterns.map(text => this.#check(text, 'start.patterns'));
     checkCount(new Set(patterns).size);
+    return whenAllowed(
+      checked.map(pattern => this.#allowed(pattern)),
+      () => this.#open(checked, capacity),
+    );
+  }
+
+  #open(patterns: readonly Pattern[], capacity: number): void {
     const { dispatcher, gateway } = this.#host;
     const responder = new Responder(this.#node, capacity || DEFAULT_CAPACITY, this);
     this.#responder = responder;
     dispatcher.add(responder);
     this.#put({ $case: 'opened', value: { gateway } });
     if (this.#draining) return;
-    for (const pattern of checked) dispatcher.enable(responder, pattern);
+    for (const pattern of patterns) dispatcher.enable(responder, pattern);
   }
 
-  #enable(responder: Responder, text: string): void {
+  #enable(responder: Responder, text: string): void | Promise<void> {
     const pattern = this.#check(text, 'enable.pattern');
     if (!responder.patterns.has(text)) checkCount(responder.patterns.size + 1);
-    // A gateway that stops enables nothing, and says so by ending the stream.
-    if (this.#draining) return;
-    this.#host.dispatcher.enable(responder, pattern);
-    this.#put({ $case: 'changed', value: { pattern: text, enabled: true } });
+    return whenAllowed([this.#allowed(pattern)], () => {
+      // A gateway that stops enables nothing, and says so by ending the stream.
+      if (this.#draining || this.#responder !== responder) return;
+      this.#host.dispatcher.enable(responder, pattern);
+      this.#put({ $case: 'changed', value: { pattern: text, enabled: true } });
+    });
+  }
+
+  #allowed(pattern: Pattern): void | Promise<void> {
+    return this.#rights.deliver(pattern, () => this.#host.access.checkRespond(this.#node, pattern));
   }
 
   #disable(responder: Responder, text: string): void {
     this.#host.dispatcher.disable(responder, parsePattern(text, 'disable.pattern'));
+    this.#rights.drop(text);
     this.#put({ $case: 'changed', value: { pattern: text, enabled: false } });
   }
 
@@ -166,12 +219,18 @@ export class RespondSession implements ResponderSink {
 
   /** Reads on only while the client reads what it is told. */
   #adjust(): void {
-    const pause = !this.#out.writable;
+    const pause = this.#deciding || !this.#out.writable;
     if (pause === this.#paused) return;
     this.#paused = pause;
     if (pause) this.#call.pause();
     else this.#call.resume();
   }
+}
+
+/** At once when nothing has to be waited for. */
+function whenAllowed(verdicts: readonly (void | Promise<void>)[], go: () => void): void | Promise<void> {
+  const waiting = verdicts.filter(verdict => verdict instanceof Promise);
+  return waiting.length === 0 ? go() : Promise.all(waiting).then(go);
 }
 
 function decodeFrame(bytes: Buffer): Frame {

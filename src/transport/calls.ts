@@ -29,7 +29,14 @@ export interface CallContext<C = Identity> {
   readonly timeLeftMs: () => number;
   /** Fires when the call is over: answered, cancelled, failed, or cut. */
   readonly signal: AbortSignal;
+  /** Ends the call with an error, whatever its handler is doing: what let it in does not hold any more. */
+  readonly end: (error: FedgateError) => void;
+  /** The handler wants to end itself when `end` is called: `listener` hears of it, and has a moment to finish what it has begun. */
+  readonly beforeEnd: (listener: (error: FedgateError) => void) => void;
 }
+
+/** How long a handler may take for what it has begun when its call is to end, milliseconds. */
+export const LAST_WORDS_MS = 2_000;
 
 /** The certificate a call came with. */
 export interface CallerCertificate {
@@ -38,9 +45,24 @@ export interface CallerCertificate {
   read(): X509Certificate;
 }
 
+/** What else a call shows. */
+export interface CallFacts {
+  /** `ip:port` of the caller's socket. */
+  readonly remoteAddress: string;
+  /** The values of a header; binary ones are left out. */
+  header(name: string): readonly string[];
+  /** All headers that are text. */
+  headers(): ReadonlyMap<string, string>;
+}
+
 export interface CallPolicy<C> {
-  /** Decides who calls, or throws. `certificate` is undefined when TLS did not verify one. */
-  authenticate(certificate: CallerCertificate | undefined, path: string): C;
+  /**
+   * Decides who calls, or throws; with a promise the handler begins later, and nothing is read from the caller until then. `certificate` is
+   * undefined when none was shown.
+   */
+  authenticate(certificate: CallerCertificate | undefined, path: string, facts: CallFacts): C | Promise<C>;
+  /** A stream of a caller begins; `end` is to be called when the caller may go on no more. Returns what to call when the stream is over. */
+  lasting?(caller: C, end: (error: FedgateError) => void): () => void;
   /** Hears of every call that ended with an error. `unexpected` ones are defects and carry the request id the caller was given. */
   onFailure(failure: CallFailure): void;
 }
@@ -59,6 +81,7 @@ interface AnyCall {
   getPeer(): string;
   getDeadline(): number | Date;
   getAuthContext(): { sslPeerCertificate?: { raw: Buffer; fingerprint256: string } };
+  readonly metadata: { get(key: string): (string | Buffer)[]; getMap(): { [key: string]: string | Buffer } };
   readonly cancelled: boolean;
   once(event: 'cancelled', listener: () => void): unknown;
 }
@@ -74,7 +97,8 @@ export class CallWrapper<C> {
     return (call, callback) => {
       void this.#run(
         call as unknown as AnyCall,
-        async context => callback(null, await handler(call.request, context)),
+        context => handler(call.request, context),
+        response => callback(null, response),
         error => callback(error),
       );
     };
@@ -87,11 +111,10 @@ export class CallWrapper<C> {
     return call => {
       void this.#run(
         call as unknown as AnyCall,
-        async context => {
-          await handler(call.request, new FrameWriter<Res>(call, context.signal), context);
-          call.end();
-        },
+        context => handler(call.request, new FrameWriter<Res>(call, context.signal), context),
+        () => call.end(),
         error => failStream(call, error),
+        'lasting',
       );
     };
   }
@@ -103,14 +126,16 @@ export class CallWrapper<C> {
     return (call, callback) => {
       void this.#run(
         call as unknown as AnyCall,
-        async context => {
-          callback(null, await handler(call, context));
+        context => handler(call, context),
+        response => {
+          callback(null, response);
           discard(call);
         },
         error => {
           callback(error);
           discard(call);
         },
+        'lasting',
       );
     };
   }
@@ -122,33 +147,62 @@ export class CallWrapper<C> {
     return call => {
       void this.#run(
         call as unknown as AnyCall,
-        async context => {
-          await handler(call, new FrameWriter<Res>(call, context.signal), context);
-          call.end();
-        },
+        context => handler(call, new FrameWriter<Res>(call, context.signal), context),
+        () => call.end(),
         error => {
           discard(call);
           failStream(call, error);
         },
+        'lasting',
       );
     };
   }
 
-  async #run(
+  async #run<R>(
     call: AnyCall,
-    body: (context: CallContext<C>) => Promise<void>,
+    body: (context: CallContext<C>) => Promise<R> | R,
+    done: (result: R) => void,
     fail: (status: GrpcFailure) => void,
+    lasting?: 'lasting',
   ): Promise<void> {
     const ended = new AbortController();
     call.once('cancelled', () => ended.abort(new FedgateError('CANCELLED', 'the caller went away')));
     let authenticated = false;
+    let cut = false;
+    let lastWords: ((error: FedgateError) => void) | undefined;
+    let timer: NodeJS.Timeout | undefined;
+    const endNow = (error: FedgateError): void => {
+      if (cut || ended.signal.aborted) return;
+      cut = true;
+      this.#refuse(call, error, true, fail);
+      ended.abort(error);
+    };
+    const end = (error: FedgateError): void => {
+      if (!lastWords) return endNow(error);
+      timer ??= setTimeout(endNow, LAST_WORDS_MS, error);
+      lastWords(error);
+      lastWords = () => undefined;
+    };
+    const beforeEnd = (listener: (error: FedgateError) => void): void => {
+      lastWords = listener;
+    };
+    let release: (() => void) | undefined;
     try {
-      const caller = this.#policy.authenticate(certificateOf(call), call.getPath());
+      const asked = this.#policy.authenticate(certificateOf(call), call.getPath(), factsOf(call));
+      // Without a wait where there is nothing to wait for.
+      const caller = asked instanceof Promise ? await asked : asked;
+      if (ended.signal.aborted) return;
       authenticated = true;
-      await body({ caller, remoteAddress: call.getPeer(), timeLeftMs: () => timeLeftOf(call), signal: ended.signal });
+      if (lasting) release = this.#policy.lasting?.(caller, end);
+      const { signal } = ended;
+      const remoteAddress = call.getPeer();
+      const result = await body({ caller, remoteAddress, timeLeftMs: () => timeLeftOf(call), signal, end, beforeEnd });
+      if (!cut) done(result);
     } catch (thrown) {
-      if (!call.cancelled) this.#refuse(call, thrown, authenticated, fail);
+      if (!cut && !call.cancelled) this.#refuse(call, thrown, authenticated, fail);
     } finally {
+      clearTimeout(timer);
+      release?.();
       ended.abort(OVER);
     }
   }
@@ -200,5 +254,16 @@ function certificateOf(call: AnyCall): CallerCertificate | undefined {
   if (!certificate) return undefined;
   return { fingerprint: certificate.fingerprint256, read: () => new X509Certificate(certificate.raw) };
 }
+
+const factsOf = (call: AnyCall): CallFacts => ({
+  get remoteAddress() {
+    return call.getPeer();
+  },
+  header: name => call.metadata.get(name).filter(value => typeof value === 'string'),
+  headers: () =>
+    new Map(
+      Object.entries(call.metadata.getMap()).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+    ),
+});
 
 export type Handlers<T> = { readonly [method in keyof T]: UntypedHandleCall };

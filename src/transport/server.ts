@@ -1,4 +1,4 @@
-import { constants, type Http2SecureServer, type ServerHttp2Session } from 'node:http2';
+import { constants, type Http2SecureServer, type IncomingHttpHeaders, type ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
 import { Server, type ServerOptions, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
@@ -21,15 +21,20 @@ export interface ListenerOptions extends ServerTlsOptions {
   readonly listen: HostPort;
   /** For messages: `node listener`. */
   readonly name: string;
+  /** With `allowAnonymous`: whether a certificate that is shown must be one that TLS accepts, or the connection ends. */
+  readonly certificatesMustHold?: boolean;
   /** Hears of callers that TLS refused, with `host:port` of each. */
   readonly onHandshakeRefused?: (error: Error, remoteAddress: string) => void;
-  /** Hears of each connection whose other end showed a certificate that TLS accepts. */
+  /** Hears of each connection. */
   readonly onConnection?: (connection: Connection) => void;
 }
 
 /** A connection on which calls may come. */
 export interface Connection {
-  readonly certificate: CallerCertificate;
+  /** Undefined: the other end showed none. */
+  readonly certificate: CallerCertificate | undefined;
+  /** `ip:port` of its socket. */
+  readonly remoteAddress: string;
   /** Hears once that it is over: the other end said goodbye (HTTP/2 GOAWAY, as gRPC clients do when they close), or it just ended. */
   onEnd(listener: (why: 'closed' | 'lost') => void): void;
 }
@@ -105,6 +110,8 @@ export class Listener {
         this.#options.onHandshakeRefused?.(why ? new Error(why) : error, remote);
       });
       server.on('secureConnection', rememberCertificate);
+      if (this.#options.certificatesMustHold) server.on('secureConnection', socket => this.#refuseUnverified(socket));
+      if (this.#options.allowAnonymous) server.prependListener('stream', showAllAuthorizations);
       server.on('connection', (socket: Socket) => {
         this.#sockets.add(socket);
         socket.once('close', () => this.#sockets.delete(socket));
@@ -112,16 +119,29 @@ export class Listener {
     }
   }
 
+  /** grpc-js takes who shows a certificate that does not hold for one who shows none. */
+  #refuseUnverified(socket: TLSSocket): void {
+    if (socket.authorized || !socket.getPeerX509Certificate()) return;
+    const why = socket.authorizationError as unknown as string;
+    this.#options.onHandshakeRefused?.(
+      new Error(why),
+      `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`,
+    );
+    socket.destroy();
+  }
+
   #tellConnection(session: ServerHttp2Session): void {
     const { onConnection } = this.#options;
-    const certificate = onConnection && (session.socket as TLSSocket).getPeerX509Certificate?.();
-    if (!certificate) return;
+    if (!onConnection) return;
+    const socket = session.socket as TLSSocket;
+    const certificate = socket.getPeerX509Certificate?.();
     let why: 'closed' | 'lost' = 'lost';
     session.once('goaway', (code: number) => {
       if (code === constants.NGHTTP2_NO_ERROR) why = 'closed';
     });
     onConnection({
-      certificate: { fingerprint: certificate.fingerprint256, read: () => certificate },
+      certificate: certificate && { fingerprint: certificate.fingerprint256, read: () => certificate },
+      remoteAddress: `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`,
       onEnd: listener => session.once('close', () => listener(why)),
     });
   }
@@ -152,6 +172,18 @@ export class Listener {
     for (const timer of timers) clearTimeout(timer);
     this.#server.forceShutdown();
   }
+}
+
+/** Of several headers `authorization` Node keeps the first; whoever judges calls by it shall see that there were more. */
+function showAllAuthorizations(
+  _stream: unknown,
+  headers: IncomingHttpHeaders,
+  _flags: number,
+  raw?: readonly string[],
+): void {
+  if (!raw || headers.authorization === undefined) return;
+  const values = raw.filter((_, i) => i % 2 === 1 && raw[i - 1]?.toLowerCase() === 'authorization');
+  if (values.length > 1) headers.authorization = values.join(',');
 }
 
 /**

@@ -1,7 +1,8 @@
 import { constants, X509Certificate } from 'node:crypto';
 import type { SecureServerOptions } from 'node:http2';
 import { checkServerIdentity, type SecureContextOptions } from 'node:tls';
-import { ChannelCredentials, ServerCredentials } from '@grpc/grpc-js';
+import { CallCredentials, ChannelCredentials, credentials, Metadata, ServerCredentials, status } from '@grpc/grpc-js';
+import { describe } from '../errors.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 
 /**
@@ -21,7 +22,10 @@ export interface ServerTlsOptions {
   readonly identity: KeyAndCertificate;
   /** PEM of the CAs whose leaves may connect. */
   readonly authorities: readonly string[];
-  /** Whether a caller without a certificate is let in, to be judged per method. Only the registry does. */
+  /**
+   * Whether a caller is let in that shows no certificate, or one that TLS does not accept, to be judged by its calls. The registry does, for
+   * those who join, and a node listener that takes tokens.
+   */
   readonly allowAnonymous?: boolean;
   readonly windows: Windows;
   readonly maxConcurrentStreams: number;
@@ -78,9 +82,32 @@ export interface ClientTlsOptions {
    * the DNS name that is dialled, or every leaf of that CA could answer as the server.
    */
   readonly checkServer?: (leaf: X509Certificate) => void;
+  /** The bearer token that each call carries, asked for with each. Undefined: none. */
+  readonly token?: (() => Promise<string>) | undefined;
 }
 
-export function clientCredentials({ identity, authorities, checkServer }: ClientTlsOptions): ChannelCredentials {
+export function clientCredentials(options: ClientTlsOptions): ChannelCredentials {
+  const { token } = options;
+  const channel = channelCredentials(options);
+  return token ? credentials.combineChannelCredentials(channel, tokenCredentials(token)) : channel;
+}
+
+/** gRPC sends these over TLS only. */
+function tokenCredentials(token: () => Promise<string>): CallCredentials {
+  return CallCredentials.createFromMetadataGenerator((_params, done) => {
+    token().then(
+      text => {
+        const metadata = new Metadata();
+        metadata.set('authorization', `Bearer ${text}`);
+        done(null, metadata);
+      },
+      // With this code the call is one that was never made.
+      error => done(Object.assign(new Error(describe(error)), { code: status.UNAVAILABLE })),
+    );
+  });
+}
+
+function channelCredentials({ identity, authorities, checkServer }: ClientTlsOptions): ChannelCredentials {
   const pem = (text: string | undefined): Buffer | null => (text === undefined ? null : Buffer.from(text));
   return ChannelCredentials.createSsl(
     Buffer.from(authorities.join('\n')),

@@ -9,6 +9,32 @@ const MEANING: Readonly<Record<string, string>> = {
   'listen.peers': 'where gateways of other organisations connect: `host:port`',
   'log.level': 'the least severe events that are written',
   'log.format': '`auto` is `pretty` on a terminal and `json` otherwise; standard output either way',
+  'authentication.certificates': 'whether nodes may come by certificate',
+  'authentication.tokens[].issuer': 'an OpenID Connect issuer, as in the claim `iss`: an https URL',
+  'authentication.tokens[].audience': 'one of these must be in the claim `aud`',
+  'authentication.tokens[].jwksUri': "where the issuer's keys are; otherwise its discovery document says it",
+  'authentication.tokens[].ca':
+    "a file with the CA certificates that the issuer's server must have its certificate from; otherwise those that Node trusts",
+  'authentication.tokens[].algorithms': 'signatures that are taken',
+  'authentication.tokens[].nodeClaim': 'the claim that names the node',
+  'authentication.tokens[].claimPattern': "what that claim looks like: one `*` stands for the node's name",
+  'authentication.tokens[].nodePrefix': 'what is put before the name',
+  'authentication.tokens[].nodes': 'instead of a pattern: values of the claim and the nodes that they are',
+  'authentication.tokens[].clockToleranceMs': 'how far the clocks of issuer and gateway may differ, ms',
+  'authentication.tokens[].maxLifetimeMs': 'how long a token may still be good for at most, ms',
+  'authentication.tokens[].keysLifetimeMs': 'for how long keys count before they are fetched again, ms',
+  'authentication.tokens[].keysStaleMs': 'for how long they count while they cannot be fetched, ms',
+  'authentication.tokens[].keysCooldownMs': 'the least time between two fetches because of unknown keys, ms',
+  'authentication.module': 'a file with a module of your own that says who calls ([authentication](authentication.md))',
+  'authentication.moduleTimeoutMs': 'the longest wait for it, ms',
+  'policy.address': 'a server of your own that decides what the grants allow: `host:port`',
+  'policy.serverName': "the DNS name in that server's certificate; otherwise the host of the address",
+  'policy.ca': "a file with the CA certificates that the server's certificate must come from",
+  'policy.certificate': 'a file with the certificate that the gateway shows there',
+  'policy.key': 'its key',
+  'policy.timeoutMs': 'the longest wait for an answer, ms; then it is POLICY_UNAVAILABLE',
+  'policy.actions': 'what it is asked about',
+  'policy.cacheEntries': 'answers that are remembered at once',
   'access.nodes[].node': "a node's name, or `*` for every node of the own organisation",
   'access.nodes[].publish':
     'where it may publish: channel patterns of the own organisation, `pubsub://ORG/pattern`, or `pubsub://*/pattern` for every other organisation; inboxes as `@node` or `@*` in the place of the pattern',
@@ -140,7 +166,8 @@ export function keyTable(): string {
     const meaning = MEANING[name];
     if (meaning === undefined) throw new Error(`test/docs/config-keys.ts does not explain ${name}`);
     const variable = variables.has(name) ? `; \`${variables.get(name)}\` overrides it` : '';
-    const fallback = required ? 'required' : `\`${JSON.stringify(rule.default)?.replaceAll('"', '') ?? ''}\``;
+    const given = JSON.stringify(rule.default)?.replaceAll('"', '').replace(/^$/, 'empty');
+    const fallback = required ? 'required' : given === undefined ? 'none' : `\`${given}\``;
     return `| \`${name}\` | ${describeRule(rule)} | ${fallback} | ${meaning}${variable} |`;
   });
   return ['| key | values | default | meaning |', '|---|---|---|---|', ...rows].join('\n');

@@ -17,6 +17,7 @@ import { type OrgName, parseHostPort } from '../../src/identity/names.js';
 import { gatewayDnsName } from '../../src/identity/subject.js';
 import { subjectOfLeaf } from '../../src/identity/verify.js';
 import { Access, type NodeRule } from '../../src/messaging/access.js';
+import { NO_POLICY } from '../../src/policy/types.js';
 import type { FileHost } from '../../src/services/file-host.js';
 import { fileDefinition, fileService, shareForNodesOf } from '../../src/services/file-service.js';
 import type { ProgressRule } from '../../src/services/progress-guard.js';
@@ -176,6 +177,7 @@ export class FileWorld {
     const host: FileHost = {
       org: ORG,
       access: new Access(ORG, { nodes: nodes.map(rule => ({ ...NOTHING, ...rule })), peers: [] }),
+      policy: NO_POLICY,
       groups,
       shares: this.shares,
       contents: this.contents,

@@ -24,6 +24,7 @@ const LOST: ReadonlySet<FedgateError['reason']> = new Set([
   'DRAINING',
   'CANCELLED',
   'OUTCOME_UNKNOWN',
+  'TOKEN_EXPIRED',
 ]);
 
 /** Decides whether a transfer that broke off goes on, and waits until it may. */
@@ -94,4 +95,8 @@ export function throwIfGivenUp(signal: AbortSignal | undefined): void {
 
 /** The gateway or the way to it is gone for now, or it does not answer, or there is too much at once. */
 export const mayPass = ({ status, reason }: FedgateError): boolean =>
-  status === 'UNAVAILABLE' || status === 'DEADLINE_EXCEEDED' || reason === 'CANCELLED' || reason === 'LIMIT_REACHED';
+  reason === 'TOKEN_EXPIRED' ||
+  status === 'UNAVAILABLE' ||
+  status === 'DEADLINE_EXCEEDED' ||
+  reason === 'CANCELLED' ||
+  reason === 'LIMIT_REACHED';

@@ -28,6 +28,9 @@ const KEY = /^[\x21-\x7e]{1,64}$/;
  */
 export const MAX_ASKING_BYTES = 256 * 1024;
 
+/** With these it is sure that nobody got the request. */
+const UNASKED: ReadonlySet<FedgateError['reason']> = new Set(['DRAINING', 'GATEWAY_UNREACHABLE', 'TOKEN_EXPIRED']);
+
 const same = (bytes: Buffer): Buffer => bytes;
 
 /** Asks, each request in a call of its own. */
@@ -89,9 +92,10 @@ export class Asker {
 
   /** A gateway that stops has not taken it: it is asked once it is back. Throws what it is not asked again for. */
   async #mayAskAgain(error: FedgateError, untilMs: number): Promise<void> {
-    const lost = error.reason === 'GATEWAY_UNREACHABLE' || error.reason === 'OUTCOME_UNKNOWN';
+    const lost =
+      error.reason === 'GATEWAY_UNREACHABLE' || error.reason === 'OUTCOME_UNKNOWN' || error.reason === 'TOKEN_EXPIRED';
     if (lost) void this.#host.reconnected(error).catch(() => undefined);
-    if (error.reason !== 'DRAINING' && error.reason !== 'GATEWAY_UNREACHABLE') throw error;
+    if (!UNASKED.has(error.reason)) throw error;
     const left = untilMs - performance.now();
     let timer: NodeJS.Timeout | undefined;
     const over = new Promise<never>((_, reject) => {

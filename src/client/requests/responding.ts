@@ -10,7 +10,7 @@ import { ReceivedRecord } from '../../wire/record-codec.js';
 import { type DeliveryFacts, REPLY, readRespondDelivery } from '../../wire/request-frames.js';
 import { FieldWriter } from '../../wire/writer.js';
 import { Deferred } from '../deferred.js';
-import type { SubscriptionHost } from '../subscription.js';
+import { passed, type SubscriptionHost } from '../subscription.js';
 import { encodeContent } from './content.js';
 import { type Content, RequestError } from './types.js';
 
@@ -329,7 +329,7 @@ export class ClientResponding implements Responding {
     this.#call = undefined;
     this.#cancelAll(error);
     if (!error.retryable && error.reason !== 'CANCELLED') return this.#end(error);
-    this.#host.reconnected(error).then(
+    passed(error, this.#host).then(
       () => {
         if (this.#over) return;
         this.#start();

@@ -113,7 +113,7 @@ export class Subscriptions {
     wanted: Wanted,
     node: string,
     sink: ConsumerSink,
-    check: (pattern: Pattern) => void,
+    check: (pattern: Pattern) => void | Promise<void>,
   ): Promise<Attached> {
     const { subscription, created } = await this.#ensure(wanted, check);
     const offset = await subscription.settledFloor();
@@ -122,7 +122,12 @@ export class Subscriptions {
   }
 
   /** As `consume`, for a call whose records are acknowledged by another one. */
-  async pull(wanted: Wanted, node: string, sink: ConsumerSink, check: (pattern: Pattern) => void): Promise<Attached> {
+  async pull(
+    wanted: Wanted,
+    node: string,
+    sink: ConsumerSink,
+    check: (pattern: Pattern) => void | Promise<void>,
+  ): Promise<Attached> {
     const { subscription, created } = await this.#ensure(wanted, check);
     const offset = await subscription.settledFloor();
     const consumer = subscription.attach(this.#puller(node), node, sink, true);
@@ -234,17 +239,17 @@ export class Subscriptions {
     return subscription;
   }
 
-  #ensure(
+  async #ensure(
     wanted: Wanted,
-    check: (pattern: Pattern) => void,
+    check: (pattern: Pattern) => void | Promise<void>,
   ): Promise<{ readonly subscription: Subscription; readonly created: boolean }> {
     // Judged before anything is said about what there is.
-    if (wanted.pattern) check(wanted.pattern);
+    if (wanted.pattern) await check(wanted.pattern);
     return this.#serial(wanted.name, async () => {
       const existing = this.#all.get(wanted.name);
       if (!existing) return { subscription: await this.#create(wanted), created: true };
       const { definition } = existing;
-      check(definition.pattern);
+      await check(definition.pattern);
       checkSame(definition, wanted);
       const { ackWaitMs = definition.ackWaitMs, maxDeliveries = definition.maxDeliveries } = wanted;
       await existing.adjust(ackWaitMs, maxDeliveries);

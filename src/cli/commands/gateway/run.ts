@@ -9,7 +9,9 @@ export function registerGateway(program: Command, env: CliEnv): void {
   const gateway = program.command('gateway').description('run the gateway of your organisation');
   gateway
     .command('run')
-    .description('run a gateway until SIGTERM or Ctrl-C; then finish what is under way and exit 0')
+    .description(
+      'run a gateway until SIGTERM or Ctrl-C; then finish what is under way and exit 0. SIGHUP has it read `access` again',
+    )
     .option('--config <file>', 'its configuration', 'gateway.yaml')
     .addHelpText(
       'after',
@@ -20,9 +22,18 @@ export function registerGateway(program: Command, env: CliEnv): void {
     )
     .action(async ({ config: path }: { config: string }) => {
       const config = await readConfig(path, env.variables);
-      const running = await startGateway(config, createLog(config.log));
+      const log = createLog(config.log);
+      const running = await startGateway(config, log);
+      const reload = (): void => {
+        readConfig(path, env.variables).then(
+          ({ access }) => running.replaceAccess(access),
+          error => log.error({ err: error }, 'the configuration is not read again; the grants stay as they are'),
+        );
+      };
+      process.on('SIGHUP', reload);
       if (!env.signal.aborted)
         await new Promise(resolve => env.signal.addEventListener('abort', resolve, { once: true }));
+      process.off('SIGHUP', reload);
       await running.stop();
     });
 }
