@@ -21,6 +21,11 @@ import { type MessagingHost, messagingDefinition, messagingService } from '../se
 import { type NodeHost, nodeService } from '../services/node-service.js';
 import { createReflection } from '../services/reflection.js';
 import { type RequestHost, requestDefinition, requestService } from '../services/request-service.js';
+import {
+  type StoredRequestHost,
+  storedRequestDefinition,
+  storedRequestService,
+} from '../services/stored-request-service.js';
 import type { Log } from '../telemetry/log.js';
 import { type CallPolicy, CallWrapper } from '../transport/calls.js';
 import { type Connection, Listener } from '../transport/server.js';
@@ -50,6 +55,7 @@ export interface NodeServices {
   /** Hears who connects. */
   readonly presence: Presence;
   readonly requests: RequestHost;
+  readonly stored: StoredRequestHost;
   readonly health: HealthService;
 }
 
@@ -59,6 +65,7 @@ export const PEER_WINDOWS = { stream: 32 * 1024 * 1024, connection: 32 * 1024 * 
 const EXPLAINED = [
   'fedgate.messaging.v1.MessagingService',
   'fedgate.messaging.v1.RequestService',
+  'fedgate.messaging.v1.StoredRequestService',
   'fedgate.gateway.v1.GatewayService',
   'fedgate.gateway.v1.DurableService',
   'fedgate.files.v1.FileService',
@@ -85,6 +92,7 @@ export function makeNodeListener(parts: ListenerParts, federation: string, servi
   const calls = new CallWrapper(policy);
   listener.addService(messagingDefinition, messagingService(calls, services.messaging));
   listener.addService(requestDefinition, requestService(calls, services.requests));
+  listener.addService(storedRequestDefinition, storedRequestService(calls, services.stored));
   listener.addService(GatewayServiceService, gatewayService(calls, services.administration));
   listener.addService(DurableServiceService, durableService(calls, services.durable));
   listener.addService(fileDefinition, fileService(calls, services.files));

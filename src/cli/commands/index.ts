@@ -21,6 +21,7 @@ import { registerRegistry } from './registry/index.js';
 import { registerRequest } from './request/request.js';
 import { registerRespond } from './request/respond.js';
 import { registerSurvey } from './request/survey.js';
+import { registerRequests } from './requests/index.js';
 import { registerReview } from './review/index.js';
 import { registerShare } from './share/index.js';
 import { registerShares } from './shares/index.js';
@@ -42,7 +43,7 @@ export interface CommandGroup {
 /** In the order of `fedgate --help`. */
 export const COMMAND_GROUPS: readonly CommandGroup[] = [
   { title: 'Messages:', commands: [registerPub, registerSub, registerNodes] },
-  { title: 'Requests:', commands: [registerRequest, registerRespond, registerSurvey] },
+  { title: 'Requests:', commands: [registerRequest, registerRequests, registerRespond, registerSurvey] },
   { title: 'Files:', commands: [registerShare, registerFetch, registerShares, registerTransfers] },
   {
     title: 'Approval of code:',
