@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { StoredExchange } from '../../gen/ts/fedgate/federation/v1/stored_request.js';
-import type { FedgateError } from '../../src/errors.js';
+import { FedgateError, type Reason } from '../../src/errors.js';
 import { STATE } from '../../src/requests/stored/asking.js';
 import { MAX_ASKED_PER_NODE, MAX_STORED_ATTEMPTS, MAX_TAKEN_PER_ORG } from '../../src/requests/stored/terms.js';
 import { Change } from '../../src/store/store.js';
@@ -220,6 +220,25 @@ test('stored: refused, expired, without a survivor, too large: each ends with wh
   await carryAll(acme, globex);
   t.like(await standing(acme, large.id), { state: STATE.failed, failure: 'FRAME_TOO_LARGE' });
   t.is((await t.throwsAsync<FedgateError>(acme.ask('x'.repeat(500_000))))?.reason, 'FRAME_TOO_LARGE');
+});
+
+test('stored: a gateway that does not look at what is said ends each request with why', async t => {
+  const { acme, globex } = await world(t);
+  const fates: [Reason, string][] = [
+    ['CHANNEL_RESERVED', 'FEATURE_UNSUPPORTED'],
+    ['LIMIT_REACHED', 'LIMIT_REACHED'],
+  ];
+  for (const [reason, failure] of fates) {
+    const { id } = await acme.ask('x');
+    const [sent] = (await acme.onTheWay('GLOBEX')).slice(-1);
+    const change = new Change();
+    const payloads = [sent?.value ?? Buffer.alloc(0), Buffer.from([0xff])];
+    const after = acme.stored.refused(globex.org, payloads, new FedgateError(reason, 'no'), change);
+    await acme.store.commit(change);
+    after();
+    await turns();
+    t.like(await standing(acme, id), { state: STATE.failed, failure });
+  }
 });
 
 test('stored: one that is disabled, busy or silent gets no more than it may, and late answers count once', async t => {

@@ -129,7 +129,7 @@ export class StoredRequests {
     } as const;
     const why = failure(error.reason === 'CHANNEL_RESERVED' ? unsupported : error);
     for (const payload of payloads) {
-      const { what } = decoded(payload);
+      const what = readable(payload);
       if (what?.$case !== 'ask') continue;
       this.#inbox.put(
         change,
@@ -182,7 +182,7 @@ export class StoredRequests {
   }
 
   #lookAt(from: OrgName, row: Row): Promise<void> {
-    const what = row.damaged ? undefined : decoded(row.value).what;
+    const what = row.damaged ? undefined : readable(row.value);
     if (!what) this.#options.onEvent({ kind: 'row-damaged', table: TABLE.inbox, key: row.key.toString('hex') });
     const id = what ? Buffer.from(what.value.id) : row.key;
     const side = what?.$case === 'answer' ? 'a' : `t ${from}`;
@@ -204,6 +204,15 @@ export class StoredRequests {
 }
 
 const NOBODY = { node: '', attempts: 0 };
+
+/** What was said; undefined when it cannot be read. */
+function readable(payload: Buffer): StoredExchange['what'] {
+  try {
+    return StoredExchange.decode(payload).what;
+  } catch {
+    return undefined;
+  }
+}
 
 function decoded(payload: Buffer): StoredExchange {
   try {
