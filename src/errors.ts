@@ -248,7 +248,15 @@ export const REASONS = facts({
   ),
   PRODUCER_FENCED: reason('ABORTED', 'A newer epoch of this producer has published. This one is over.'),
   PURGED: reason('ABORTED', "The gateway's operator purged the records before they were sent."),
-  EXPIRED: reason('ABORTED', 'The time to live of the records was over before they arrived.'),
+  EXPIRED: reason(
+    'ABORTED',
+    'The time to live of the records was over before they arrived, or that of a stored request before it was answered.',
+  ),
+  REQUEST_UNKNOWN: reason(
+    'NOT_FOUND',
+    'The node has no stored request of that id: it never had, or its answer was acknowledged or kept long enough.',
+  ),
+  REQUEST_OPEN: reason('FAILED_PRECONDITION', 'The stored request has not ended: there is nothing to acknowledge.'),
   DEAD_LETTERED: reason(
     'ABORTED',
     'The other organisation gave the records up. `fedgate dead list` shows them with the reason.',

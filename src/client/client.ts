@@ -36,6 +36,7 @@ import { StreamPublisher } from './publisher.js';
 import type { PublishReport } from './report.js';
 import { Asker } from './requests/asker.js';
 import { ClientResponding, type RequestHandler, type Responding, type RespondOptions } from './requests/responding.js';
+import { StoredRequests } from './requests/stored.js';
 import { type Survey, survey } from './requests/survey.js';
 import type { Content, HandedOver, Reply, RequestOptions, SurveyOptions, TellOptions } from './requests/types.js';
 import {
@@ -160,6 +161,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   readonly #topics: ClientTopics;
   #durableAdmin: DurableAdmin | undefined;
   #approvals: Approvals | undefined;
+  #stored: StoredRequests | undefined;
   readonly #ended = new AbortController();
   #reconnecting: Promise<void> | undefined;
 
@@ -299,6 +301,12 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
    */
   tell(address: string, content: Content, options: TellOptions = {}): Promise<HandedOver> {
     return this.#asker.tell(address, content, options);
+  }
+
+  /** Requests that survive outages, and their answers. */
+  get stored(): StoredRequests {
+    this.#stored ??= new StoredRequests(this.#asking);
+    return this.#stored;
   }
 
   /**

@@ -59,6 +59,7 @@ export type { ProducerOptions } from './producer.js';
 export type { PublishAllOptions, PublishSummary } from './publish-all.js';
 export type { InboxState, OrgReport, PublishReport } from './report.js';
 export type { IncomingRequest, RequestHandler, Responding, RespondOptions } from './requests/responding.js';
+export type { LaterOptions, StoredId, StoredRequest, StoredRequests } from './requests/stored.js';
 export type { Survey, SurveyAnswer, SurveyedOrg, SurveySummary } from './requests/survey.js';
 export {
   type Content,

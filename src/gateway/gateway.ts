@@ -1,6 +1,7 @@
 import { createPrivateKey, createPublicKey, randomBytes, X509Certificate } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { GetStatusResponse } from '../../gen/ts/fedgate/gateway/v1/gateway_service.js';
+import { REQUESTS_CHANNEL } from '../durable/control.js';
 import { LiveFeed } from '../durable/live-feed.js';
 import { DurablePublisher } from '../durable/publisher.js';
 import type { Outbox } from '../durable/types.js';
@@ -25,6 +26,7 @@ import type { Policy } from '../policy/types.js';
 import { RegistryClient } from '../registry/client.js';
 import { Directory, snapshotFile } from '../registry/directory.js';
 import { RegistryWatcher } from '../registry/watcher.js';
+import type { StoredRequests } from '../requests/stored/stored-requests.js';
 import { toLinkStatus, toSubscriptionStatus } from '../services/gateway-service.js';
 import { HealthService } from '../services/health.js';
 import { ProposedShares } from '../services/proposed-shares.js';
@@ -88,13 +90,18 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
   const authentication = await NodeAuthentication.open(config.authentication, log);
   const origin: Origin = { ask: () => Promise.reject(cannotAsk()) };
   const { federation, org } = membership;
-  const heard: { approvals?: Approvals } = {};
+  const heard: { approvals?: Approvals; stored?: StoredRequests } = {};
   const durable = await Durability.open(
     {
       state: files.state,
       self: { federation, org, gateway: config.gateway },
       ...{ identity, log, config: config.durable },
-      controlRefused: (refused, change) => heard.approvals?.refused(refused, change) ?? (() => undefined),
+      controlRefused: (refused, change) => {
+        const { org: by, channel, payloads, error } = refused;
+        if (channel === REQUESTS_CHANNEL)
+          return heard.stored?.refused(by, payloads, error, change) ?? (() => undefined);
+        return heard.approvals?.refused(refused, change) ?? (() => undefined);
+      },
     },
     (from, position) => origin.ask(from, position),
   );
@@ -110,6 +117,17 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
   );
   heard.approvals = approvals;
   const groups = new Groups({ org, groups: config.groups, directory });
+  const requests = new Requests(org, access, policy, refusals);
+  const stored = await orClose([approvals, durable], () =>
+    requests.openStored({
+      ...{ store: durable.store, log },
+      outbox: to => (isMember(directory, to) ? durable.outboxes.of(to) : undefined),
+      checkMember: to => {
+        if (!isMember(directory, to)) directory.activeMember(to);
+      },
+    }),
+  );
+  heard.stored = stored;
   const filesParts: FilesParts = {
     state: files.state,
     policy,
@@ -122,13 +140,13 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
     isApproved: sha256 => approvals.book.isApproved(sha256),
     onAlarm: (error, from) => refusals.write(error, from, { org: from }, true),
   };
-  const filesOf = await orClose([approvals, durable], () => Files.open(filesParts));
-  const topics = await orClose([filesOf, approvals, durable], () =>
+  const filesOf = await orClose([stored, approvals, durable], () => Files.open(filesParts));
+  const topics = await orClose([filesOf, stored, approvals, durable], () =>
     Topics.open({ federation, org, config, identity, directory, store: durable.store, refusals, log }),
   );
   const kept = {
     ...{ policy, closePolicy, authentication },
-    ...{ directory, remembered, nodes, durable, approvals, files: filesOf, topics, groups },
+    ...{ directory, remembered, nodes, durable, approvals, requests, stored, files: filesOf, topics, groups },
   };
   return new RunningGateway({ config, log, membership, identity, access, refusals, ...kept, origin, remote }).start();
 }
@@ -191,6 +209,8 @@ interface Parts {
   readonly access: Access;
   readonly refusals: Refusals;
   readonly approvals: Approvals;
+  readonly requests: Requests;
+  readonly stored: StoredRequests;
   readonly files: Files;
   readonly groups: Groups;
   readonly topics: Topics;
@@ -244,7 +264,7 @@ class RunningGateway implements Gateway {
     this.#groups = parts.groups;
     this.#inboxes = new Inboxes(this.#router, this.#access, node => parts.nodes.inboxState(node));
     parts.nodes.follow(this.#router);
-    this.#requests = new Requests(org, this.#access, parts.policy, parts.refusals);
+    this.#requests = parts.requests;
     this.#requests.onRole((node, pattern, step) => parts.nodes.presence.role(node, pattern, step));
     this.#verifier = new CertificateVerifier(federation, directory);
     this.#registry = new RegistryClient({ federation, ...membership.registry, identity });
@@ -332,12 +352,13 @@ class RunningGateway implements Gateway {
     await this.#peerListener.stop(1_000);
     await this.#watcher.close();
     await this.#finding.close();
-    this.#requests.close();
     this.#registry.close();
     this.#parts.closePolicy();
     await Promise.all([this.#parts.remembered.flush(), this.#parts.directory.flush(), this.#parts.nodes.flush()]);
     await this.#parts.topics.close();
     await this.#parts.files.close();
+    await this.#parts.stored.close();
+    this.#requests.close();
     await this.#parts.approvals.close();
     await this.#parts.durable.close();
     this.#parts.log.info('gateway stopped');
@@ -392,6 +413,7 @@ class RunningGateway implements Gateway {
         inbox: durable.inbox,
         judge: ({ org }, channel, node, size) => this.#door.refusal({ org, node, channel, ...size }),
         approvals: this.#parts.approvals,
+        stored: this.#parts.stored,
         onAlarm: (error, facts) => this.#refusals.write(error, facts.org ?? '', facts, true),
       },
       files: {
@@ -513,6 +535,7 @@ class RunningGateway implements Gateway {
         membersOf: destination => this.#groups.membersOf(destination.group),
       }),
       topics: this.#parts.topics.forNodes(this.#draining.signal),
+      stored: { stored: this.#parts.stored, draining: this.#draining.signal },
       health: this.#health,
     };
   }

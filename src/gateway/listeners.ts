@@ -21,6 +21,11 @@ import { type MessagingHost, messagingDefinition, messagingService } from '../se
 import { type NodeHost, nodeService } from '../services/node-service.js';
 import { createReflection } from '../services/reflection.js';
 import { type RequestHost, requestDefinition, requestService } from '../services/request-service.js';
+import {
+  type StoredRequestHost,
+  storedRequestDefinition,
+  storedRequestService,
+} from '../services/stored-request-service.js';
 import { type TopicHost, topicDefinition, topicService } from '../services/topic-service.js';
 import type { Log } from '../telemetry/log.js';
 import { CallWrapper } from '../transport/calls.js';
@@ -56,6 +61,7 @@ export interface NodeServices {
   readonly authentication: NodeAuthentication;
   readonly requests: RequestHost;
   readonly topics: TopicHost;
+  readonly stored: StoredRequestHost;
   readonly health: HealthService;
 }
 
@@ -66,6 +72,7 @@ const EXPLAINED = [
   'fedgate.messaging.v1.MessagingService',
   'fedgate.messaging.v1.RequestService',
   'fedgate.messaging.v1.TopicService',
+  'fedgate.messaging.v1.StoredRequestService',
   'fedgate.gateway.v1.GatewayService',
   'fedgate.gateway.v1.DurableService',
   'fedgate.files.v1.FileService',
@@ -98,6 +105,7 @@ export function makeNodeListener(parts: ListenerParts, federation: string, servi
   listener.addService(messagingDefinition, messagingService(calls, services.messaging));
   listener.addService(requestDefinition, requestService(calls, services.requests));
   listener.addService(topicDefinition, topicService(calls, services.topics));
+  listener.addService(storedRequestDefinition, storedRequestService(calls, services.stored));
   listener.addService(GatewayServiceService, gatewayService(calls, services.administration));
   listener.addService(DurableServiceService, durableService(calls, services.durable));
   listener.addService(fileDefinition, fileService(calls, services.files));

@@ -1,4 +1,6 @@
 import type { RequestStatus } from '../../gen/ts/fedgate/gateway/v1/gateway_service.js';
+import { REQUESTS_CHANNEL } from '../durable/control.js';
+import type { Outbox } from '../durable/types.js';
 import type { FedgateError } from '../errors.js';
 import { type OrgName, parseNodeName } from '../identity/names.js';
 import type { RequestsHost } from '../link/link-requests.js';
@@ -10,9 +12,27 @@ import type { RoleListener } from '../requests/dispatcher.js';
 import { type GiveUp, Here } from '../requests/here.js';
 import { Pending } from '../requests/pending.js';
 import { laterGiveUp, Requester, type RequesterOptions } from '../requests/requester.js';
+import { StoredRequests } from '../requests/stored/stored-requests.js';
 import type { Question } from '../requests/types.js';
 import type { RequestHost } from '../services/request-service.js';
+import type { Store } from '../store/store.js';
+import type { Log } from '../telemetry/log.js';
 import type { Refusals } from './refusals.js';
+
+interface StoredParts {
+  readonly store: Store;
+  readonly log: Log;
+  /** Where what is for another organisation waits; undefined for one that is no member. */
+  readonly outbox: (org: OrgName) => Pick<Outbox, 'appendControl'> | undefined;
+  /** Throws ORG_UNKNOWN, ORG_INACTIVE. */
+  readonly checkMember: (org: OrgName) => void;
+}
+
+/** Errors as the log takes them; a field named `key` would be cut out. */
+const renamed = (facts: object): Record<string, unknown> => {
+  const names: Readonly<Record<string, string>> = { error: 'err', key: 'row' };
+  return Object.fromEntries(Object.entries(facts).map(([name, value]) => [names[name] ?? name, value]));
+};
 
 /** What a gateway has for requests: one table of what is pending, one timer, the own responders. */
 export class Requests {
@@ -35,6 +55,27 @@ export class Requests {
   /** Hears of each pattern on which a node begins to answer, +1, or ends, -1, on each of its streams. */
   onRole(listener: RoleListener): void {
     this.#here.dispatcher.onRole(listener);
+  }
+
+  /** Opens what is stored. Rejects with STORE_*. The store is closed by its owner, after this. */
+  openStored(parts: StoredParts): Promise<StoredRequests> {
+    const { store, log, outbox, checkMember } = parts;
+    return StoredRequests.open({
+      ...{
+        org: this.#org,
+        access: this.#access,
+        dispatcher: this.#here.dispatcher,
+        policy: this.#policy,
+        store,
+        checkMember,
+      },
+      judge: (org, channel, node) => this.#judge(org, channel, node),
+      // Who is no member any more will never read it.
+      send: (change, to, exchange) => outbox(to)?.appendControl(change, REQUESTS_CHANNEL, exchange),
+      onEvent: ({ kind, ...facts }) => {
+        if (kind !== 'refused') log.warn({ event: kind, ...renamed(facts) }, 'stored requests');
+      },
+    });
   }
 
   /** For the links: what other organisations ask. */

@@ -1,5 +1,5 @@
 import { StreamNotice } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
-import { APPROVALS_CHANNEL, NOTICES_CHANNEL } from '../durable/control.js';
+import { APPROVALS_CHANNEL, NOTICES_CHANNEL, REQUESTS_CHANNEL } from '../durable/control.js';
 import type { Outbox } from '../durable/types.js';
 import type { OrgName } from '../identity/names.js';
 import type { Change } from '../store/store.js';
@@ -17,16 +17,26 @@ export interface ApprovalsPort {
   receive(from: OrgName, payloads: readonly Buffer[], change: Change): () => void;
 }
 
+/** What a gateway does with what others say about stored requests. */
+export interface StoredRequestsPort {
+  /** Throws FRAME_MALFORMED: the batch is refused, and counts as received. */
+  receive(from: OrgName, payloads: readonly Buffer[], change: Change): () => void;
+}
+
 /** Who hears which reserved channel of one peer. */
 export function controlReceivers(
   outbox: Pick<Outbox, 'noticed'>,
-  approvals: ApprovalsPort | undefined,
+  {
+    approvals,
+    stored,
+  }: { readonly approvals?: ApprovalsPort | undefined; readonly stored?: StoredRequestsPort | undefined },
   from: OrgName,
 ): ReadonlyMap<string, ControlReceiver> {
   const receivers = new Map<string, ControlReceiver>([[NOTICES_CHANNEL, noticesFor(outbox)]]);
   if (approvals) {
     receivers.set(APPROVALS_CHANNEL, (payloads, change) => approvals.receive(from, payloads, change));
   }
+  if (stored) receivers.set(REQUESTS_CHANNEL, (payloads, change) => stored.receive(from, payloads, change));
   return receivers;
 }
 

@@ -6,7 +6,7 @@ import { FedgateError } from '../errors.js';
 import type { OrgName } from '../identity/names.js';
 import type { Identity } from '../identity/verify.js';
 import { isAlarming } from './alarms.js';
-import { type ApprovalsPort, controlReceivers } from './control-receiver.js';
+import { type ApprovalsPort, controlReceivers, type StoredRequestsPort } from './control-receiver.js';
 import { DurableReceiver, type Judge } from './durable-receiver.js';
 import { DurableSender } from './durable-sender.js';
 import type { DurableHello, Self } from './hello.js';
@@ -24,6 +24,8 @@ export interface DurableHost {
   judge(peer: Identity, ...batch: Parameters<Judge>): ReturnType<Judge>;
   /** Hears what is said about proposals. Undefined: the channel is refused like any other that is reserved. */
   readonly approvals?: ApprovalsPort | undefined;
+  /** Undefined: batches of stored requests are refused. */
+  readonly stored?: StoredRequestsPort | undefined;
   /** Hears of every peer that lies about a stream, or has lost count of it. */
   onAlarm(error: FedgateError, facts: Readonly<Record<string, string>>): void;
 }
@@ -93,7 +95,7 @@ export class DurableSession {
       terms: termsOf(federation, them, us),
       signingKey,
       judge: (...batch) => host.judge(peer, ...batch),
-      control: controlReceivers(outbox, host.approvals, from.org),
+      control: controlReceivers(outbox, host, from.org),
       fail,
     });
     this.#refetches = new Refetches({ incoming, outgoing, outbox });

@@ -35,6 +35,7 @@ export class Dispatcher {
   readonly #lines = new Map<string, Line>();
   readonly #responders = new Set<Responder>();
   readonly #roleListeners: RoleListener[] = [];
+  readonly #roomListeners: ((responder: Responder) => void)[] = [];
   #turn = 0;
 
   constructor(org: string, deadlines: Deadlines) {
@@ -93,6 +94,25 @@ export class Dispatcher {
       job.terms.late?.(said, node);
     } else this.#end(job, { ...said, node, attempts: job.attempts, duplicate: false });
     this.#serve(responder);
+  }
+
+  /** By the clock of its deadlines, milliseconds. */
+  now(): number {
+    return this.#deadlines.now();
+  }
+
+  /** Hears of each responder that has room, and nothing waits for it. */
+  onRoom(listener: (responder: Responder) => void): void {
+    this.#roomListeners.push(listener);
+  }
+
+  /** How many requests of a size would be out at once if they were asked on a channel now; 0 while others wait there. */
+  room(channel: string, bytes: number): number {
+    if (this.#lines.has(channel)) return 0;
+    let room = 0;
+    for (const responder of this.serving(channel))
+      if (responder.hasRoomFor(bytes)) room += responder.capacity - responder.out.size;
+    return room;
   }
 
   onRole(listener: RoleListener): void {
@@ -215,6 +235,7 @@ export class Dispatcher {
       else this.#closeIfEmpty(line);
       this.#give(responder, job);
     }
+    if (responder.out.size < responder.capacity) for (const listener of this.#roomListeners) listener(responder);
   }
 
   /** A responder went away with it. */

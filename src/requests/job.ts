@@ -7,14 +7,12 @@ export interface JobTerms extends Terms {
   /** Whether all responders are asked; this job is for one of them. */
   readonly survey: boolean;
   /** It is a stored request that so many responders may have got before. */
-  readonly stored?: { readonly id: Buffer; readonly attempts: number } | undefined;
+  readonly stored?: { readonly id: string; readonly attempts: number } | undefined;
   /** Hears, once, how it ended. */
   readonly settle: (answer: Answer) => void;
   /** Hears what a responder said, or that it is gone, after the job had ended while it was out. */
   readonly late?: (said: Said | undefined, node: string) => void;
 }
-
-const NO_ID = Buffer.alloc(0);
 
 /** One request on its way through a gateway: it waits in a line, or is out to a responder, until it ends, once. */
 export class Job implements Due {
@@ -26,7 +24,7 @@ export class Job implements Due {
   readonly survey: boolean;
   readonly oneWay: boolean;
   /** Of a stored request its id; empty: it is none. */
-  readonly storedId: Buffer;
+  readonly storedId: string;
   readonly bytes: number;
   readonly terms: JobTerms;
   /** Undefined once it has ended: what is out and will not be answered any more holds no content. */
@@ -54,7 +52,7 @@ export class Job implements Due {
     this.once = terms.once;
     this.survey = terms.survey;
     this.oneWay = terms.oneWay ?? false;
-    this.storedId = terms.stored?.id ?? NO_ID;
+    this.storedId = terms.stored?.id ?? '';
     this.attempts = terms.stored?.attempts ?? 0;
     this.#onExpire = onExpire;
   }

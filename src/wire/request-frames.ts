@@ -45,6 +45,19 @@ export function readSurveyRequest(bytes: Buffer): SurveyFrame {
   return { address: texts.get(1) ?? '', timeoutMs: numbers.get(2) ?? 0, maxAnswers: numbers.get(3) ?? 0, record };
 }
 
+export interface LaterFrame {
+  readonly address: string;
+  readonly expireAfterMs: number;
+  readonly key: string;
+  readonly record: RecordBlock;
+}
+
+/** Throws FRAME_MALFORMED, FRAME_TOO_LARGE, FIELD_INVALID. */
+export function readLaterRequest(bytes: Buffer): LaterFrame {
+  const { numbers, texts, record } = readFields(new FieldReader(bytes), [2], [1, 3]);
+  return { address: texts.get(1) ?? '', expireAfterMs: numbers.get(2) ?? 0, key: texts.get(3) ?? '', record };
+}
+
 /** A field that is not known is refused: a gateway must not promise what it cannot read. */
 function readFields(reader: FieldReader, numberFields: readonly number[], textFields: readonly number[]): Fields {
   if (reader.bytes.length > MAX_FRAME_BYTES) throw tooLarge(`the frame has more than ${MAX_FRAME_BYTES} bytes`);
@@ -103,10 +116,8 @@ export interface DeliveryFacts {
   readonly survey: boolean;
   readonly oneWay: boolean;
   /** Of a stored request: its id; empty: it is none. */
-  readonly storedId: Buffer;
+  readonly storedId: string;
 }
-
-const NO_ID = Buffer.alloc(0);
 
 /** RespondResponse.request. */
 export const DELIVERY = 3;
@@ -122,7 +133,7 @@ export function encodeRespondDelivery(facts: DeliveryFacts, { bytes }: RecordBlo
     .number(6, facts.attempt)
     .number(7, facts.survey ? 1 : 0)
     .number(8, facts.oneWay ? 1 : 0)
-    .bytes(9, facts.storedId);
+    .text(9, facts.storedId);
   const outer = new FieldWriter().prefix(DELIVERY, head.length + bytes.length);
   return Buffer.concat([outer.view(), head.view(), bytes]);
 }
@@ -168,7 +179,7 @@ export function readRespondDelivery(
     attempt: 0,
     survey: false,
     oneWay: false,
-    storedId: NO_ID,
+    storedId: '',
   };
   let start = outer.end;
   let end = outer.end;
@@ -184,7 +195,7 @@ export function readRespondDelivery(
     else if (reader.field === 6) facts.attempt = reader.value;
     else if (reader.field === 7) facts.survey = reader.value === 1;
     else if (reader.field === 8) facts.oneWay = reader.value === 1;
-    else if (reader.field === 9) facts.storedId = Buffer.from(bytes.subarray(reader.start, reader.end));
+    else if (reader.field === 9) facts.storedId = reader.text();
   }
   return { facts, start, end };
 }

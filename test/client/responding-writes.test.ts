@@ -30,7 +30,7 @@ const request = (id: number): Buffer =>
   encodeRespondDelivery(
     {
       ...{ id, channel: 'q', senderOrg: 'ACME', senderNode: 'asker', timeoutMs: 1_000, attempt: 1 },
-      ...{ survey: false, oneWay: false, storedId: Buffer.alloc(0) },
+      ...{ survey: false, oneWay: false, storedId: '' },
     },
     recordBlock('x'),
   );

@@ -23,7 +23,7 @@ test.before(async t => {
   const undo: (() => unknown)[] = [];
   const scope: TestScope = { teardown: each => void undo.push(each) };
   const { ACME, GLOBEX } = await startFederation(scope, {
-    ACME: { access: 'nodes: [{ node: "*", request: ["pubsub://GLOBEX/**"] }]' },
+    ACME: { access: 'nodes: [{ node: "*", request: ["pubsub://*/**"] }]' },
     GLOBEX: { access: 'nodes: [{ node: "*", respond: ["**"] }]\npeers: [{ org: ACME, request: ["**"] }]' },
   });
   const folder = await temporaryFolder(scope);
@@ -77,4 +77,24 @@ test.serial('requests.md: buf curl asks', async t => {
   await responding.opened;
   const reply = JSON.parse(await paste(t, 'buf curl: request', t.context.acme));
   t.like(reply, { org: 'GLOBEX', node: 'any-language', attempts: 1, record: { payload: 'aGVsbG8=' } });
+});
+
+test.serial('requests.md: stored requests on the command line', async t => {
+  t.timeout(180_000);
+  const output = await paste(t, 'Stored requests', t.context.variables);
+  t.regex(output, /pubsub:\/\/GLOBEX\/orders\/steel +waiting/);
+  t.regex(output, /^TWELVE TONS$/m);
+});
+
+test.serial('requests.md: buf curl asks everybody, tells, and stores', async t => {
+  t.timeout(180_000);
+  const responding = t.context.erp.respond('quotes/*', request => request.payload);
+  await responding.opened;
+  const survey = await paste(t, 'buf curl: a survey', t.context.acme);
+  t.regex(survey, /"payload": *"aGVsbG8="/);
+  t.regex(survey, /"summary": *\{[\s\S]*"org": *"GLOBEX",\s*"asked": *\d/);
+  const stored = await paste(t, 'buf curl: one-way, and stored', t.context.acme);
+  t.regex(stored, /"requestId": *"[0-9a-f]{32}"/);
+  t.regex(stored, /STATE_ANSWERED[\s\S]*"payload": *"aGVsbG8="/);
+  await responding.drain();
 });

@@ -80,6 +80,7 @@ function flip(responding: Responding): boolean {
 test.serial(
   `roles: ${NODES} that change in the very moment of connecting, and of the link coming up, are seen as they are by everyone concerned`,
   async t => {
+    t.timeout(120_000);
     const { ACME, GLOBEX, wire } = scene;
     const stop = new AbortController();
     t.teardown(() => stop.abort());
@@ -102,7 +103,7 @@ test.serial(
       names.every(name => watch.nodes.get(name)?.patterns.join() === (wanted.get(name) ? `role/${name}` : ''));
     await own.until(() => right(own));
     await far.until(() => right(far));
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < 2; round++) {
       const linked = ACME.events.filter(({ msg, state }) => msg === 'link' && state === 'up').length;
       const { interruptions } = far;
       wire.cut();
@@ -124,7 +125,7 @@ test.serial(
       [...deaf.nodes.values()].every(({ patterns }) => patterns.length === 0),
       'who may not ask is told of no role',
     );
-    t.true(far.interruptions >= 3);
+    t.true(far.interruptions >= 2);
     const [first] = names;
     const list = await (await ACME.node('ops')).nodes.list('GLOBEX');
     t.is(list.find(({ node }) => node === first)?.patterns.length, wanted.get(first as string) ? 1 : 0);

@@ -26,6 +26,7 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
     title: 'Requests:',
     commands: {
       request: async () => (await import('./request/request.js')).registerRequest,
+      requests: async () => (await import('./requests/index.js')).registerRequests,
       respond: async () => (await import('./request/respond.js')).registerRespond,
       survey: async () => (await import('./request/survey.js')).registerSurvey,
     },

@@ -53,7 +53,7 @@ export class IncomingRequest extends ReceivedRecord {
     this.attempt = facts.attempt;
     this.survey = facts.survey;
     this.oneWay = facts.oneWay;
-    this.storedId = facts.storedId.toString('hex');
+    this.storedId = facts.storedId;
   }
 
   /** Fires when nobody waits for the answer any more: the time is over, whoever asked gave up, or the connection broke. */

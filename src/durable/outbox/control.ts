@@ -1,7 +1,13 @@
 import { key, prefixed } from '../../store/keys.js';
 import { Change, type Row } from '../../store/store.js';
 import { RecordEncoder } from '../../wire/record-codec.js';
-import { APPROVALS_CHANNEL, type ControlChannel, MAX_CONTROL_BYTES, NOTICES_CHANNEL } from '../control.js';
+import {
+  APPROVALS_CHANNEL,
+  type ControlChannel,
+  MAX_CONTROL_BYTES,
+  NOTICES_CHANNEL,
+  REQUESTS_CHANNEL,
+} from '../control.js';
 import type { Appender } from './appender.js';
 import type { OutboxCore } from './core.js';
 import { TABLE } from './rows.js';
@@ -13,6 +19,7 @@ const EXCHANGES_PER_BATCH = 64;
 const ROWS: { readonly [channel in ControlChannel]: { readonly table: string; readonly perBatch: number } } = {
   [NOTICES_CHANNEL]: { table: TABLE.notice, perBatch: NOTICES_PER_BATCH },
   [APPROVALS_CHANNEL]: { table: TABLE.approval, perBatch: EXCHANGES_PER_BATCH },
+  [REQUESTS_CHANNEL]: { table: TABLE.request, perBatch: EXCHANGES_PER_BATCH },
 };
 /** Bytes of the records of one batch; one record may be as large by itself. */
 const MAX_BATCH_BYTES = MAX_CONTROL_BYTES;

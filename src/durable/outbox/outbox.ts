@@ -4,7 +4,7 @@ import { FedgateError, isReason } from '../../errors.js';
 import type { OrgName } from '../../identity/names.js';
 import { Change } from '../../store/store.js';
 import type { RecordBlock } from '../../wire/records.js';
-import { APPROVALS_CHANNEL, type ControlChannel, NOTICES_CHANNEL } from '../control.js';
+import { APPROVALS_CHANNEL, type ControlChannel, NOTICES_CHANNEL, REQUESTS_CHANNEL } from '../control.js';
 import type { Admission } from '../idempotency.js';
 import { compare } from '../position.js';
 import { judgeWatermark } from '../resume.js';
@@ -60,6 +60,7 @@ export class DurableOutbox implements ManagedOutbox {
     this.#control = {
       [NOTICES_CHANNEL]: control(NOTICES_CHANNEL),
       [APPROVALS_CHANNEL]: control(APPROVALS_CHANNEL),
+      [REQUESTS_CHANNEL]: control(REQUESTS_CHANNEL),
     };
   }
 

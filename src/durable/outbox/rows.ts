@@ -24,6 +24,8 @@ export const TABLE = {
   notice: 'notice',
   /** org, number, instance → an Exchange of approvals that is to be sent */
   approval: 'outbox-approval',
+  /** org, number, instance → a StoredExchange that is to be sent */
+  request: 'outbox-request',
   /** expire time, org, epoch, sequence → nothing */
   expiry: 'expiry',
 } as const;

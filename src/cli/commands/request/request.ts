@@ -16,6 +16,8 @@ interface RequestFlags extends GatewayOptions {
   readonly idempotencyKey?: string;
   readonly once?: boolean;
   readonly oneWay?: boolean;
+  readonly stored?: boolean;
+  readonly expires: string;
   readonly raw?: boolean;
   readonly json?: boolean;
 }
@@ -32,6 +34,8 @@ export function registerRequest(program: Command, env: CliEnv): void {
     .option('--idempotency-key <key>', 'asked again with the same key within 10 minutes, it gets the first reply')
     .option('--once', 'nobody else may get it when whoever got it goes away before answering')
     .option('--one-way', 'no reply is given: print who got it')
+    .option('--stored', 'have it survive outages: print its id, for `fedgate requests answer ID`')
+    .option('--expires <duration>', 'with --stored: how long there may be no answer', '7d')
     .option('--raw', 'print the bytes of the reply as they are')
     .option('--json', 'print the reply as a JSON object');
   withGatewayOptions(command)
@@ -41,6 +45,7 @@ export function registerRequest(program: Command, env: CliEnv): void {
         'fedgate request quotes/steel 12t',
         'fedgate request pubsub://GLOBEX/quotes/steel 12t --timeout 5s --json',
         'fedgate request pubsub://GLOBEX/printers "page 7" --one-way',
+        'fedgate request pubsub://GLOBEX/orders - --stored --expires 2d < order.json',
         'fedgate request pubsub://GLOBEX/orders - --idempotency-key order-17 < order.json',
       )}\n\n${EXITS}`,
     )
@@ -54,7 +59,16 @@ async function ask(env: CliEnv, address: string, payload: string | undefined, fl
   const options = { ...readOptions(flags), timeoutMs: parseDuration(flags.timeout, '--timeout'), signal: env.signal };
   if (flags.oneWay && (flags.idempotencyKey ?? flags.once) !== undefined)
     throw fieldError('--one-way', 'is not for --idempotency-key or --once: there is no reply');
+  if (flags.stored && (flags.oneWay ?? flags.once) !== undefined)
+    throw fieldError('--stored', 'is not for --one-way or --once');
   const content = await readPayload(env, payload);
+  if (flags.stored) {
+    const { headers, contentType, idempotencyKey } = options;
+    const expireAfterMs = parseDuration(flags.expires, '--expires');
+    const later = { headers, contentType, idempotencyKey, expireAfterMs, timeoutMs: options.timeoutMs };
+    const stored = await withClient(env, flags, client => client.stored.ask(address, content, later));
+    return flags.json ? printJson(env, { ...stored, expires: stored.expires.toISOString() }) : print(env, stored.id);
+  }
   if (flags.oneWay) {
     const handed = await withClient(env, flags, client => client.tell(address, content, options));
     return flags.json ? printJson(env, handed) : print(env, `${handed.org}/${handed.node} has it`);

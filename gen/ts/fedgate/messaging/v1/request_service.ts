@@ -191,8 +191,8 @@ export interface RespondDelivery {
   readonly survey: boolean;
   /** Whether nobody waits for a reply: it is answered by `done`. */
   readonly oneWay: boolean;
-  /** Set when it is a stored request: its id, the same however often it is handed to a responder, 16 bytes. */
-  readonly storedId: Uint8Array;
+  /** Set when it is a stored request: its id, the same however often it is handed to a responder, 32 hexadecimal digits. */
+  readonly storedId: string;
   /** The content. */
   readonly record: Record | undefined;
 }
@@ -1400,7 +1400,7 @@ function createBaseRespondDelivery(): RespondDelivery {
     attempt: 0,
     survey: false,
     oneWay: false,
-    storedId: new Uint8Array(0),
+    storedId: "",
     record: undefined,
   };
 }
@@ -1434,8 +1434,8 @@ export const RespondDelivery: MessageFns<RespondDelivery> = {
     if (message.oneWay !== false) {
       writer.uint32(64).bool(message.oneWay);
     }
-    if (message.storedId.length !== 0) {
-      writer.uint32(74).bytes(message.storedId);
+    if (message.storedId !== "") {
+      writer.uint32(74).string(message.storedId);
     }
     if (message.record !== undefined) {
       Record.encode(message.record, writer.uint32(122).fork()).join();
@@ -1525,7 +1525,7 @@ export const RespondDelivery: MessageFns<RespondDelivery> = {
               break;
             }
 
-            message.storedId = reader.bytes();
+            message.storedId = reader.string();
             continue;
           }
           case 15: {
@@ -1561,7 +1561,7 @@ export const RespondDelivery: MessageFns<RespondDelivery> = {
     message.attempt = object.attempt ?? 0;
     message.survey = object.survey ?? false;
     message.oneWay = object.oneWay ?? false;
-    message.storedId = object.storedId ?? new Uint8Array(0);
+    message.storedId = object.storedId ?? "";
     message.record = (object.record !== undefined && object.record !== null)
       ? Record.fromPartial(object.record)
       : undefined;
