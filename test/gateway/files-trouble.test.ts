@@ -6,6 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import type { FedgateError } from '../../src/errors.js';
 import { addNode } from '../../src/gateway/add-node.js';
+import { readKeyAndCertificate, writeKeyAndCertificate } from '../../src/identity/files.js';
+import { issueLeaf } from '../../src/identity/issue.js';
+import { orgFolder, readMembership } from '../../src/identity/org-folder.js';
 import { smallDisk } from '../store/small-disk.js';
 import { audience, FileClient, refusal } from '../support/file-client.js';
 import { GatewayProcess } from '../support/gateway-process.js';
@@ -252,6 +255,46 @@ test.serial(
 test.serial(
   'files: in the middle the holder is stopped and started again; no byte crosses twice, and it is one download',
   t => brokenInTheMiddle(t, restart),
+);
+
+/** As operations.md says: another certificate and key of the same CA, and the gateway is started again. */
+async function replaceCertificate(gateway: GatewayProcess): Promise<void> {
+  const { authority, gateway: ofGateway } = orgFolder(gateway.folder);
+  const { federation, org } = await readMembership(gateway.folder);
+  const ca = await readKeyAndCertificate(join(authority, 'tls.key'), join(authority, 'tls.crt'));
+  const fresh = await issueLeaf(ca, federation, { org, role: 'gateway', name: 'gw1' });
+  await gateway.kill('SIGTERM');
+  await writeKeyAndCertificate(ofGateway('gw1'), fresh);
+  await gateway.start();
+}
+
+test.serial(
+  'files: in the middle the certificate of the holder is replaced; no byte crosses twice, and it is one download',
+  t => brokenInTheMiddle(t, replaceCertificate),
+);
+
+test.serial(
+  'files: in the middle the certificate of whoever fetches is replaced; no verified piece crosses twice, and it is one download',
+  async t => {
+    t.timeout(TIMEOUT_MS);
+    const { billing, erp, globex } = t.context;
+    const content = randomBytes(64 * MIB);
+    const { id } = await billing.share(content, { ...TO_GLOBEX, maxDownloads: 1 });
+    const downloadId = randomBytes(16);
+    const chunks = erp.fetch(id, { downloadId }).chunks();
+    const first = await read(chunks, 3 * PIECE + MIB);
+    await replaceCertificate(globex);
+    // What was on its way comes, and then the reason.
+    const { bytes, error } = await rest(chunks);
+    t.truthy(error);
+    const came = Buffer.concat([first, bytes]);
+    const crossed = received(erp, 1);
+    const again = erp.fetch(id, { downloadId });
+    const { cachedBytes } = await again.opened();
+    t.true(cachedBytes >= BigInt(came.length - (came.length % PIECE)), `${cachedBytes} of ${came.length}`);
+    t.true((await again.bytes()).equals(content));
+    t.is(await crossed(), BigInt(content.length) - cachedBytes);
+  },
 );
 
 test.serial('files: suspending the organisation of the holder ends its downloads elsewhere', async t => {

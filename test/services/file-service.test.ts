@@ -1,6 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { gzipSync } from 'node:zlib';
+import { Metadata } from '@grpc/grpc-js';
 import test from 'ava';
+import { FileServiceService } from '../../gen/ts/fedgate/files/v1/file_service.js';
 import { DIRECTORY_TYPE, encodeListing } from '../../src/cli/directory-listing.js';
 import { audience, type FileClient, refusal, startOf } from '../support/file-client.js';
 import { FileWorld } from '../support/file-world.js';
@@ -204,6 +207,24 @@ test('share: a start that differs is another upload: refused, unfinished and fin
   for (const other of others) {
     t.is((await refusal(billing.share(content, { ...start, ...other }))).reason, 'UPLOAD_MISMATCH');
   }
+});
+
+test('share: a compressed message that is large inside is refused, and the next share goes well', async t => {
+  const world = await FileWorld.open(t);
+  const [billing] = await clients(world);
+  const metadata = new Metadata();
+  metadata.set('grpc-encoding', 'gzip');
+  const bomb = gzipSync(Buffer.alloc(200_000_000));
+  const same = (bytes: Buffer): Buffer => bytes;
+  const before = process.memoryUsage().rss;
+  const error = await new Promise<unknown>(resolve => {
+    const { path } = FileServiceService.share;
+    const call = billing.channel.makeClientStreamRequest(path, same, same, metadata, failure => resolve(failure));
+    call.end(bomb);
+  });
+  t.truthy(error);
+  t.true(process.memoryUsage().rss - before < 150e6);
+  t.is((await billing.share(randomBytes(10), { audience: OWN })).size, 10n);
 });
 
 test('share: of two writers the newer wins, and the upload of one node is none of another', async t => {

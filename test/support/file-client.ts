@@ -34,6 +34,11 @@ export class FileClient {
     this.#channel = channel;
   }
 
+  /** For what no honest client sends. */
+  get channel(): Client {
+    return this.#channel;
+  }
+
   /** With the certificates of a context file; closed after the test. */
   static async of(t: TestScope, contextFile: string): Promise<FileClient> {
     const context = await loadContext(contextFile);
