@@ -62,5 +62,8 @@ export type { IncomingRequest, RequestHandler, Responding, RespondOptions } from
 export type { Survey, SurveyAnswer, SurveySummary } from './requests/survey.js';
 export { type Content, type Reply, RequestError, type RequestOptions, type SurveyOptions } from './requests/types.js';
 export type { NackOptions } from './settlements.js';
+export type { AcceptingStreams, StreamHandler } from './streams/accepting.js';
+export type { ByteStream } from './streams/byte-stream.js';
+export type { AcceptStreamsOptions, OpenStreamOptions } from './streams/types.js';
 export type { MessageBatch, SubscribeOptions, Subscription } from './subscription.js';
 export type { AckLevel, PublishOptions } from './terms.js';

@@ -11,7 +11,7 @@ import { readKeyAndCertificate } from '../identity/files.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 import type { OrgName } from '../identity/names.js';
 import { type Membership, readMembership } from '../identity/org-folder.js';
-import { CertificateVerifier, subjectOfLeaf } from '../identity/verify.js';
+import { CertificateVerifier, type Identity, subjectOfLeaf } from '../identity/verify.js';
 import { diagnose } from '../link/diagnose.js';
 import type { Self } from '../link/hello.js';
 import type { Peer } from '../link/peer.js';
@@ -39,11 +39,12 @@ import { durableAdmin } from './durable-admin.js';
 import { Files, type FilesParts } from './files.js';
 import { Groups } from './groups.js';
 import { logPeer } from './link-log.js';
-import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities } from './listeners.js';
+import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities, ownTrust } from './listeners.js';
 import { Nodes } from './nodes.js';
 import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
 import { Requests } from './requests.js';
+import { GatewayStreams } from './streams.js';
 import { wantedPeers } from './wanted-peers.js';
 
 /** A running gateway. */
@@ -189,6 +190,7 @@ class RunningGateway implements Gateway {
   readonly #groups: Groups;
   readonly #inboxes: Inboxes;
   readonly #requests: Requests;
+  readonly #streams: GatewayStreams;
   readonly #registry: RegistryClient;
   readonly #watcher: RegistryWatcher;
   readonly #verifier: CertificateVerifier;
@@ -224,6 +226,7 @@ class RunningGateway implements Gateway {
       directory,
       onSecurityEvent: error => this.#refusals.write(error, 'registry', { from: 'registry' }),
     });
+    this.#streams = this.#makeStreams();
     this.#peers = this.#makePeers();
     const { durable, origin, remote } = parts;
     remote.open = (...request) => this.#peers.openShare(...request);
@@ -245,6 +248,7 @@ class RunningGateway implements Gateway {
     setMaxListeners(0, this.#draining.signal);
     this.#recheck = setInterval(() => {
       this.#peers.recheck();
+      this.#streams.streams.recheck();
       parts.nodes.presence.recheck();
     }, RECHECK_MS);
   }
@@ -333,6 +337,7 @@ class RunningGateway implements Gateway {
       },
       residentBytes: BigInt(process.memoryUsage.rss()),
       requests: this.#requests.status(),
+      streams: this.#streams.status(),
     };
   }
 
@@ -359,6 +364,7 @@ class RunningGateway implements Gateway {
         exposes: (org, asker, node) => this.#access.exposes(org, asker, node),
       },
       requests: this.#requests.forPeers,
+      streams: this.#streams.forPeers,
       receive: peer => (header, records) => {
         const { channel, senderNode, patienceMs } = header;
         const refusal = this.#door.refusal(peer.org, channel, senderNode);
@@ -451,8 +457,25 @@ class RunningGateway implements Gateway {
         ask: (to, asked) => this.#peers.ask(to, asked),
         explain: error => this.#explain(error) as FedgateError,
       }),
+      streams: this.#streams.forNodes,
       health: this.#health,
     };
+  }
+
+  #makeStreams(): GatewayStreams {
+    const { config, directory, membership, access, refusals } = this.#parts;
+    const own = new CertificateVerifier(membership.federation, ownTrust(directory, membership.org));
+    return new GatewayStreams({
+      org: membership.org,
+      gateway: config.gateway,
+      access,
+      refusals,
+      draining: this.#draining.signal,
+      link: (org, signal) => this.#peers.streamLink(org, signal),
+      explain: error => this.#explain(error) as FedgateError,
+      inactive: org => notActive(directory, org),
+      good: node => isGood(own, node),
+    });
   }
 
   /** A member that was cut off sees its peers vanish; the registry, which still answers it, says why. */
@@ -481,6 +504,7 @@ class RunningGateway implements Gateway {
     this.#nodeListener.swap(identity, ownAuthorities(directory, this.#parts.membership.org));
     this.#peerListener.swap(identity, directory.authoritiesPem());
     this.#parts.nodes.presence.recheck();
+    this.#streams.streams.recheck();
     log.info({ snapshot: String(directory.version), members: directory.members().length }, 'registry snapshot taken');
     if (!this.#draining.signal.aborted) this.#wantPeers();
   }
@@ -496,6 +520,26 @@ class RunningGateway implements Gateway {
       registry: this.#registry,
     };
     return diagnose(org, options, signal);
+  }
+}
+
+/** Whether a node that called before might call again now. */
+function isGood(verifier: CertificateVerifier, { fingerprint, certificate }: Identity): boolean {
+  try {
+    verifier.identify(fingerprint, () => new X509Certificate(certificate));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Why an organisation takes no part at the moment; undefined: it does. */
+function notActive(directory: Directory, org: string): FedgateError | undefined {
+  try {
+    directory.activeMember(org as OrgName);
+    return undefined;
+  } catch (error) {
+    return error as FedgateError;
   }
 }
 

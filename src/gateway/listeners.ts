@@ -21,6 +21,7 @@ import { type MessagingHost, messagingDefinition, messagingService } from '../se
 import { type NodeHost, nodeService } from '../services/node-service.js';
 import { createReflection } from '../services/reflection.js';
 import { type RequestHost, requestDefinition, requestService } from '../services/request-service.js';
+import { type StreamServiceHost, streamDefinition, streamService } from '../services/stream-service.js';
 import type { Log } from '../telemetry/log.js';
 import { type CallPolicy, CallWrapper } from '../transport/calls.js';
 import { type Connection, Listener } from '../transport/server.js';
@@ -50,6 +51,7 @@ export interface NodeServices {
   /** Hears who connects. */
   readonly presence: Presence;
   readonly requests: RequestHost;
+  readonly streams: StreamServiceHost<Identity>;
   readonly health: HealthService;
 }
 
@@ -59,6 +61,7 @@ export const PEER_WINDOWS = { stream: 32 * 1024 * 1024, connection: 32 * 1024 * 
 const EXPLAINED = [
   'fedgate.messaging.v1.MessagingService',
   'fedgate.messaging.v1.RequestService',
+  'fedgate.messaging.v1.StreamService',
   'fedgate.gateway.v1.GatewayService',
   'fedgate.gateway.v1.DurableService',
   'fedgate.files.v1.FileService',
@@ -85,6 +88,7 @@ export function makeNodeListener(parts: ListenerParts, federation: string, servi
   const calls = new CallWrapper(policy);
   listener.addService(messagingDefinition, messagingService(calls, services.messaging));
   listener.addService(requestDefinition, requestService(calls, services.requests));
+  listener.addService(streamDefinition, streamService(calls, services.streams));
   listener.addService(GatewayServiceService, gatewayService(calls, services.administration));
   listener.addService(DurableServiceService, durableService(calls, services.durable));
   listener.addService(fileDefinition, fileService(calls, services.files));
@@ -148,7 +152,7 @@ export const ownAuthorities = (directory: Directory, org: OrgName): string[] =>
   directory.member(org)?.profile.authorities.map(ca => ca.toString()) ?? [];
 
 /** Nodes of the own organisation are served whatever the federation thinks of it at the moment. */
-function ownTrust(directory: Directory, ownOrg: OrgName): TrustDirectory {
+export function ownTrust(directory: Directory, ownOrg: OrgName): TrustDirectory {
   const own = () => {
     const trust = directory.trust(ownOrg);
     return trust && { ...trust, active: true };

@@ -16,6 +16,8 @@ export const FILES = 'files';
 export const PRESENCE = 'presence';
 /** The capability to ask and to answer. */
 export const REQUESTS = 'requests';
+/** The capability to carry byte streams of nodes. */
+export const STREAMS = 'streams';
 /** The capability to have mail and durable lanes for each direction. */
 export const SPLIT = 'split';
 
@@ -30,6 +32,8 @@ export const LANE = {
   filesBack: 6,
   mailBack: 7,
   durableBack: 8,
+  streams: 9,
+  streamsBack: 10,
 } as const satisfies Record<string, LaneKind>;
 
 /** What this gateway says of itself in every hello. */
@@ -51,15 +55,18 @@ export interface Self {
   readonly presence?: boolean;
   /** Whether it takes requests and sends some. @default false */
   readonly requests?: boolean;
+  /** Whether it opens streams lanes. @default false */
+  readonly streams?: boolean;
 }
 
-const capabilitiesOf = ({ durable, files, presence, requests, split = true }: Self): readonly string[] => [
+const capabilitiesOf = ({ durable, files, presence, requests, streams, split = true }: Self): readonly string[] => [
   ...CAPABILITIES,
   ...(split ? [SPLIT] : []),
   ...(durable ? [DURABLE] : []),
   ...(files ? [FILES] : []),
   ...(presence ? [PRESENCE] : []),
   ...(requests ? [REQUESTS] : []),
+  ...(streams ? [STREAMS] : []),
 ];
 
 /** The lanes on which batches go that are not durable, of a link between us and a peer. */

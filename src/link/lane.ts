@@ -4,14 +4,16 @@ import { FrameWriter } from '../transport/frame-writer.js';
 import { encodeLaneFrame, openLaneFrame, type SealedBatch } from '../wire/lane-frames.js';
 import type { FileChunk } from '../wire/piece-frames.js';
 import { malformed } from '../wire/reader.js';
+import type { LaneStreamData } from '../wire/stream-frames.js';
 
 export type Frame = NonNullable<LaneFrame['frame']>;
 
-/** A received frame: a batch still encoded, a chunk of a file as a view, or any other kind decoded. */
+/** A received frame: a batch still encoded, a chunk of a file or bytes of a stream as a view, or any other kind decoded. */
 export type IncomingFrame =
   | { readonly $case: 'sealed'; readonly value: SealedBatch }
   | { readonly $case: 'chunk'; readonly value: FileChunk }
-  | Exclude<Frame, { $case: 'batch' | 'fileData' }>;
+  | { readonly $case: 'streamBytes'; readonly value: LaneStreamData }
+  | Exclude<Frame, { $case: 'batch' | 'fileData' | 'streamData' }>;
 
 /** What a lane uses of grpc-js's two kinds of bidirectional stream. */
 export interface LaneCall {
@@ -29,9 +31,10 @@ function readFrame(bytes: Buffer): IncomingFrame {
   const opened = openLaneFrame(bytes);
   if ('batch' in opened) return { $case: 'sealed', value: opened.batch };
   if ('fileData' in opened) return { $case: 'chunk', value: opened.fileData };
+  if ('streamData' in opened) return { $case: 'streamBytes', value: opened.streamData };
   try {
     const { frame } = LaneFrame.decode(opened.other);
-    if (frame && frame.$case !== 'batch' && frame.$case !== 'fileData') return frame;
+    if (frame && frame.$case !== 'batch' && frame.$case !== 'fileData' && frame.$case !== 'streamData') return frame;
   } catch {
     throw malformed('a lane frame');
   }

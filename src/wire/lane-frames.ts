@@ -1,6 +1,7 @@
 import { FILE_DATA, type FileChunk, readFileData } from './piece-frames.js';
 import { FieldReader, LENGTH_DELIMITED, malformed, VARINT } from './reader.js';
 import { EMPTY_BLOCK, MAX_FRAME_BYTES, RECORDS_FIELD, type RecordBlock, RecordCollector, tooLarge } from './records.js';
+import { LANE_STREAM_DATA, type LaneStreamData, readLaneStreamData } from './stream-frames.js';
 import { FieldWriter } from './writer.js';
 
 /** The opaque forms of the frames of `fedgate.federation.v1`. Field numbers are those of federation_service.proto. */
@@ -14,10 +15,11 @@ export interface SealedBatch {
   readonly withheld?: number | undefined;
 }
 
-/** What a lane receives: a batch in opaque form, bytes of a file, or the bytes of a LaneFrame of another kind. */
+/** What a lane receives: a batch in opaque form, bytes of a file or a stream, or the bytes of a LaneFrame of another kind. */
 export type OpenedLaneFrame =
   | { readonly batch: SealedBatch }
   | { readonly fileData: FileChunk }
+  | { readonly streamData: LaneStreamData }
   | { readonly other: Buffer };
 
 const FRAME = 1;
@@ -47,10 +49,13 @@ export function openLaneFrame(bytes: Buffer): OpenedLaneFrame {
   if (outer.end !== bytes.length) throw malformed('something stands behind the lane frame');
   const inner = new FieldReader(bytes, outer.start, outer.end);
   if (!inner.next()) throw malformed('the lane frame is empty');
-  if (inner.field !== BATCH && inner.field !== FILE_DATA) return { other: outer.content() };
+  if (inner.field !== BATCH && inner.field !== FILE_DATA && inner.field !== LANE_STREAM_DATA)
+    return { other: outer.content() };
   if (inner.wireType !== LENGTH_DELIMITED || inner.end !== outer.end)
     throw malformed('something stands behind what the lane frame holds');
   if (inner.field === FILE_DATA) return { fileData: readFileData(new FieldReader(bytes, inner.start, inner.end)) };
+  if (inner.field === LANE_STREAM_DATA)
+    return { streamData: readLaneStreamData(new FieldReader(bytes, inner.start, inner.end)) };
   return { batch: readBatch(bytes, inner.start, inner.end) };
 }
 
