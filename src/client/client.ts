@@ -42,7 +42,7 @@ import type { Content, Reply, RequestOptions, SurveyOptions } from './requests/t
 import { type AcceptingStreams, ClientAccepting, type StreamHandler } from './streams/accepting.js';
 import { HALF } from './streams/attachment.js';
 import { ByteStream, type StreamHost } from './streams/byte-stream.js';
-import { ClientStreamChannels } from './streams/stream-channels.js';
+import { StreamChannels } from './streams/stream-channels.js';
 import type { AcceptStreamsOptions, OpenStreamOptions } from './streams/types.js';
 import {
   LiveClientSubscription,
@@ -127,7 +127,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   readonly #asker: Asker;
   readonly #respondings = new Set<ClientResponding>();
   readonly #transfers: TransferChannels;
-  readonly #streamChannels: ClientStreamChannels;
+  readonly #streamChannels: StreamChannels;
   readonly #streams: StreamHost;
   readonly #acceptings = new Set<ClientAccepting>();
   #durableAdmin: DurableAdmin | undefined;
@@ -152,7 +152,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     this.#answering = { ...this.#host, channel: () => connections.answering };
     this.#asker = new Asker(this.#asking);
     this.#transfers = new TransferChannels(connections.any, open, error => this.#broken(error));
-    this.#streamChannels = new ClientStreamChannels(open);
+    this.#streamChannels = new StreamChannels(open);
     this.#streams = { channels: this.#streamChannels, open: new Set() };
     this.#publisher = new StreamPublisher({
       channel: () => connections.outgoing,
@@ -390,8 +390,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     for (const subscription of [...this.#durables]) subscription.cut();
     for (const responding of [...this.#respondings]) responding.close();
     for (const accepting of [...this.#acceptings]) accepting.close();
-    for (const stream of [...this.#streams.open])
-      stream.destroy(new FedgateError('CANCELLED', 'the client is closed'));
+    for (const stream of [...this.#streams.open]) stream.destroy(new FedgateError('CANCELLED', 'the client is closed'));
     this.#publisher.close();
     this.#connections.close();
     this.#streamChannels.close();

@@ -148,8 +148,8 @@ export class StreamCall {
   }
 
   #halfClosed(): void {
-    if (!this.#attached) return this.#finish(unexpected('the call ended before its first frame'));
-    this.#end?.halfClosed(this.#attached);
+    // It comes when a connection breaks, too: bytes end with a frame of their own.
+    if (!this.#attached) this.#finish(unexpected('the call ended before its first frame'));
   }
 }
 

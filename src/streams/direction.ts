@@ -122,14 +122,6 @@ export class Direction {
     this.forward.ready();
   }
 
-  /** Ends the bytes where they are. False: where that is, is not known at the moment. */
-  endHere(): boolean {
-    if (this.#done || this.#endAt !== undefined) return true;
-    if (this.#state !== 'flowing') return false;
-    this.end({ kind: 'end', offset: this.#expected });
-    return true;
-  }
-
   /** Throws FRAME_UNEXPECTED. One that answers an older round is too late, and ignored. */
   from(frame: StreamFrom): void {
     if (this.#state !== 'awaiting' || frame.round !== this.#round) return;

@@ -73,11 +73,6 @@ export class NodeEnd {
     if (this.#port && (this.#send === call || this.#receive === call)) this.relay.take(this.side, frame, this.#port);
   }
 
-  /** The call says no more: what the node has to say ends where it is. */
-  halfClosed(call: EndCall): void {
-    if (this.#send === call && this.#port) this.relay.endBytes(this.side);
-  }
-
   /** The node breaks it off, or broke the rules: `error` is for the other end. */
   reset(call: EndCall, error: FedgateError): void {
     if (this.#send === call || this.#receive === call) this.relay.end(error, this.#port);

@@ -127,12 +127,6 @@ export class Relay {
     else from.ask();
   }
 
-  /** Ends the bytes of one side where they are. */
-  endBytes(side: Side): void {
-    if (this.#over || this.#directions[side].endHere()) return;
-    this.end(lost('the bytes were ended while the stream was broken'));
-  }
-
   /** Ends it for both sides. `exceptFor`: a side that knows already. */
   end(error: Error | undefined, exceptFor?: Port): void {
     if (this.#over) return;

@@ -26,6 +26,9 @@ import { registerShare } from './share/index.js';
 import { registerShares } from './shares/index.js';
 import { registerStatus } from './status.js';
 import { registerStore } from './store/index.js';
+import { registerExpose } from './stream/expose.js';
+import { registerStream } from './stream/stream.js';
+import { registerTunnel } from './stream/tunnel.js';
 import { registerSub } from './sub/index.js';
 import { registerSubs } from './subs/index.js';
 import { registerTransfers } from './transfers.js';
@@ -43,6 +46,7 @@ export interface CommandGroup {
 export const COMMAND_GROUPS: readonly CommandGroup[] = [
   { title: 'Messages:', commands: [registerPub, registerSub, registerNodes] },
   { title: 'Requests:', commands: [registerRequest, registerRespond, registerSurvey] },
+  { title: 'Byte streams:', commands: [registerTunnel, registerExpose, registerStream] },
   { title: 'Files:', commands: [registerShare, registerFetch, registerShares, registerTransfers] },
   {
     title: 'Approval of code:',

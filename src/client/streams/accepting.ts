@@ -1,7 +1,7 @@
 import type { ClientDuplexStream } from '@grpc/grpc-js';
 import {
-  AcceptStreamsRequest,
-  AcceptStreamsResponse,
+  type AcceptStreamsRequest,
+  type AcceptStreamsResponse,
   StreamServiceService,
 } from '../../../gen/ts/fedgate/messaging/v1/stream_service.js';
 import { FedgateError, fieldError } from '../../errors.js';
@@ -67,7 +67,11 @@ export class ClientAccepting implements AcceptingStreams {
     this.#siblings = siblings;
     this.#opened.promise.catch(() => undefined);
     siblings.add(this);
-    if (signal?.aborted) return this.#end(undefined), this;
+    if (signal?.aborted) this.#end(undefined);
+    else this.#begin(signal);
+  }
+
+  #begin(signal: AbortSignal | undefined): void {
     signal?.addEventListener('abort', this.#onAbort, { once: true });
     this.#start();
   }

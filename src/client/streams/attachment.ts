@@ -9,15 +9,10 @@ import { FrameWriter } from '../../transport/frame-writer.js';
 import { fromGrpcError } from '../../transport/status.js';
 import { encodeNodeStreamFrame, readNodeStreamData, type StreamFrame } from '../../wire/stream-frames.js';
 import type { StreamOut } from './sending.js';
+import type { ChannelPair, StreamChannels } from './stream-channels.js';
 
 type Frame = NonNullable<OpenStreamRequest['frame']>;
 type Opened = Extract<NonNullable<OpenStreamResponse['frame']>, { $case: 'opened' }>['value'];
-
-/** The connections of streams: bytes go out on one and come in on the other. */
-export interface StreamChannels {
-  readonly outgoing: Client;
-  readonly incoming: Client;
-}
 
 export interface AttachmentEvents {
   frame(frame: StreamFrame): void;
@@ -36,6 +31,7 @@ class HalfCall implements StreamOut {
   readonly #call: ClientDuplexStream<Buffer, Buffer>;
   readonly #ended = new AbortController();
   readonly #out: FrameWriter<Buffer>;
+  #refuse: (error: FedgateError) => void = () => undefined;
 
   constructor(channel: Client, first: Frame, events: AttachmentEvents) {
     const { path } = StreamServiceService.openStream;
@@ -46,6 +42,7 @@ class HalfCall implements StreamOut {
       if (!this.#ended.signal.aborted) events.drained();
     });
     this.opened = new Promise((resolve, reject) => {
+      this.#refuse = reject;
       const over = (error: FedgateError | undefined): void => {
         if (this.#ended.signal.aborted) return;
         this.#ended.abort();
@@ -98,6 +95,7 @@ class HalfCall implements StreamOut {
 
   cancel(): void {
     this.#ended.abort();
+    this.#refuse(new FedgateError('GATEWAY_UNREACHABLE', 'the gateway did not answer in time'));
     this.#call.cancel();
   }
 }
@@ -118,6 +116,7 @@ export class Attachment {
   readonly sending: HalfCall;
   receiving: HalfCall | undefined;
   readonly #channels: StreamChannels;
+  readonly #pair: ChannelPair;
   readonly #events: AttachmentEvents;
   #over = false;
 
@@ -131,7 +130,13 @@ export class Attachment {
       drained: () => events.drained(),
       over: error => this.#end(error, events),
     };
-    this.sending = new HalfCall(channels.outgoing, first, this.#events);
+    this.#pair = channels.pair;
+    this.sending = new HalfCall(this.#pair.outgoing, first, this.#events);
+  }
+
+  /** It took too long: what it goes over is taken for broken. */
+  expire(): void {
+    this.#end(new FedgateError('GATEWAY_UNREACHABLE', 'the gateway did not answer'), this.#events);
   }
 
   /** Brings the other half. What the gateway said of the stream. Rejects with what the calls ended with. */
@@ -139,7 +144,7 @@ export class Attachment {
     const opened = await this.sending.opened;
     if (this.#over) throw new FedgateError('CANCELLED', 'it is over');
     const resume: Frame = { $case: 'resume', value: { token: opened.token, half: HALF.receive } };
-    this.receiving = new HalfCall(this.#channels.incoming, resume, this.#events);
+    this.receiving = new HalfCall(this.#pair.incoming, resume, this.#events);
     return opened;
   }
 
@@ -167,6 +172,7 @@ export class Attachment {
   #end(error: FedgateError | undefined, events: AttachmentEvents): void {
     if (this.#over) return;
     this.cancel();
+    if (error?.reason === 'GATEWAY_UNREACHABLE') this.#channels.broken(this.#pair);
     events.over(error);
   }
 }

@@ -3,9 +3,10 @@ import type { OpenStreamRequest } from '../../../gen/ts/fedgate/messaging/v1/str
 import { Backoff } from '../../backoff.js';
 import { FedgateError, fieldError } from '../../errors.js';
 import type { StreamFrame } from '../../wire/stream-frames.js';
-import { Attachment, HALF, type StreamChannels } from './attachment.js';
+import { Attachment, HALF } from './attachment.js';
 import { Receiving } from './receiving.js';
 import { Sending } from './sending.js';
+import type { StreamChannels } from './stream-channels.js';
 import { DEFAULT_WINDOW_BYTES, MAX_WINDOW_BYTES } from './types.js';
 
 export interface StreamHost {
@@ -15,6 +16,8 @@ export interface StreamHost {
 }
 
 const RETRY = { firstMs: 20, maxMs: 500, factor: 2, random: Math.random };
+/** How long the gateway may take to answer an attempt to attach again. */
+const ATTACH_MS = 5_000;
 const HIGH_WATER_BYTES = 64 * 1024;
 
 /**
@@ -60,7 +63,11 @@ export class ByteStream extends Duplex {
   static async begin(
     host: StreamHost,
     first: NonNullable<OpenStreamRequest['frame']>,
-    facts: { readonly channel: string; readonly window?: number | undefined; readonly signal?: AbortSignal | undefined },
+    facts: {
+      readonly channel: string;
+      readonly window?: number | undefined;
+      readonly signal?: AbortSignal | undefined;
+    },
   ): Promise<ByteStream> {
     const { channel, window = DEFAULT_WINDOW_BYTES, signal } = facts;
     if (!Number.isInteger(window) || window < 1 || window > MAX_WINDOW_BYTES)
@@ -81,7 +88,9 @@ export class ByteStream extends Duplex {
     });
     const abort = (): void => attachment.reset('whoever opened it gave up');
     const gaveUp = new Promise<never>((_, reject) => {
-      signal?.addEventListener('abort', () => reject(new FedgateError('CANCELLED', 'the caller gave up')), { once: true });
+      signal?.addEventListener('abort', () => reject(new FedgateError('CANCELLED', 'the caller gave up')), {
+        once: true,
+      });
     });
     gaveUp.catch(() => undefined);
     signal?.addEventListener('abort', abort, { once: true });
@@ -202,7 +211,9 @@ export class ByteStream extends Duplex {
     while (!this.destroyed) {
       if (performance.now() >= giveUpMs)
         return void this.destroy(
-          new FedgateError('STREAM_LOST', `the gateway was away for ${this.#resumeMs / 1000} s: ${last.message}`, { cause: last }),
+          new FedgateError('STREAM_LOST', `the gateway was away for ${this.#resumeMs / 1000} s: ${last.message}`, {
+            cause: last,
+          }),
         );
       await new Promise<void>(resolve => {
         this.#timer = setTimeout(resolve, backoff.next());
@@ -228,7 +239,12 @@ export class ByteStream extends Duplex {
         over: error => this.#detached(attachment, error),
       },
     );
-    await attachment.complete();
+    const late = setTimeout(() => attachment.expire(), ATTACH_MS);
+    try {
+      await attachment.complete();
+    } finally {
+      clearTimeout(late);
+    }
     if (this.destroyed) return attachment.reset(messageOf(null));
     this.#attached(attachment);
     const frames = early;

@@ -137,6 +137,7 @@ export class Sending {
     this.#kept.splice(0, gone);
     this.#resent = Math.max(0, this.#resent - gone);
     const [first] = this.#kept;
-    if (first && first.offset < received) this.#kept[0] = { offset: received, data: first.data.subarray(received - first.offset) };
+    if (first && first.offset < received)
+      this.#kept[0] = { offset: received, data: first.data.subarray(received - first.offset) };
   }
 }

@@ -2421,8 +2421,8 @@ export const StreamServiceService = {
    *
    * A call with both halves carries everything. Programs whose HTTP/2 does not read while it writes (Node's) open a call for each half, on
    * connections of their own: with HALF_SEND the node sends `data`, `end` and `from`, and gets `credit`; with HALF_RECEIVE it is the other
-   * way round, and `ask` comes on it. `reset` may be sent on either. A client that half-closes the call of the half that sends ends its bytes
-   * where they are, as `end` does.
+   * way round, and `ask` comes on it. `reset` may be sent on either. The
+   * half-close of a call says nothing: bytes end with `end` only, so that a connection that breaks is never taken for their end.
    *
    * The call ends with OK when both directions have ended and both ends know. It fails with UNAVAILABLE, NO_ACCEPTORS: nobody accepts there now.
    * PERMISSION_DENIED, NOT_GRANTED: here or there. ABORTED, STREAM_REFUSED: the node it was offered to did not want it. ABORTED, STREAM_RESET:
@@ -2481,8 +2481,8 @@ export interface StreamServiceServer extends UntypedServiceImplementation {
    *
    * A call with both halves carries everything. Programs whose HTTP/2 does not read while it writes (Node's) open a call for each half, on
    * connections of their own: with HALF_SEND the node sends `data`, `end` and `from`, and gets `credit`; with HALF_RECEIVE it is the other
-   * way round, and `ask` comes on it. `reset` may be sent on either. A client that half-closes the call of the half that sends ends its bytes
-   * where they are, as `end` does.
+   * way round, and `ask` comes on it. `reset` may be sent on either. The
+   * half-close of a call says nothing: bytes end with `end` only, so that a connection that breaks is never taken for their end.
    *
    * The call ends with OK when both directions have ended and both ends know. It fails with UNAVAILABLE, NO_ACCEPTORS: nobody accepts there now.
    * PERMISSION_DENIED, NOT_GRANTED: here or there. ABORTED, STREAM_REFUSED: the node it was offered to did not want it. ABORTED, STREAM_RESET:
@@ -2516,8 +2516,8 @@ export interface StreamServiceClient extends Client {
    *
    * A call with both halves carries everything. Programs whose HTTP/2 does not read while it writes (Node's) open a call for each half, on
    * connections of their own: with HALF_SEND the node sends `data`, `end` and `from`, and gets `credit`; with HALF_RECEIVE it is the other
-   * way round, and `ask` comes on it. `reset` may be sent on either. A client that half-closes the call of the half that sends ends its bytes
-   * where they are, as `end` does.
+   * way round, and `ask` comes on it. `reset` may be sent on either. The
+   * half-close of a call says nothing: bytes end with `end` only, so that a connection that breaks is never taken for their end.
    *
    * The call ends with OK when both directions have ended and both ends know. It fails with UNAVAILABLE, NO_ACCEPTORS: nobody accepts there now.
    * PERMISSION_DENIED, NOT_GRANTED: here or there. ABORTED, STREAM_REFUSED: the node it was offered to did not want it. ABORTED, STREAM_RESET:
