@@ -32,7 +32,7 @@ interface Entry {
   readonly side: Side;
   relay: Relay | undefined;
   /** Of a stream that was opened from here: not known yet whether it is accepted. */
-  waiting: { opened(node: string): void; failed(error: Error): void } | undefined;
+  waiting: { opened(node: string): void; failed(error: Error | undefined): void } | undefined;
 }
 
 export interface StreamsLinkParts {
@@ -84,7 +84,7 @@ export class StreamsLink implements StreamLink {
     { key, relay, timeoutMs }: Outgoing,
     resume: boolean,
     opened: (node: string) => void,
-    failed: (error: Error) => void,
+    failed: (error: Error | undefined) => void,
   ): Port {
     const id = this.#nextId;
     this.#nextId += 2;
@@ -116,17 +116,16 @@ export class StreamsLink implements StreamLink {
 
   /** The stream is over here: the peer hears it unless it knows. */
   #close(id: number, error: Error | undefined): void {
-    if (!this.#entries.delete(id) || !error || this.#over) return;
-    this.#reset(id, asError(error));
+    if (this.#entries.delete(id) && !this.#over) this.#reset(id, error && asError(error));
   }
 
-  #reset(id: number, error: FedgateError): void {
+  #reset(id: number, error: FedgateError | undefined): void {
     const { own, theirs } = this.#parts;
     // It goes behind the bytes that it concerns when they are ours.
     const lane = this.#isOurs(id) ? own : theirs;
     if (!lane.out.writable && ++this.#unread > MAX_UNREAD_REFUSALS)
       throw full('unread refusals', 'streams are opened and what becomes of them is not read');
-    this.#put(lane, { $case: 'streamReset', value: { id: BigInt(id), error: toRpcStatus(error) } });
+    this.#put(lane, { $case: 'streamReset', value: { id: BigInt(id), error: error && toRpcStatus(error) } });
   }
 
   #put(lane: Lane, frame: Frame): void {
@@ -197,10 +196,10 @@ export class StreamsLink implements StreamLink {
     const entry = this.#entry(number);
     if (!entry) return;
     this.#entries.delete(Number(number));
-    const error = status ? fromRpcStatus(status) : new FedgateError('STREAM_RESET', 'the stream was broken off');
+    const error = status && fromRpcStatus(status);
     if (entry.waiting) entry.waiting.failed(error);
-    // Whoever does not know it any more knows no more of why than we do.
-    else entry.relay?.end(error, entry.port);
+    else if (error) entry.relay?.end(error, entry.port);
+    else entry.relay?.closedBy(entry.side, entry.port);
   }
 
   #takeOpen(open: Extract<IncomingFrame, { $case: 'streamOpen' }>['value']): void {
@@ -226,7 +225,8 @@ export class StreamsLink implements StreamLink {
       const key = Buffer.from(open.key).toString('hex');
       if (open.resume) {
         entry.relay = host.streams.resumeFrom(peer.org, key, port);
-        accepted(entry.relay.acceptor);
+        if (entry.relay) accepted(entry.relay.acceptor);
+        else port.close(undefined);
       } else entry.relay = host.streams.openFrom(peer.org, instance, { ...open, key }, port, accepted);
     } catch (thrown) {
       const error = asError(thrown);

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { FedgateError } from '../errors.js';
 import type { OrgName } from '../identity/names.js';
 import { ACCEPTOR, type Relay } from './relay.js';
 import { lost } from './terms.js';
@@ -9,10 +10,15 @@ export interface StreamLink {
   /** Names the other gateway's process. */
   readonly instance: string;
   /**
-   * Opens a stream, or goes on with it. `opened` hears that it was accepted, `failed` that it was not or that the link broke; then the port, which
-   * leads to it from the first on, is of no use any more.
+   * Opens a stream, or goes on with it. `opened` hears that it was accepted, `failed` that it was not or that the link broke (undefined: that all had
+   * arrived, and it is over); then the port, which leads to it from the first on, is of no use any more.
    */
-  open(outgoing: Outgoing, resume: boolean, opened: (node: string) => void, failed: (error: Error) => void): Port;
+  open(
+    outgoing: Outgoing,
+    resume: boolean,
+    opened: (node: string) => void,
+    failed: (error: Error | undefined) => void,
+  ): Port;
 }
 
 /** A stream that a node of the own organisation opens to another organisation. */
@@ -49,14 +55,17 @@ export class Outgoing {
         if (this.#pending !== port) return;
         this.#pending = undefined;
         this.#isOpen = true;
+        // When all has arrived it is only that the other gateway did not hear so.
+        if (relay.over) return port.close(undefined);
         relay.attach(ACCEPTOR, port);
         this.#accepted(node);
       },
       error => {
         if (this.#pending !== port) return;
         this.#pending = undefined;
+        if (!error) relay.closedBy(ACCEPTOR);
         // While it goes on the next link may do.
-        if (!resume || relay.over) relay.end(error);
+        else if (!resume || !isLinkLost(error)) relay.end(resume ? lost(error.message) : error);
       },
     );
     this.#pending = port;
@@ -69,6 +78,8 @@ export class Outgoing {
     pending?.close(error);
   }
 }
+
+const isLinkLost = (error: Error): boolean => error instanceof FedgateError && error.reason === 'PEER_UNREACHABLE';
 
 /** Streams do not outlive the process of a gateway. */
 export const restarted = (org: string): Error => lost(`the gateway of ${org} was started anew`);

@@ -127,6 +127,12 @@ export class Relay {
     else from.ask();
   }
 
+  /** The gateway at one side says that all has arrived both ways. What it says of what is to arrive on the other side is checked. */
+  closedBy(side: Side, port?: Port): void {
+    const arrived = this.#directions[side].done;
+    this.end(arrived ? undefined : lost('the other gateway ended the stream before all had arrived'), port);
+  }
+
   /** Ends it for both sides. `exceptFor`: a side that knows already. */
   end(error: Error | undefined, exceptFor?: Port): void {
     if (this.#over) return;

@@ -8,6 +8,7 @@ import { type EndCall, NodeEnd } from './node-end.js';
 import { Offer } from './offer.js';
 import { Outgoing, restarted, type StreamLink } from './outgoing.js';
 import { ACCEPTOR, OPENER, type Party, Relay, type Side } from './relay.js';
+import { Remembered } from './remembered.js';
 import { Shares } from './shares.js';
 import {
   DEFAULT_OPEN_MS,
@@ -88,6 +89,10 @@ export class Streams {
   readonly #keys = new Map<string, Entry>();
   readonly #nodes = new Shares('node');
   readonly #peers = new Shares('lane');
+  /** Tokens and keys of streams that ended as they should: whoever did not hear so, as a connection broke, asks. */
+  readonly #endedWell = new Remembered();
+  /** Streams whose other gateway may not have heard that. */
+  readonly #closing = new Remembered<Outgoing>();
   /** Streams that nodes of each other organisation have open here. */
   readonly #incoming = new Shares('lane');
   #nextId = 1;
@@ -146,6 +151,7 @@ export class Streams {
   /** A node attaches again, or the other half. Throws STREAM_UNKNOWN. */
   resume(node: CallingNode, token: string, call: EndCall, use: UseEnd): void {
     const end = this.#tokens.get(token);
+    if (!end && this.#endedWell.has(`${node.name} ${token}`)) return call.finish(undefined);
     if (!end || end.node !== node.name) throw unknown();
     use(end);
     end.attach(call);
@@ -172,9 +178,10 @@ export class Streams {
     return entry.relay;
   }
 
-  /** A link that was made again goes on with a stream. Throws STREAM_UNKNOWN. */
-  resumeFrom(org: string, key: string, port: Port): Relay {
+  /** A link that was made again goes on with a stream. Undefined: all had arrived, and it is over. Throws STREAM_UNKNOWN. */
+  resumeFrom(org: string, key: string, port: Port): Relay | undefined {
     const entry = this.#keys.get(`${org} ${key}`);
+    if (!entry && this.#endedWell.has(`${org} ${key}`)) return undefined;
     if (!entry?.isOpen) throw unknown();
     // The other gateway asks.
     entry.relay.attach(OPENER, port, false);
@@ -183,6 +190,11 @@ export class Streams {
 
   /** A link to another organisation can carry streams. Those that wait for it go on. */
   linked(org: string, link: StreamLink): void {
+    for (const [key, outgoing] of this.#closing.all) {
+      if (outgoing.org !== org) continue;
+      this.#closing.forget(key);
+      outgoing.go(link);
+    }
     for (const entry of [...this.#entries.values()]) {
       const { outgoing, relay } = entry;
       if (outgoing?.org === org && entry.isOpen) outgoing.go(link);
@@ -317,6 +329,14 @@ export class Streams {
     entry.offer?.close();
     entry.outgoing?.close(error);
     entry.waiting.abort(error);
+    if (!error) this.#remember(entry);
+  }
+
+  #remember({ relay, ends, key, outgoing }: Entry): void {
+    const { resumeMs } = relay.facts;
+    for (const end of ends) if (end) this.#endedWell.add(`${end.node} ${end.token}`, undefined, resumeMs);
+    if (key) this.#endedWell.add(key, undefined, resumeMs);
+    if (outgoing) this.#closing.add(outgoing.key, outgoing, resumeMs);
   }
 }
 

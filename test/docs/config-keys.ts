@@ -15,6 +15,8 @@ const MEANING: Readonly<Record<string, string>> = {
   'access.nodes[].subscribe': 'channel patterns; a subscription must lie within one of them',
   'access.nodes[].request': 'whom it may ask: addresses with patterns, as in `publish`',
   'access.nodes[].respond': 'channel patterns on which it may answer; what it answers on must lie within one of them',
+  'access.nodes[].openStreams': 'to where it may open byte streams: addresses with patterns, as in `publish`',
+  'access.nodes[].acceptStreams': 'channel patterns on which it may accept byte streams',
   'access.nodes[].share':
     'organisations it may share files with; `*` is every one, and needed for shares that anyone may fetch',
   'access.nodes[].fetch': 'organisations whose shares it may fetch; `*` is every one, the own one included',
@@ -32,6 +34,7 @@ const MEANING: Readonly<Record<string, string>> = {
     'whether it may ask for approval: a proposal of one that may not is refused with NOT_GRANTED',
   'access.peers[].nodes': 'nodes of the own organisation that it may know of, by name, or `*` for all',
   'access.peers[].request': 'channel patterns on which it may ask here',
+  'access.peers[].streams': 'channel patterns to which it may open byte streams here',
   'links.dial':
     '`granted`: dial whom `access.peers` names and whom there was a link with before; `all`: every active member; `demand`: only when something is published there',
   'links.dialTimeoutMs': 'longest wait for the hello of one lane at one address, connection and TLS included, ms',

@@ -23,6 +23,8 @@ export interface AttachmentEvents {
 }
 
 export const HALF = { send: 1, receive: 2 } as const;
+/** The gateway says that all has arrived both ways, and that the stream is over. */
+export const ENDED_WELL = new FedgateError('STREAM_LOST', 'the stream is over');
 const same = (bytes: Buffer): Buffer => bytes;
 
 /** One call of an end: a half of it. */
@@ -46,7 +48,7 @@ class HalfCall implements StreamOut {
       const over = (error: FedgateError | undefined): void => {
         if (this.#ended.signal.aborted) return;
         this.#ended.abort();
-        reject(error ?? new FedgateError('STREAM_LOST', 'the stream ended before it was opened'));
+        reject(error ?? ENDED_WELL);
         events.over(error);
       };
       call.on('data', (bytes: Buffer) => {

@@ -3,7 +3,7 @@ import type { OpenStreamRequest } from '../../../gen/ts/fedgate/messaging/v1/str
 import { Backoff } from '../../backoff.js';
 import { FedgateError, fieldError } from '../../errors.js';
 import type { StreamFrame } from '../../wire/stream-frames.js';
-import { Attachment, HALF } from './attachment.js';
+import { Attachment, ENDED_WELL, HALF } from './attachment.js';
 import { Receiving } from './receiving.js';
 import { Sending } from './sending.js';
 import type { StreamChannels } from './stream-channels.js';
@@ -198,10 +198,16 @@ export class ByteStream extends Duplex {
     this.#sending.attach(undefined);
     this.#receiving.attach(undefined);
     if (this.#isDone) return;
-    if (!error) return void this.destroy(new FedgateError('STREAM_LOST', 'the gateway ended the stream'));
+    if (!error) return this.#endedWell();
     if (!canGoOn(error)) return void this.destroy(error);
     this.#lostMs ??= performance.now();
     void this.#resume(error);
+  }
+
+  /** The gateway says that all has arrived both ways. */
+  #endedWell(): void {
+    if (this.#receiving.complete && this.#sending.finish()) this.#host.open.delete(this);
+    else this.destroy(new FedgateError('STREAM_LOST', 'the stream was ended before all had arrived'));
   }
 
   async #resume(cause: FedgateError): Promise<void> {
@@ -222,6 +228,7 @@ export class ByteStream extends Duplex {
       try {
         return await this.#attachAgain();
       } catch (error) {
+        if (error === ENDED_WELL) return this.#endedWell();
         last = error as FedgateError;
         if (!canGoOn(last)) return void this.destroy(asLost(last));
       }

@@ -74,6 +74,17 @@ export class Sending {
     this.pump();
   }
 
+  /** The gateway says that the other end has all. False: that cannot be. */
+  finish(): boolean {
+    if (this.#done) return true;
+    if (!this.#ending || this.#pending) return false;
+    this.#done = true;
+    this.#received = this.#sent;
+    this.#kept = [];
+    this.#ending();
+    return true;
+  }
+
   /** Throws FRAME_UNEXPECTED. */
   credit({ limit, received, ended, round }: StreamCredit): void {
     if (this.#done) return;

@@ -719,7 +719,7 @@ export interface LaneStreamFrom {
 export interface LaneStreamReset {
   /** The stream. */
   readonly id: bigint;
-  /** Why. */
+  /** Why. Not set: as it should be, all has arrived both ways. */
   readonly error: Status | undefined;
 }
 
