@@ -65,8 +65,9 @@ export class StreamCall {
             this.#take(bytes);
             if (this.#end) clearTimeout(late);
           } catch (error) {
-            this.#broke(error);
+            // First: what ends the stream ends this call too, and here it is told how.
             reject(error);
+            this.#broke(error);
           }
         });
       });
@@ -135,8 +136,8 @@ export class StreamCall {
     const error = new FedgateError('STREAM_RESET', message || `node ${name} broke the stream off`, {
       metadata: { node: name },
     });
-    this.#end.reset(this.#attached, error);
     this.#finish(undefined);
+    this.#end.reset(this.#attached, error);
   }
 
   /** The node broke the rules: it hears how, and the other end that it did. */
