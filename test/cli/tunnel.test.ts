@@ -130,15 +130,10 @@ test.serial('tunnel: a connection to what is not granted is reset, with the reas
   t.pass();
 });
 
-test.serial('expose: a server that does not answer resets the connection at the other end', async t => {
-  const gone = createServer();
-  gone.listen(0, '127.0.0.1');
-  await once(gone, 'listening');
-  const port = portOf(gone);
-  gone.close();
-  await once(gone, 'close');
-  await expose(port, 'shut', 'shut');
-  const through = await tunnel('shut');
+test.serial('expose: a server that resets a connection resets it at the other end', async t => {
+  const rude = createServer(socket => void socket.resetAndDestroy());
+  await open(rude);
+  const [through] = await Promise.all([tunnel('shut'), expose(portOf(rude), 'shut', 'shut')]);
   t.is((await broken(connect({ port: through, host: '127.0.0.1' })))?.code, 'ECONNRESET');
   await tunnels.get('shut')?.command.printed('STREAM_RESET');
 });
