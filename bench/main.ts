@@ -9,6 +9,8 @@ import { runLive } from './live/index.js';
 import { LIVE_USAGE, parseLiveOptions } from './live/options.js';
 import { runRequests } from './requests/index.js';
 import { parseRequestsOptions, REQUESTS_USAGE } from './requests/options.js';
+import { runStreams } from './streams/index.js';
+import { parseStreamsOptions, STREAMS_USAGE } from './streams/options.js';
 
 /** `npm run bench -- SUBJECT`: ratios measured in one run on one machine. Slow is not an error; not being able to measure is. */
 const [subject, ...args] = process.argv.slice(2);
@@ -20,9 +22,10 @@ try {
   else if (subject === 'files-latency') await runLatency(parseLatencyOptions(args));
   else if (subject === 'approvals') await runApprovals(parseApprovalsOptions(args));
   else if (subject === 'requests') await runRequests(parseRequestsOptions(args));
+  else if (subject === 'streams') await runStreams(parseStreamsOptions(args));
   else
     throw new Error(
-      `usage: ${[LIVE_USAGE, DURABLE_USAGE, FILES_USAGE, LATENCY_USAGE, APPROVALS_USAGE, REQUESTS_USAGE].join('\n       ')}`,
+      `usage: ${[LIVE_USAGE, DURABLE_USAGE, FILES_USAGE, LATENCY_USAGE, APPROVALS_USAGE, REQUESTS_USAGE, STREAMS_USAGE].join('\n       ')}`,
     );
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
