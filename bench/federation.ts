@@ -101,6 +101,6 @@ async function joinOrg(org: OrgName, code: string, folder: string, reached: Reac
 const gatewayConfig = (nodes: string, peers: string): string => `listen: { nodes: "${nodes}", peers: "${peers}" }
 log: { level: error }
 access:
-  nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], request: ["**", "pubsub://*/**"], respond: ["**"], share: ["*"], fetch: ["*"], approvals: [view, propose, vote], status: true, admin: true }]
-  peers: [{ org: "*", publish: ["**"], request: ["**"], propose: true }]
+  nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], request: ["**", "pubsub://*/**"], respond: ["**"], openStreams: ["pubsub://*/**"], acceptStreams: ["**"], share: ["*"], fetch: ["*"], approvals: [view, propose, vote], status: true, admin: true }]
+  peers: [{ org: "*", publish: ["**"], request: ["**"], streams: ["**"], propose: true }]
 `;

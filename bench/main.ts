@@ -11,6 +11,8 @@ import { runLive } from './live/index.js';
 import { LIVE_USAGE, parseLiveOptions } from './live/options.js';
 import { runRequests } from './requests/index.js';
 import { parseRequestsOptions, REQUESTS_USAGE } from './requests/options.js';
+import { runStreams } from './streams/index.js';
+import { parseStreamsOptions, STREAMS_USAGE } from './streams/options.js';
 import { runTopics } from './topics/index.js';
 import { parseTopicsOptions, TOPICS_USAGE } from './topics/options.js';
 
@@ -26,9 +28,10 @@ try {
   else if (subject === 'requests') await runRequests(parseRequestsOptions(args));
   else if (subject === 'fanout') await runFanout(parseFanoutOptions(args));
   else if (subject === 'topics') await runTopics(parseTopicsOptions(args));
+  else if (subject === 'streams') await runStreams(parseStreamsOptions(args));
   else
     throw new Error(
-      `usage: ${[LIVE_USAGE, DURABLE_USAGE, FILES_USAGE, LATENCY_USAGE, APPROVALS_USAGE, REQUESTS_USAGE, FANOUT_USAGE, TOPICS_USAGE].join('\n       ')}`,
+      `usage: ${[LIVE_USAGE, DURABLE_USAGE, FILES_USAGE, LATENCY_USAGE, APPROVALS_USAGE, REQUESTS_USAGE, FANOUT_USAGE, TOPICS_USAGE, STREAMS_USAGE].join('\n       ')}`,
     );
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);

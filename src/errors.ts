@@ -391,6 +391,20 @@ export const REASONS = facts({
     'DEADLINE_EXCEEDED',
     'No byte moved for so long that the transfer was ended. Go on from where it stopped.',
   ),
+  NO_ACCEPTORS: retryable(
+    'UNAVAILABLE',
+    'Nobody accepts byte streams on that channel at the moment, or nobody took the one that was offered in time.',
+  ),
+  STREAM_REFUSED: reason(
+    'ABORTED',
+    'The node that the byte stream was offered to did not want it. The message is its own.',
+  ),
+  STREAM_RESET: reason('ABORTED', 'The other end broke the byte stream off. The message is its own.'),
+  STREAM_LOST: reason(
+    'ABORTED',
+    'The other end of a byte stream, or a gateway or link on the way, went away and was not back in time. How much arrived is not known.',
+  ),
+  STREAM_UNKNOWN: reason('NOT_FOUND', 'No byte stream has that token, or it is over.'),
   NO_RESPONDERS: retryable(
     'UNAVAILABLE',
     'Nobody answers on that channel at the moment. Nobody got the request; ask again later.',

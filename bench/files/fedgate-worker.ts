@@ -1,3 +1,6 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type FedgateClient, FedgateError } from '../../src/client/index.js';
 import { letHeapGrow } from '../../src/heap-growth.js';
@@ -30,6 +33,34 @@ const methods = {
     let bytes = 0;
     for await (const chunk of await connected().fetchStream(id)) bytes += chunk.length;
     return bytes;
+  },
+
+  /** Accepts byte streams and counts what comes. Answers when it does. */
+  async acceptBytes(channel: string): Promise<void> {
+    const accepting = connected().acceptStreams(channel, stream => {
+      let bytes = 0;
+      stream.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+      });
+      stream.on('end', () => stream.end(String(bytes)));
+      stream.on('error', error => {
+        throw error;
+      });
+    });
+    await accepting.opened;
+  },
+
+  /** Sends so many bytes on one stream. Answers with how many came, once the other end has said so. */
+  async sendBytes({ address, bytes }: { address: string; bytes: number }): Promise<number> {
+    const stream = await connected().openStream(address);
+    const chunk = randomBytes(256 * 1024);
+    const answer = text(stream.iterator({ destroyOnReturn: false }));
+    for (let left = bytes; left > 0; left -= chunk.length) {
+      const piece = left < chunk.length ? chunk.subarray(0, left) : chunk;
+      if (!stream.write(piece)) await once(stream, 'drain');
+    }
+    stream.end();
+    return Number(await answer);
   },
 
   /** Answers when the gateway has a link to an organisation: a live message is answered, whether or not anybody hears it. */

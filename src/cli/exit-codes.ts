@@ -62,6 +62,10 @@ const BY_REASON: { readonly [reason in Reason]?: number } = {
   NO_RESPONDERS: EXIT.nothingThere,
   RESPONDER_GONE: EXIT.unreachable,
   APPLICATION_ERROR: EXIT.applicationError,
+  NO_ACCEPTORS: EXIT.nothingThere,
+  STREAM_REFUSED: EXIT.applicationError,
+  STREAM_RESET: EXIT.applicationError,
+  STREAM_LOST: EXIT.unreachable,
 };
 
 /** Of several outcomes the one that a script should hear of: what is least likely to pass by itself comes first. */

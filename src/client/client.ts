@@ -39,6 +39,11 @@ import { ClientResponding, type RequestHandler, type Responding, type RespondOpt
 import { StoredRequests } from './requests/stored.js';
 import { type Survey, survey } from './requests/survey.js';
 import type { Content, HandedOver, Reply, RequestOptions, SurveyOptions, TellOptions } from './requests/types.js';
+import { type AcceptingStreams, ClientAccepting, type StreamHandler } from './streams/accepting.js';
+import { HALF } from './streams/attachment.js';
+import { ByteStream, type StreamHost } from './streams/byte-stream.js';
+import { StreamChannels } from './streams/stream-channels.js';
+import type { AcceptStreamsOptions, OpenStreamOptions } from './streams/types.js';
 import {
   LiveClientSubscription,
   type SubscribeOptions,
@@ -159,6 +164,9 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   readonly #respondings = new Set<ClientResponding>();
   readonly #transfers: TransferChannels;
   readonly #topics: ClientTopics;
+  readonly #streamChannels: StreamChannels;
+  readonly #streams: StreamHost;
+  readonly #acceptings = new Set<ClientAccepting>();
   #durableAdmin: DurableAdmin | undefined;
   #approvals: Approvals | undefined;
   #stored: StoredRequests | undefined;
@@ -182,6 +190,8 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
       () => connections.any,
     );
     this.#transfers = new TransferChannels(connections.any, open, error => this.#broken(error));
+    this.#streamChannels = new StreamChannels(open);
+    this.#streams = { channels: this.#streamChannels, open: new Set() };
     this.#publisher = new StreamPublisher({
       channel: () => connections.outgoing,
       ...producer,
@@ -338,6 +348,31 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
   }
 
   /**
+   * Opens a byte stream to an address and resolves, with this end of it, once somebody there has accepted. It goes on by itself when a
+   * connection on the way was lost, within `resumeMs`.
+   *
+   * Rejects with NO_ACCEPTORS, STREAM_REFUSED, NOT_GRANTED, PEER_UNREACHABLE, DEADLINE_EXCEEDED, LIMIT_REACHED, FEATURE_UNSUPPORTED, CANCELLED.
+   */
+  openStream(address: string, options: OpenStreamOptions = {}): Promise<ByteStream> {
+    const { resumeMs = 0, timeoutMs = 0, window, signal } = options;
+    const open = { address, half: HALF.send, resumeMs, timeoutMs };
+    return ByteStream.begin(this.#streams, { $case: 'open', value: open }, { channel: address, window, signal });
+  }
+
+  /**
+   * Accepts byte streams on a pattern of the own organisation, or several; the handler gets each. Begins at once, and goes on by itself when the
+   * gateway was away. Throws FIELD_INVALID.
+   */
+  acceptStreams(
+    pattern: string | readonly string[],
+    handler: StreamHandler,
+    options: AcceptStreamsOptions = {},
+  ): AcceptingStreams {
+    const patterns = typeof pattern === 'string' ? [pattern] : pattern;
+    return new ClientAccepting(this.#answering, this.#streams, patterns, handler, options, this.#acceptings);
+  }
+
+  /**
    * Shares a file, or the bytes of a stream, and resolves with the share once all of it is on stable storage of the own gateway. Memory
    * does not grow with the size.
    *
@@ -422,8 +457,11 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     for (const subscription of [...this.#durables]) subscription.cut();
     for (const responding of [...this.#respondings]) responding.close();
     this.#topics.close();
+    for (const accepting of [...this.#acceptings]) accepting.close();
+    for (const stream of [...this.#streams.open]) stream.destroy(new FedgateError('CANCELLED', 'the client is closed'));
     this.#publisher.close();
     this.#connections.close();
+    this.#streamChannels.close();
     this.#transfers.close();
     this.emit('closed');
   }

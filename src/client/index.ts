@@ -71,6 +71,9 @@ export {
   type TellOptions,
 } from './requests/types.js';
 export type { NackOptions } from './settlements.js';
+export type { AcceptingStreams, StreamHandler } from './streams/accepting.js';
+export type { ByteStream } from './streams/byte-stream.js';
+export type { AcceptStreamsOptions, OpenStreamOptions } from './streams/types.js';
 export type { MessageBatch, SubscribeOptions, Subscription } from './subscription.js';
 export type { AckLevel, PublishOptions } from './terms.js';
 export { type TokenSource, tokenFile } from './token.js';

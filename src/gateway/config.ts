@@ -132,6 +132,8 @@ export const CONFIG_SCHEMA = z.strictObject({
             subscribe: z.array(subscribeGrant).default([]),
             request: z.array(publishGrant).default([]),
             respond: z.array(channelPattern).default([]),
+            openStreams: z.array(publishGrant).default([]),
+            acceptStreams: z.array(channelPattern).default([]),
             share: z.array(orgOrAny).default([]),
             fetch: z.array(orgOrAny).default([]),
             approvals: z.array(z.enum(APPROVAL_RIGHTS)).default([]),
@@ -150,6 +152,7 @@ export const CONFIG_SCHEMA = z.strictObject({
             propose: z.boolean().default(false),
             nodes: z.array(nodeOrAny).default([]),
             request: z.array(channelPattern).default([]),
+            streams: z.array(channelPattern).default([]),
           }),
         )
         .default([]),

@@ -12,7 +12,7 @@ import { readKeyAndCertificate } from '../identity/files.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 import { type OrgName, parseHostPort } from '../identity/names.js';
 import { type Membership, readMembership } from '../identity/org-folder.js';
-import { CertificateVerifier, subjectOfLeaf } from '../identity/verify.js';
+import { CertificateVerifier, type Identity, subjectOfLeaf } from '../identity/verify.js';
 import { diagnose } from '../link/diagnose.js';
 import type { Self } from '../link/hello.js';
 import type { Peer } from '../link/peer.js';
@@ -43,13 +43,14 @@ import { Files, type FilesParts } from './files.js';
 import { acquaintanceHost, Finding } from './finding.js';
 import { Groups } from './groups.js';
 import { logPeer } from './link-log.js';
-import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities } from './listeners.js';
+import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities, ownTrust } from './listeners.js';
 import { NodeAuthentication } from './node-authentication.js';
 import { Nodes } from './nodes.js';
 import { openPolicy } from './policy.js';
 import { Refusals } from './refusals.js';
 import { RememberedPeers } from './remembered-peers.js';
 import { Requests } from './requests.js';
+import { GatewayStreams } from './streams.js';
 import { Topics } from './topics.js';
 import { wantedPeers } from './wanted-peers.js';
 
@@ -236,6 +237,7 @@ class RunningGateway implements Gateway {
   readonly #groups: Groups;
   readonly #inboxes: Inboxes;
   readonly #requests: Requests;
+  readonly #streams: GatewayStreams;
   readonly #registry: RegistryClient;
   readonly #watcher: RegistryWatcher;
   readonly #verifier: CertificateVerifier;
@@ -277,6 +279,7 @@ class RunningGateway implements Gateway {
       ...{ config, federation, org, log, directory },
       askPeers: to => this.#peers.askPlaces(to),
     });
+    this.#streams = this.#makeStreams();
     this.#peers = this.#makePeers();
     const { durable, origin, remote } = parts;
     remote.open = (...request) => this.#peers.openShare(...request);
@@ -298,6 +301,7 @@ class RunningGateway implements Gateway {
     setMaxListeners(0, this.#draining.signal);
     this.#recheck = setInterval(() => {
       this.#peers.recheck();
+      this.#streams.streams.recheck();
       parts.nodes.presence.recheck();
       parts.authentication.recheck();
     }, RECHECK_MS);
@@ -398,6 +402,7 @@ class RunningGateway implements Gateway {
       },
       residentBytes: BigInt(process.memoryUsage.rss()),
       requests: this.#requests.status(),
+      streams: this.#streams.status(),
     };
   }
 
@@ -435,6 +440,7 @@ class RunningGateway implements Gateway {
         onAlarm: (error, from) => this.#refusals.write(error, from, { org: from, from: 'acquaintance' }),
       }),
       topics: this.#parts.topics.forPeers,
+      streams: this.#streams.forPeers,
       receive: peer => (header, records) => {
         const { channel, senderNode, patienceMs } = header;
         // A timer of more than 2^31 ms fires at once; what a peer may make us hold is ours to say anyway.
@@ -536,8 +542,25 @@ class RunningGateway implements Gateway {
       }),
       topics: this.#parts.topics.forNodes(this.#draining.signal),
       stored: { stored: this.#parts.stored, draining: this.#draining.signal },
+      streams: this.#streams.forNodes,
       health: this.#health,
     };
+  }
+
+  #makeStreams(): GatewayStreams {
+    const { config, directory, membership, access, refusals } = this.#parts;
+    const own = new CertificateVerifier(membership.federation, ownTrust(directory, membership.org));
+    return new GatewayStreams({
+      org: membership.org,
+      gateway: config.gateway,
+      access,
+      refusals,
+      draining: this.#draining.signal,
+      link: (org, signal) => this.#peers.streamLink(org, signal),
+      explain: error => this.#explain(error) as FedgateError,
+      inactive: org => notActive(directory, org),
+      good: ({ identity }) => identity === undefined || isGood(own, identity),
+    });
   }
 
   /** A member that was cut off sees its peers vanish; the registry, which still answers it, says why. */
@@ -566,6 +589,7 @@ class RunningGateway implements Gateway {
     this.#nodeListener.swap(identity, ownAuthorities(directory, this.#parts.membership.org));
     this.#peerListener.swap(identity, directory.authoritiesPem());
     this.#parts.nodes.presence.recheck();
+    this.#streams.streams.recheck();
     log.info({ snapshot: String(directory.version), members: directory.members().length }, 'registry snapshot taken');
     if (!this.#draining.signal.aborted) this.#wantPeers();
   }
@@ -582,6 +606,26 @@ class RunningGateway implements Gateway {
       finder: this.#finding.finder,
     };
     return diagnose(org, options, signal);
+  }
+}
+
+/** Whether a node that called before might call again now. */
+function isGood(verifier: CertificateVerifier, { fingerprint, certificate }: Identity): boolean {
+  try {
+    verifier.identify(fingerprint, () => new X509Certificate(certificate));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Why an organisation takes no part at the moment; undefined: it does. */
+function notActive(directory: Directory, org: string): FedgateError | undefined {
+  try {
+    directory.activeMember(org as OrgName);
+    return undefined;
+  } catch (error) {
+    return error as FedgateError;
   }
 }
 

@@ -26,6 +26,7 @@ import {
   storedRequestDefinition,
   storedRequestService,
 } from '../services/stored-request-service.js';
+import { type StreamServiceHost, streamDefinition, streamService } from '../services/stream-service.js';
 import { type TopicHost, topicDefinition, topicService } from '../services/topic-service.js';
 import type { Log } from '../telemetry/log.js';
 import { CallWrapper } from '../transport/calls.js';
@@ -62,6 +63,7 @@ export interface NodeServices {
   readonly requests: RequestHost;
   readonly topics: TopicHost;
   readonly stored: StoredRequestHost;
+  readonly streams: StreamServiceHost<NodeCaller>;
   readonly health: HealthService;
 }
 
@@ -73,6 +75,7 @@ const EXPLAINED = [
   'fedgate.messaging.v1.RequestService',
   'fedgate.messaging.v1.TopicService',
   'fedgate.messaging.v1.StoredRequestService',
+  'fedgate.messaging.v1.StreamService',
   'fedgate.gateway.v1.GatewayService',
   'fedgate.gateway.v1.DurableService',
   'fedgate.files.v1.FileService',
@@ -106,6 +109,7 @@ export function makeNodeListener(parts: ListenerParts, federation: string, servi
   listener.addService(requestDefinition, requestService(calls, services.requests));
   listener.addService(topicDefinition, topicService(calls, services.topics));
   listener.addService(storedRequestDefinition, storedRequestService(calls, services.stored));
+  listener.addService(streamDefinition, streamService(calls, services.streams));
   listener.addService(GatewayServiceService, gatewayService(calls, services.administration));
   listener.addService(DurableServiceService, durableService(calls, services.durable));
   listener.addService(fileDefinition, fileService(calls, services.files));
@@ -169,7 +173,7 @@ export const ownAuthorities = (directory: Directory, org: OrgName): string[] =>
   directory.member(org)?.profile.authorities.map(ca => ca.toString()) ?? [];
 
 /** Nodes of the own organisation are served whatever the federation thinks of it at the moment. */
-function ownTrust(directory: Directory, ownOrg: OrgName): TrustDirectory {
+export function ownTrust(directory: Directory, ownOrg: OrgName): TrustDirectory {
   const own = () => {
     const trust = directory.trust(ownOrg);
     return trust && { ...trust, active: true };

@@ -6,6 +6,7 @@ import { TokenVerifier } from '../authentication/token-verifier.js';
 import { Tokens } from '../authentication/tokens.js';
 import type { TokenNode } from '../authentication/types.js';
 import { describe, FedgateError } from '../errors.js';
+import type { Identity } from '../identity/verify.js';
 import type { Log } from '../telemetry/log.js';
 import type { CallerCertificate, CallFacts, CallPolicy } from '../transport/calls.js';
 import type { Admission } from './admission.js';
@@ -16,6 +17,8 @@ import { type Lease, Leases } from './leases.js';
 export interface NodeCaller {
   readonly name: string;
   readonly means: 'certificate' | 'token';
+  /** The certificate that it showed. Undefined: none. */
+  readonly identity: Identity | undefined;
   /** When what it was identified by ends, milliseconds since 1970. */
   readonly endsMs: number;
   /** What else it was identified by. */
@@ -106,8 +109,9 @@ export class NodeAuthentication {
   #withCertificate(byCertificate: Admission, certificate: CallerCertificate): NodeCaller {
     if (!this.#certificates)
       throw new FedgateError('CERTIFICATE_UNTRUSTED', 'certificates of nodes are not taken by this gateway');
-    const { name, notAfterMs } = byCertificate.authenticate(certificate);
-    return { name, means: 'certificate', endsMs: notAfterMs, token: undefined };
+    const identity = byCertificate.authenticate(certificate);
+    const { name, notAfterMs: endsMs } = identity;
+    return { name, means: 'certificate', identity, endsMs, token: undefined };
   }
 
   /** Undefined: nothing is shown that anybody could judge. */
@@ -127,6 +131,7 @@ export class NodeAuthentication {
 const byToken = (token: TokenNode): NodeCaller => ({
   name: token.node,
   means: 'token',
+  identity: undefined,
   endsMs: token.endsMs,
   token,
 });

@@ -52,12 +52,17 @@ export const ANSWERS_WINDOW_BYTES = 64 * 1024;
 export const TOPICS_WINDOW_BYTES = 256 * 1024;
 
 /** What comes towards the dialler in bulk comes on these. */
-export const BULK_BACK: ReadonlySet<LaneKind> = new Set([LANE.mailBack, LANE.durableBack, LANE.files]);
+export const BULK_BACK: ReadonlySet<LaneKind> = new Set([
+  LANE.mailBack,
+  LANE.durableBack,
+  LANE.files,
+  LANE.streamsBack,
+]);
 
 function windowOf(kind: LaneKind, split: boolean): number {
   if (kind === LANE.files) return FILES_WINDOW_BYTES;
   if (kind === LANE.topics) return TOPICS_WINDOW_BYTES;
-  const answers = kind === LANE.filesBack || (split && !BULK_BACK.has(kind));
+  const answers = kind === LANE.filesBack || kind === LANE.streams || (split && !BULK_BACK.has(kind));
   return answers ? ANSWERS_WINDOW_BYTES : LANE_WINDOW_BYTES;
 }
 

@@ -22,6 +22,8 @@ export const ONE_WAY = 'one-way';
 export const ACQUAINTANCE = 'acquaintance';
 /** The capability to spread topics. */
 export const TOPICS = 'topics';
+/** The capability to carry byte streams of nodes. */
+export const STREAMS = 'streams';
 /** The capability to have mail and durable lanes for each direction. */
 export const SPLIT = 'split';
 
@@ -37,6 +39,8 @@ export const LANE = {
   mailBack: 7,
   durableBack: 8,
   topics: 11,
+  streams: 9,
+  streamsBack: 10,
 } as const satisfies Record<string, LaneKind>;
 
 /** What this gateway says of itself in every hello. */
@@ -62,6 +66,8 @@ export interface Self {
   readonly acquaintance?: boolean;
   /** Whether it opens topics lanes. @default false */
   readonly topics?: boolean;
+  /** Whether it opens streams lanes. @default false */
+  readonly streams?: boolean;
 }
 
 const capabilitiesOf = ({
@@ -71,6 +77,7 @@ const capabilitiesOf = ({
   requests,
   acquaintance,
   topics,
+  streams,
   split = true,
 }: Self): readonly string[] => [
   ...CAPABILITIES,
@@ -81,6 +88,7 @@ const capabilitiesOf = ({
   ...(requests ? [REQUESTS, ONE_WAY] : []),
   ...(acquaintance ? [ACQUAINTANCE] : []),
   ...(topics ? [TOPICS] : []),
+  ...(streams ? [STREAMS] : []),
 ];
 
 /** The lanes on which batches go that are not durable, of a link between us and a peer. */

@@ -4,16 +4,18 @@ import { FrameWriter } from '../transport/frame-writer.js';
 import { encodeLaneFrame, openLaneFrame, type SealedBatch } from '../wire/lane-frames.js';
 import type { FileChunk } from '../wire/piece-frames.js';
 import { malformed } from '../wire/reader.js';
+import type { LaneStreamData } from '../wire/stream-frames.js';
 import type { SealedPost } from '../wire/topic-frames.js';
 
 export type Frame = NonNullable<LaneFrame['frame']>;
 
-/** A received frame: a batch or a post still encoded, a chunk of a file as a view, or any other kind decoded. */
+/** A received frame: a batch or a post still encoded, a chunk of a file or bytes of a stream as a view, or any other kind decoded. */
 export type IncomingFrame =
   | { readonly $case: 'sealed'; readonly value: SealedBatch }
   | { readonly $case: 'chunk'; readonly value: FileChunk }
   | { readonly $case: 'post'; readonly value: SealedPost }
-  | Exclude<Frame, { $case: 'batch' | 'fileData' | 'topicPost' }>;
+  | { readonly $case: 'streamBytes'; readonly value: LaneStreamData }
+  | Exclude<Frame, { $case: 'batch' | 'fileData' | 'topicPost' | 'streamData' }>;
 
 /** What a lane uses of grpc-js's two kinds of bidirectional stream. */
 export interface LaneCall {
@@ -27,14 +29,21 @@ export interface LaneCall {
 
 export const encodeFrame = (frame: Frame): Buffer => encodeLaneFrame(LaneFrame.encode({ frame }).finish());
 
+type OpaqueCase = 'batch' | 'fileData' | 'topicPost' | 'streamData';
+const OPAQUE: ReadonlySet<string> = new Set<OpaqueCase>(['batch', 'fileData', 'topicPost', 'streamData']);
+
+/** Whether a frame is of a kind that is read without being decoded, and nowhere else. */
+const isOpaque = (frame: Frame): frame is Extract<Frame, { $case: OpaqueCase }> => OPAQUE.has(frame.$case);
+
 function readFrame(bytes: Buffer): IncomingFrame {
   const opened = openLaneFrame(bytes);
   if ('batch' in opened) return { $case: 'sealed', value: opened.batch };
   if ('fileData' in opened) return { $case: 'chunk', value: opened.fileData };
   if ('topicPost' in opened) return { $case: 'post', value: opened.topicPost };
+  if ('streamData' in opened) return { $case: 'streamBytes', value: opened.streamData };
   try {
     const { frame } = LaneFrame.decode(opened.other);
-    if (frame && frame.$case !== 'batch' && frame.$case !== 'fileData' && frame.$case !== 'topicPost') return frame;
+    if (frame && !isOpaque(frame)) return frame;
   } catch {
     throw malformed('a lane frame');
   }

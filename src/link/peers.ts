@@ -25,6 +25,8 @@ import { Link, type LinkParts, type LinkSettings } from './link.js';
 import type { NodesMirror } from './nodes-mirror.js';
 import { Peer, type PeerHost } from './peer.js';
 import { cannotAsk } from './refetches.js';
+import { StreamsLanes } from './streams-lanes.js';
+import type { StreamsHost, StreamsLink } from './streams-link.js';
 import { targetsOf } from './targets.js';
 import { type TopicsLaneHost, topicsDoor } from './topics-lanes.js';
 
@@ -43,6 +45,8 @@ export interface PeersOptions extends LinkSettings {
   readonly acquaintance?: AcquaintanceHost | undefined;
   /** Undefined: links have no topics lane. */
   readonly topics?: TopicsLaneHost | undefined;
+  /** Undefined: links have no streams lanes. */
+  readonly streams?: StreamsHost | undefined;
   /** Hears of every change of a peer's state. */
   readonly onState: (peer: Peer) => void;
 }
@@ -60,12 +64,14 @@ export class Peers {
   readonly #unsubscribe: () => void;
   readonly #durable: DurableLanes | undefined;
   readonly #files: FilesLanes | undefined;
+  readonly #streams: StreamsLanes | undefined;
 
   constructor(options: PeersOptions) {
     const self = {
       ...options.self,
       durable: options.durable !== undefined,
       files: options.files !== undefined,
+      streams: options.streams !== undefined,
       presence: options.nodes !== undefined,
       requests: options.requests !== undefined && (options.self.requests ?? true),
       acquaintance: options.acquaintance !== undefined,
@@ -77,7 +83,8 @@ export class Peers {
     this.#durable = options.durable && new DurableLanes(options.durable, self, options.signingKey);
     this.#files = options.files && new FilesLanes(options.files);
     const topics = options.topics ? [topicsDoor(options.topics)] : [];
-    const doors = [...(this.#durable?.doors ?? []), ...(this.#files?.doors ?? []), ...topics];
+    this.#streams = options.streams && new StreamsLanes(options.streams);
+    const doors = [...[this.#durable, this.#files, this.#streams].flatMap(lanes => lanes?.doors ?? []), ...topics];
     const extra = new ExtraLanes(doors, { self, linkTo: org => this.#peers.get(org)?.link });
     this.#host = {
       selfId: `${self.org}/${self.gateway}`,
@@ -89,10 +96,11 @@ export class Peers {
       onState: options.onState,
       onLink: link => {
         this.#files?.linked(link);
+        this.#streams?.linked(link);
         extra.open(link);
       },
       isUrgent: org => {
-        if (this.#files?.isAwaited(org)) return true;
+        if (this.#files?.isAwaited(org) || this.#streams?.isAwaited(org)) return true;
         const outbox = options.durable?.outbox(org);
         return outbox !== undefined && outbox.waiting.batches > 0 && !outbox.paused;
       },
@@ -168,6 +176,20 @@ export class Peers {
     const session = lanes.session(org, signal, () => peer.lastError);
     peer.waiting();
     return (await session).ask(node, request, signal);
+  }
+
+  /**
+   * The streams of the link to another organisation. Makes a link when there is none, and waits for it until `signal` fires. Throws ORG_UNKNOWN,
+   * ORG_INACTIVE, SNAPSHOT_EXPIRED, FEATURE_UNSUPPORTED, PEER_UNREACHABLE.
+   */
+  async streamLink(org: OrgName, signal: AbortSignal): Promise<StreamsLink> {
+    const lanes = this.#streams;
+    if (!lanes) throw new FedgateError('FEATURE_UNSUPPORTED', 'this gateway knows no byte streams');
+    if (!this.#peers.get(org)?.link?.usable) this.#targets(org);
+    const peer = this.#peer(org);
+    const streams = lanes.streams(org, signal);
+    peer.waiting();
+    return streams;
   }
 
   /**

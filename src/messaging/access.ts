@@ -22,6 +22,10 @@ export interface NodeRule {
   readonly request?: readonly string[] | undefined;
   /** Channel patterns of the own organisation on which it may answer. */
   readonly respond?: readonly string[] | undefined;
+  /** Addresses with patterns, as in `publish`, to which it may open byte streams. */
+  readonly openStreams?: readonly string[] | undefined;
+  /** Channel patterns of the own organisation on which it may accept byte streams. */
+  readonly acceptStreams?: readonly string[] | undefined;
   /** Organisations it may share files with; `*` is every one. */
   readonly share: readonly string[];
   /** Organisations whose shares it may fetch; `*` is every one. */
@@ -48,6 +52,8 @@ export interface PeerRule {
   readonly nodes: readonly string[];
   /** Channel patterns of the own organisation that its nodes may ask. */
   readonly request?: readonly string[] | undefined;
+  /** Channel patterns of the own organisation to which its nodes may open byte streams. */
+  readonly streams?: readonly string[] | undefined;
 }
 
 export interface AccessRules {
@@ -81,6 +87,8 @@ export class Access {
   #receive!: readonly PublishGrant[];
   #request!: readonly PublishGrant[];
   #asked!: readonly PublishGrant[];
+  #openStreams!: readonly PublishGrant[];
+  #streams!: readonly PublishGrant[];
   readonly #decisions = new Map<string, boolean>();
   readonly #watched = new Set<{ readonly check: () => void; readonly end: (error: FedgateError) => void }>();
 
@@ -123,6 +131,12 @@ export class Access {
     );
     this.#asked = rules.peers.flatMap(({ org, node, request = [] }) =>
       request.map(text => ({ node, org, pattern: parsePattern(text, 'request') })),
+    );
+    this.#openStreams = rules.nodes.flatMap(({ node, openStreams = [] }) =>
+      openStreams.map(text => ({ node, ...parsePublishGrant(text, ownOrg, 'openStreams') })),
+    );
+    this.#streams = rules.peers.flatMap(({ org, node, streams = [] }) =>
+      streams.map(text => ({ node, org, pattern: parsePattern(text, 'streams') })),
     );
   }
 
@@ -169,6 +183,40 @@ export class Access {
         (rule.respond ?? []).some(text => covers(parsePattern(text, 'respond'), pattern)),
     );
     if (!granted) throw notGranted(`node ${node} may not answer on ${pattern.text}`, 'access.nodes[].respond');
+  }
+
+  /** Whether a node may open a byte stream to an address. Throws NOT_GRANTED. */
+  checkOpenStream(node: string, address: Address): void {
+    const granted = this.#remembered(`s ${node} ${address.org} ${address.channel}`, () =>
+      this.#openStreams.some(grant => this.#opens(grant, node, address)),
+    );
+    if (!granted)
+      throw notGranted(
+        `node ${node} may not open byte streams to ${formatAddress(address)}`,
+        'access.nodes[].openStreams',
+      );
+  }
+
+  /** Whether a node may accept byte streams on a pattern. Throws NOT_GRANTED. */
+  checkAcceptStreams(node: string, pattern: Pattern): void {
+    const granted = this.#rules.nodes.some(
+      rule =>
+        (rule.node === '*' || rule.node === node) &&
+        (rule.acceptStreams ?? []).some(text => covers(parsePattern(text, 'acceptStreams'), pattern)),
+    );
+    if (!granted)
+      throw notGranted(`node ${node} may not accept byte streams on ${pattern.text}`, 'access.nodes[].acceptStreams');
+  }
+
+  /** Whether a node of another organisation may open a byte stream to a channel here. Throws NOT_GRANTED, the same for any channel. */
+  checkStreamFrom(org: string, node: string, channel: string): void {
+    const granted = this.#remembered(`t ${org} ${node} ${channel}`, () =>
+      this.#streams.some(grant => lets(grant, org, node, channel)),
+    );
+    if (!granted)
+      throw new FedgateError('NOT_GRANTED', `${this.#ownOrg} does not let ${org} open byte streams to ${channel}`, {
+        metadata: { org: this.#ownOrg },
+      });
   }
 
   /** The own inbox is every node's own, and nobody else's. Throws NOT_GRANTED. */

@@ -1,6 +1,7 @@
 import { FILE_DATA, type FileChunk, readFileData } from './piece-frames.js';
 import { FieldReader, LENGTH_DELIMITED, malformed, VARINT } from './reader.js';
 import { EMPTY_BLOCK, MAX_FRAME_BYTES, RECORDS_FIELD, type RecordBlock, RecordCollector, tooLarge } from './records.js';
+import { LANE_STREAM_DATA, type LaneStreamData, readLaneStreamData } from './stream-frames.js';
 import { readTopicPost, type SealedPost, TOPIC_POST } from './topic-frames.js';
 import { FieldWriter } from './writer.js';
 
@@ -15,15 +16,17 @@ export interface SealedBatch {
   readonly withheld?: number | undefined;
 }
 
-/** What a lane receives: a batch or a post in opaque form, bytes of a file, or the bytes of a LaneFrame of another kind. */
+/** What a lane receives: a batch or a post in opaque form, bytes of a file or a stream, or the bytes of a LaneFrame of another kind. */
 export type OpenedLaneFrame =
   | { readonly batch: SealedBatch }
   | { readonly fileData: FileChunk }
   | { readonly topicPost: SealedPost }
+  | { readonly streamData: LaneStreamData }
   | { readonly other: Buffer };
 
 const FRAME = 1;
 const BATCH = 5;
+const OPAQUE: ReadonlySet<number> = new Set([BATCH, FILE_DATA, TOPIC_POST, LANE_STREAM_DATA]);
 /** Room for the header and signature of a batch beside its records. */
 export const BATCH_OVERHEAD_BYTES = 12 * 1024;
 /** What stands in a header is bounded (names, channel, numbers, the terms of requests); more is somebody making us keep it. */
@@ -49,12 +52,13 @@ export function openLaneFrame(bytes: Buffer): OpenedLaneFrame {
   if (outer.end !== bytes.length) throw malformed('something stands behind the lane frame');
   const inner = new FieldReader(bytes, outer.start, outer.end);
   if (!inner.next()) throw malformed('the lane frame is empty');
-  if (inner.field !== BATCH && inner.field !== FILE_DATA && inner.field !== TOPIC_POST)
-    return { other: outer.content() };
+  if (!OPAQUE.has(inner.field)) return { other: outer.content() };
   if (inner.wireType !== LENGTH_DELIMITED || inner.end !== outer.end)
     throw malformed('something stands behind what the lane frame holds');
   if (inner.field === FILE_DATA) return { fileData: readFileData(new FieldReader(bytes, inner.start, inner.end)) };
   if (inner.field === TOPIC_POST) return { topicPost: readTopicPost(new FieldReader(bytes, inner.start, inner.end)) };
+  if (inner.field === LANE_STREAM_DATA)
+    return { streamData: readLaneStreamData(new FieldReader(bytes, inner.start, inner.end)) };
   return { batch: readBatch(bytes, inner.start, inner.end) };
 }
 

@@ -41,6 +41,8 @@ const MEANING: Readonly<Record<string, string>> = {
   'access.nodes[].subscribe': 'channel patterns; a subscription must lie within one of them',
   'access.nodes[].request': 'whom it may ask: addresses with patterns, as in `publish`',
   'access.nodes[].respond': 'channel patterns on which it may answer; what it answers on must lie within one of them',
+  'access.nodes[].openStreams': 'to where it may open byte streams: addresses with patterns, as in `publish`',
+  'access.nodes[].acceptStreams': 'channel patterns on which it may accept byte streams',
   'access.nodes[].share':
     'organisations it may share files with; `*` is every one, and needed for shares that anyone may fetch',
   'access.nodes[].fetch': 'organisations whose shares it may fetch; `*` is every one, the own one included',
@@ -66,6 +68,7 @@ const MEANING: Readonly<Record<string, string>> = {
     'organisations with whose gateways they are shared, both ways, or `*`; with `links.dial: granted` those that are named are dialled',
   'access.topics[].relay':
     'whether records of other organisations are passed on to these, with or without a reader here; without it only own ones are',
+  'access.peers[].streams': 'channel patterns to which it may open byte streams here',
   'links.dial':
     '`granted`: dial whom `access.peers` names and whom there was a link with before; `all`: every active member; `demand`: only when something is published there',
   'links.dialTimeoutMs': 'longest wait for the hello of one lane at one address, connection and TLS included, ms',

@@ -32,6 +32,14 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
     },
   },
   {
+    title: 'Byte streams:',
+    commands: {
+      tunnel: async () => (await import('./stream/tunnel.js')).registerTunnel,
+      expose: async () => (await import('./stream/expose.js')).registerExpose,
+      stream: async () => (await import('./stream/stream.js')).registerStream,
+    },
+  },
+  {
     title: 'Files:',
     commands: {
       share: async () => (await import('./share/index.js')).registerShare,

@@ -133,6 +133,7 @@ function kindOf(bytes: Buffer): { readonly kind: FrameKind | undefined; readonly
   if ('batch' in opened) return { kind: 'batch', hello: undefined };
   if ('fileData' in opened) return { kind: 'fileData', hello: undefined };
   if ('topicPost' in opened) return { kind: 'topicPost', hello: undefined };
+  if ('streamData' in opened) return { kind: 'streamData', hello: undefined };
   const { frame } = LaneFrame.decode(opened.other);
   return { kind: frame?.$case, hello: frame?.$case === 'hello' ? frame.value : undefined };
 }

@@ -121,6 +121,30 @@ export interface LaneFrame {
     /** Control lane: a question is over. */
     { readonly $case: "nodesClose"; readonly value: NodesClose }
     | //
+    /** Streams lanes, from the side whose bytes go on it: a node of mine opens a byte stream, or goes on with one. */
+    { readonly $case: "streamOpen"; readonly value: LaneStreamOpen }
+    | //
+    /** Streams lanes, against the bytes: it was accepted, or goes on. */
+    { readonly $case: "streamOpened"; readonly value: LaneStreamOpened }
+    | //
+    /** Streams lanes: bytes of a stream. */
+    { readonly $case: "streamData"; readonly value: LaneStreamData }
+    | //
+    /** Streams lanes, against the bytes: how far they were received, and how many may be sent. */
+    { readonly $case: "streamCredit"; readonly value: LaneStreamCredit }
+    | //
+    /** Streams lanes: one direction of a stream has ended. */
+    { readonly $case: "streamEnd"; readonly value: LaneStreamEnd }
+    | //
+    /** Streams lanes: bytes go on from there. */
+    { readonly $case: "streamFrom"; readonly value: LaneStreamFrom }
+    | //
+    /** Streams lanes, either way: a stream is over, or refused. */
+    { readonly $case: "streamReset"; readonly value: LaneStreamReset }
+    | //
+    /** Streams lanes: have the end that receives say where it is. */
+    { readonly $case: "streamAsk"; readonly value: LaneStreamAsk }
+    | //
     /** Topics lane: what the speaker takes, and how far it has what. */
     { readonly $case: "topicsHave"; readonly value: TopicsHave }
     | //
@@ -240,6 +264,13 @@ export const Hello_Lane = {
   LANE_DURABLE_BACK: 8,
   /** LANE_TOPICS - Topics, both ways. Opened when both sides have the capability `topics`. */
   LANE_TOPICS: 11,
+  /**
+   * LANE_STREAMS - Bytes of byte streams that come from the dialler of the link, and the credit for them. Opened when both sides have the capability
+   * `streams`.
+   */
+  LANE_STREAMS: 9,
+  /** LANE_STREAMS_BACK - Bytes of byte streams that come from the other side, and the credit for them. Dialled by the dialler of the link too. */
+  LANE_STREAMS_BACK: 10,
 } as const;
 
 export type Hello_Lane = typeof Hello_Lane[keyof typeof Hello_Lane];
@@ -255,6 +286,8 @@ export namespace Hello_Lane {
   export type LANE_MAIL_BACK = typeof Hello_Lane.LANE_MAIL_BACK;
   export type LANE_DURABLE_BACK = typeof Hello_Lane.LANE_DURABLE_BACK;
   export type LANE_TOPICS = typeof Hello_Lane.LANE_TOPICS;
+  export type LANE_STREAMS = typeof Hello_Lane.LANE_STREAMS;
+  export type LANE_STREAMS_BACK = typeof Hello_Lane.LANE_STREAMS_BACK;
 }
 
 /** What a gateway accepts from its peer. */
@@ -852,6 +885,91 @@ export interface TopicsPaused {
   readonly forMs: number;
 }
 
+/**
+ * A node opens a byte stream, or a link that was made again goes on with one. Streams are numbered on each link by the side that opens them: from
+ * the dialler of the link odd numbers, from the other side even ones, each higher than the last.
+ */
+export interface LaneStreamOpen {
+  /** The stream on this link. */
+  readonly id: bigint;
+  /** 16 random bytes that name the stream across links. Known to the two gateways only. */
+  readonly key: Uint8Array;
+  /** Whether it goes on with the stream of that key: nothing below is set then. */
+  readonly resume: boolean;
+  /** The hearer's channel. */
+  readonly channel: string;
+  /** The node that opens it, as verified by the speaker. */
+  readonly senderNode: string;
+  /** How long either end, or the link, may be away, milliseconds. From 1 to 600000. */
+  readonly resumeMs: number;
+  /** How long the hearer's nodes have to accept, milliseconds. From 1 to 60000. */
+  readonly timeoutMs: number;
+}
+
+/** A byte stream was accepted, or goes on. Refused: LaneStreamReset. */
+export interface LaneStreamOpened {
+  /** The stream. */
+  readonly id: bigint;
+  /** The node that accepted it, as verified by the speaker. */
+  readonly node: string;
+}
+
+/** Bytes of a stream, within the credit. */
+export interface LaneStreamData {
+  /** The stream. */
+  readonly id: bigint;
+  /** How many bytes of this direction came before them. */
+  readonly offset: bigint;
+  /** 1 byte to 256 KiB. */
+  readonly data: Uint8Array;
+}
+
+/** As fedgate.messaging.v1.StreamCredit; the limit may be lower than what the end that receives said. */
+export interface LaneStreamCredit {
+  /** The stream. */
+  readonly id: bigint;
+  /** How many bytes may be sent in all. */
+  readonly limit: bigint;
+  /** How many were received in all. */
+  readonly received: bigint;
+  /** Whether that was all. */
+  readonly ended: boolean;
+  /** Not 0: the answer to an ask. */
+  readonly round: number;
+}
+
+/** One direction has ended. */
+export interface LaneStreamEnd {
+  /** The stream. */
+  readonly id: bigint;
+  /** How many bytes there were. */
+  readonly offset: bigint;
+}
+
+/** Bytes go on. */
+export interface LaneStreamFrom {
+  /** The stream. */
+  readonly id: bigint;
+  /** Of the credit that this answers. */
+  readonly round: number;
+  /** Where. */
+  readonly offset: bigint;
+}
+
+/** A stream is over. Nothing more of it comes from the speaker. */
+export interface LaneStreamReset {
+  /** The stream. */
+  readonly id: bigint;
+  /** Why. Not set: as it should be, all has arrived both ways. */
+  readonly error: Status | undefined;
+}
+
+/** Have the end that receives answer with a credit that has a round. */
+export interface LaneStreamAsk {
+  /** The stream. */
+  readonly id: bigint;
+}
+
 function createBaseOpenLaneRequest(): OpenLaneRequest {
   return { frame: undefined };
 }
@@ -1035,6 +1153,30 @@ export const LaneFrame: MessageFns<LaneFrame> = {
         break;
       case "nodesClose":
         NodesClose.encode(message.frame.value, writer.uint32(170).fork()).join();
+        break;
+      case "streamOpen":
+        LaneStreamOpen.encode(message.frame.value, writer.uint32(178).fork()).join();
+        break;
+      case "streamOpened":
+        LaneStreamOpened.encode(message.frame.value, writer.uint32(186).fork()).join();
+        break;
+      case "streamData":
+        LaneStreamData.encode(message.frame.value, writer.uint32(194).fork()).join();
+        break;
+      case "streamCredit":
+        LaneStreamCredit.encode(message.frame.value, writer.uint32(202).fork()).join();
+        break;
+      case "streamEnd":
+        LaneStreamEnd.encode(message.frame.value, writer.uint32(210).fork()).join();
+        break;
+      case "streamFrom":
+        LaneStreamFrom.encode(message.frame.value, writer.uint32(218).fork()).join();
+        break;
+      case "streamReset":
+        LaneStreamReset.encode(message.frame.value, writer.uint32(226).fork()).join();
+        break;
+      case "streamAsk":
+        LaneStreamAsk.encode(message.frame.value, writer.uint32(234).fork()).join();
         break;
       case "topicsHave":
         TopicsHave.encode(message.frame.value, writer.uint32(242).fork()).join();
@@ -1252,6 +1394,70 @@ export const LaneFrame: MessageFns<LaneFrame> = {
             }
 
             message.frame = { $case: "nodesClose", value: NodesClose.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.frame = { $case: "streamOpen", value: LaneStreamOpen.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.frame = { $case: "streamOpened", value: LaneStreamOpened.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            message.frame = { $case: "streamData", value: LaneStreamData.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 25: {
+            if (tag !== 202) {
+              break;
+            }
+
+            message.frame = { $case: "streamCredit", value: LaneStreamCredit.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 26: {
+            if (tag !== 210) {
+              break;
+            }
+
+            message.frame = { $case: "streamEnd", value: LaneStreamEnd.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 27: {
+            if (tag !== 218) {
+              break;
+            }
+
+            message.frame = { $case: "streamFrom", value: LaneStreamFrom.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 28: {
+            if (tag !== 226) {
+              break;
+            }
+
+            message.frame = { $case: "streamReset", value: LaneStreamReset.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 29: {
+            if (tag !== 234) {
+              break;
+            }
+
+            message.frame = { $case: "streamAsk", value: LaneStreamAsk.decode(reader, reader.uint32()) };
             continue;
           }
           case 30: {
@@ -1483,6 +1689,54 @@ export const LaneFrame: MessageFns<LaneFrame> = {
       case "nodesClose": {
         if (object.frame?.value !== undefined && object.frame?.value !== null) {
           message.frame = { $case: "nodesClose", value: NodesClose.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "streamOpen": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "streamOpen", value: LaneStreamOpen.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "streamOpened": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "streamOpened", value: LaneStreamOpened.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "streamData": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "streamData", value: LaneStreamData.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "streamCredit": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "streamCredit", value: LaneStreamCredit.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "streamEnd": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "streamEnd", value: LaneStreamEnd.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "streamFrom": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "streamFrom", value: LaneStreamFrom.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "streamReset": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "streamReset", value: LaneStreamReset.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "streamAsk": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "streamAsk", value: LaneStreamAsk.fromPartial(object.frame.value) };
         }
         break;
       }
@@ -6005,6 +6259,691 @@ export const TopicsPaused: MessageFns<TopicsPaused> = {
       ? Status.fromPartial(object.error)
       : undefined;
     message.forMs = object.forMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseLaneStreamOpen(): LaneStreamOpen {
+  return { id: 0n, key: new Uint8Array(0), resume: false, channel: "", senderNode: "", resumeMs: 0, timeoutMs: 0 };
+}
+
+export const LaneStreamOpen: MessageFns<LaneStreamOpen> = {
+  encode(message: LaneStreamOpen, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.key.length !== 0) {
+      writer.uint32(18).bytes(message.key);
+    }
+    if (message.resume !== false) {
+      writer.uint32(24).bool(message.resume);
+    }
+    if (message.channel !== "") {
+      writer.uint32(34).string(message.channel);
+    }
+    if (message.senderNode !== "") {
+      writer.uint32(42).string(message.senderNode);
+    }
+    if (message.resumeMs !== 0) {
+      writer.uint32(48).uint32(message.resumeMs);
+    }
+    if (message.timeoutMs !== 0) {
+      writer.uint32(56).uint32(message.timeoutMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LaneStreamOpen {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLaneStreamOpen() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.key = reader.bytes();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.resume = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.channel = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.senderNode = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.resumeMs = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.timeoutMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LaneStreamOpen>): LaneStreamOpen {
+    return LaneStreamOpen.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LaneStreamOpen>): LaneStreamOpen {
+    const message = createBaseLaneStreamOpen() as any;
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    message.key = object.key ?? new Uint8Array(0);
+    message.resume = object.resume ?? false;
+    message.channel = object.channel ?? "";
+    message.senderNode = object.senderNode ?? "";
+    message.resumeMs = object.resumeMs ?? 0;
+    message.timeoutMs = object.timeoutMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseLaneStreamOpened(): LaneStreamOpened {
+  return { id: 0n, node: "" };
+}
+
+export const LaneStreamOpened: MessageFns<LaneStreamOpened> = {
+  encode(message: LaneStreamOpened, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.node !== "") {
+      writer.uint32(18).string(message.node);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LaneStreamOpened {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLaneStreamOpened() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LaneStreamOpened>): LaneStreamOpened {
+    return LaneStreamOpened.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LaneStreamOpened>): LaneStreamOpened {
+    const message = createBaseLaneStreamOpened() as any;
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    message.node = object.node ?? "";
+    return message;
+  },
+};
+
+function createBaseLaneStreamData(): LaneStreamData {
+  return { id: 0n, offset: 0n, data: new Uint8Array(0) };
+}
+
+export const LaneStreamData: MessageFns<LaneStreamData> = {
+  encode(message: LaneStreamData, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.offset !== 0n) {
+      if (BigInt.asUintN(64, message.offset) !== message.offset) {
+        throw new globalThis.Error("value provided for field message.offset of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.offset);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(26).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LaneStreamData {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLaneStreamData() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.offset = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.data = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LaneStreamData>): LaneStreamData {
+    return LaneStreamData.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LaneStreamData>): LaneStreamData {
+    const message = createBaseLaneStreamData() as any;
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    message.offset = (object.offset !== undefined && object.offset !== null) ? BigInt(object.offset) : 0n;
+    message.data = object.data ?? new Uint8Array(0);
+    return message;
+  },
+};
+
+function createBaseLaneStreamCredit(): LaneStreamCredit {
+  return { id: 0n, limit: 0n, received: 0n, ended: false, round: 0 };
+}
+
+export const LaneStreamCredit: MessageFns<LaneStreamCredit> = {
+  encode(message: LaneStreamCredit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.limit !== 0n) {
+      if (BigInt.asUintN(64, message.limit) !== message.limit) {
+        throw new globalThis.Error("value provided for field message.limit of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.limit);
+    }
+    if (message.received !== 0n) {
+      if (BigInt.asUintN(64, message.received) !== message.received) {
+        throw new globalThis.Error("value provided for field message.received of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.received);
+    }
+    if (message.ended !== false) {
+      writer.uint32(32).bool(message.ended);
+    }
+    if (message.round !== 0) {
+      writer.uint32(40).uint32(message.round);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LaneStreamCredit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLaneStreamCredit() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.limit = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.received = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.ended = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.round = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LaneStreamCredit>): LaneStreamCredit {
+    return LaneStreamCredit.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LaneStreamCredit>): LaneStreamCredit {
+    const message = createBaseLaneStreamCredit() as any;
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    message.limit = (object.limit !== undefined && object.limit !== null) ? BigInt(object.limit) : 0n;
+    message.received = (object.received !== undefined && object.received !== null) ? BigInt(object.received) : 0n;
+    message.ended = object.ended ?? false;
+    message.round = object.round ?? 0;
+    return message;
+  },
+};
+
+function createBaseLaneStreamEnd(): LaneStreamEnd {
+  return { id: 0n, offset: 0n };
+}
+
+export const LaneStreamEnd: MessageFns<LaneStreamEnd> = {
+  encode(message: LaneStreamEnd, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.offset !== 0n) {
+      if (BigInt.asUintN(64, message.offset) !== message.offset) {
+        throw new globalThis.Error("value provided for field message.offset of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.offset);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LaneStreamEnd {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLaneStreamEnd() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.offset = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LaneStreamEnd>): LaneStreamEnd {
+    return LaneStreamEnd.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LaneStreamEnd>): LaneStreamEnd {
+    const message = createBaseLaneStreamEnd() as any;
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    message.offset = (object.offset !== undefined && object.offset !== null) ? BigInt(object.offset) : 0n;
+    return message;
+  },
+};
+
+function createBaseLaneStreamFrom(): LaneStreamFrom {
+  return { id: 0n, round: 0, offset: 0n };
+}
+
+export const LaneStreamFrom: MessageFns<LaneStreamFrom> = {
+  encode(message: LaneStreamFrom, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.round !== 0) {
+      writer.uint32(16).uint32(message.round);
+    }
+    if (message.offset !== 0n) {
+      if (BigInt.asUintN(64, message.offset) !== message.offset) {
+        throw new globalThis.Error("value provided for field message.offset of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.offset);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LaneStreamFrom {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLaneStreamFrom() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.round = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.offset = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LaneStreamFrom>): LaneStreamFrom {
+    return LaneStreamFrom.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LaneStreamFrom>): LaneStreamFrom {
+    const message = createBaseLaneStreamFrom() as any;
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    message.round = object.round ?? 0;
+    message.offset = (object.offset !== undefined && object.offset !== null) ? BigInt(object.offset) : 0n;
+    return message;
+  },
+};
+
+function createBaseLaneStreamReset(): LaneStreamReset {
+  return { id: 0n, error: undefined };
+}
+
+export const LaneStreamReset: MessageFns<LaneStreamReset> = {
+  encode(message: LaneStreamReset, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.error !== undefined) {
+      Status.encode(message.error, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LaneStreamReset {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLaneStreamReset() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.error = Status.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LaneStreamReset>): LaneStreamReset {
+    return LaneStreamReset.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LaneStreamReset>): LaneStreamReset {
+    const message = createBaseLaneStreamReset() as any;
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    message.error = (object.error !== undefined && object.error !== null)
+      ? Status.fromPartial(object.error)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseLaneStreamAsk(): LaneStreamAsk {
+  return { id: 0n };
+}
+
+export const LaneStreamAsk: MessageFns<LaneStreamAsk> = {
+  encode(message: LaneStreamAsk, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LaneStreamAsk {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLaneStreamAsk() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LaneStreamAsk>): LaneStreamAsk {
+    return LaneStreamAsk.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LaneStreamAsk>): LaneStreamAsk {
+    const message = createBaseLaneStreamAsk() as any;
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
     return message;
   },
 };

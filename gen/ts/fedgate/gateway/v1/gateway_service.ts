@@ -49,7 +49,25 @@ export interface GetStatusResponse {
   /** Resident memory of the process, bytes. */
   readonly residentBytes: bigint;
   /** Requests that are under way. */
-  readonly requests: RequestStatus | undefined;
+  readonly requests:
+    | RequestStatus
+    | undefined;
+  /** Byte streams that are open. */
+  readonly streams: StreamStatus | undefined;
+}
+
+/** Byte streams of own nodes on this gateway, each counted once. */
+export interface StreamStatus {
+  /** Those that are open. */
+  readonly open: number;
+  /** Those of them that wait for an end, or a link, to be back. */
+  readonly detached: number;
+  /** Those that nobody has accepted yet. They do not count as open. */
+  readonly offered: number;
+  /** Calls of own nodes that accept. */
+  readonly acceptors: number;
+  /** Bytes that wait here for somebody slower. */
+  readonly queuedBytes: bigint;
 }
 
 /** Requests that are under way on this gateway. */
@@ -284,6 +302,7 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     rates: undefined,
     residentBytes: 0n,
     requests: undefined,
+    streams: undefined,
   };
 }
 
@@ -327,6 +346,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     if (message.requests !== undefined) {
       RequestStatus.encode(message.requests, writer.uint32(90).fork()).join();
+    }
+    if (message.streams !== undefined) {
+      StreamStatus.encode(message.streams, writer.uint32(130).fork()).join();
     }
     return writer;
   },
@@ -432,6 +454,14 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.requests = RequestStatus.decode(reader, reader.uint32());
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.streams = StreamStatus.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -468,6 +498,117 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     message.requests = (object.requests !== undefined && object.requests !== null)
       ? RequestStatus.fromPartial(object.requests)
       : undefined;
+    message.streams = (object.streams !== undefined && object.streams !== null)
+      ? StreamStatus.fromPartial(object.streams)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseStreamStatus(): StreamStatus {
+  return { open: 0, detached: 0, offered: 0, acceptors: 0, queuedBytes: 0n };
+}
+
+export const StreamStatus: MessageFns<StreamStatus> = {
+  encode(message: StreamStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.open !== 0) {
+      writer.uint32(8).uint32(message.open);
+    }
+    if (message.detached !== 0) {
+      writer.uint32(16).uint32(message.detached);
+    }
+    if (message.offered !== 0) {
+      writer.uint32(24).uint32(message.offered);
+    }
+    if (message.acceptors !== 0) {
+      writer.uint32(32).uint32(message.acceptors);
+    }
+    if (message.queuedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.queuedBytes) !== message.queuedBytes) {
+        throw new globalThis.Error("value provided for field message.queuedBytes of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.queuedBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StreamStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStreamStatus() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.open = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.detached = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.offered = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.acceptors = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.queuedBytes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StreamStatus>): StreamStatus {
+    return StreamStatus.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StreamStatus>): StreamStatus {
+    const message = createBaseStreamStatus() as any;
+    message.open = object.open ?? 0;
+    message.detached = object.detached ?? 0;
+    message.offered = object.offered ?? 0;
+    message.acceptors = object.acceptors ?? 0;
+    message.queuedBytes = (object.queuedBytes !== undefined && object.queuedBytes !== null)
+      ? BigInt(object.queuedBytes)
+      : 0n;
     return message;
   },
 };

@@ -1,0 +1,273 @@
+import { Duplex } from 'node:stream';
+import type { OpenStreamRequest } from '../../../gen/ts/fedgate/messaging/v1/stream_service.js';
+import { Backoff } from '../../backoff.js';
+import { FedgateError, fieldError } from '../../errors.js';
+import type { StreamFrame } from '../../wire/stream-frames.js';
+import { Attachment, ENDED_WELL, HALF } from './attachment.js';
+import { Receiving } from './receiving.js';
+import { Sending } from './sending.js';
+import type { StreamChannels } from './stream-channels.js';
+import { DEFAULT_WINDOW_BYTES, MAX_WINDOW_BYTES } from './types.js';
+
+export interface StreamHost {
+  readonly channels: StreamChannels;
+  /** The streams that are open: closing the client breaks them off. */
+  readonly open: Set<ByteStream>;
+}
+
+const RETRY = { firstMs: 20, maxMs: 500, factor: 2, random: Math.random };
+/** How long the gateway may take to answer an attempt to attach again. */
+const ATTACH_MS = 5_000;
+const HIGH_WATER_BYTES = 64 * 1024;
+
+/**
+ * One end of a byte stream, as a Duplex of Node: `end()` ends what this end writes, and 'end' says that the other one did; 'finish' comes once the other
+ * end has everything that was written. It goes on by itself when a connection on the way breaks. It is destroyed with
+ * STREAM_RESET when the other end breaks it off, STREAM_LOST when something on the way is away for too long, and with what the gateway refuses
+ * with. `destroy()` breaks it off at the other end too.
+ */
+export class ByteStream extends Duplex {
+  /** The other end: its organisation and node, as verified by the gateways. */
+  readonly org: string;
+  readonly node: string;
+  /** To what it was opened. */
+  readonly channel: string;
+  readonly #host: StreamHost;
+  readonly #sending = new Sending();
+  readonly #receiving: Receiving;
+  readonly #token: Uint8Array;
+  readonly #resumeMs: number;
+  #attachment: Attachment | undefined;
+  #lostMs: number | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  private constructor(
+    host: StreamHost,
+    facts: { org: string; node: string; channel: string; token: Uint8Array; resumeMs: number; window: number },
+  ) {
+    super({ allowHalfOpen: true, readableHighWaterMark: HIGH_WATER_BYTES, writableHighWaterMark: HIGH_WATER_BYTES });
+    this.#host = host;
+    this.org = facts.org;
+    this.node = facts.node;
+    this.channel = facts.channel;
+    this.#token = facts.token;
+    this.#resumeMs = facts.resumeMs;
+    this.#receiving = new Receiving(facts.window, {
+      take: data => this.push(data),
+      ended: () => this.push(null),
+    });
+    host.open.add(this);
+  }
+
+  /** Opens or accepts one. Rejects with what the gateway refuses with. @internal */
+  static async begin(
+    host: StreamHost,
+    first: NonNullable<OpenStreamRequest['frame']>,
+    facts: {
+      readonly channel: string;
+      readonly window?: number | undefined;
+      readonly signal?: AbortSignal | undefined;
+    },
+  ): Promise<ByteStream> {
+    const { channel, window = DEFAULT_WINDOW_BYTES, signal } = facts;
+    if (!Number.isInteger(window) || window < 1 || window > MAX_WINDOW_BYTES)
+      throw fieldError('window', `must be a whole number from 1 to ${MAX_WINDOW_BYTES}`);
+    let stream: ByteStream | undefined;
+    const early: StreamFrame[] = [];
+    const attachment: Attachment = new Attachment(host.channels, first, {
+      frame: frame => {
+        if (stream) stream.#take(frame);
+        else early.push(frame);
+      },
+      drained: () => {
+        if (stream) stream.#pump();
+      },
+      over: error => {
+        if (stream) stream.#detached(attachment, error);
+      },
+    });
+    const abort = (): void => attachment.reset('whoever opened it gave up');
+    const gaveUp = new Promise<never>((_, reject) => {
+      signal?.addEventListener('abort', () => reject(new FedgateError('CANCELLED', 'the caller gave up')), {
+        once: true,
+      });
+    });
+    gaveUp.catch(() => undefined);
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      if (signal?.aborted) throw new FedgateError('CANCELLED', 'the caller gave up');
+      const { org, node, token, resumeMs } = await Promise.race([attachment.complete(), gaveUp]);
+      stream = new ByteStream(host, { org, node, token, resumeMs, channel, window });
+      stream.#attached(attachment);
+      for (const frame of early) stream.#take(frame);
+      if (signal) stream.#breakOffWith(signal);
+      return stream;
+    } catch (error) {
+      attachment.cancel();
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  /** Bytes that the other end has said it has. */
+  get bytesAcknowledged(): number {
+    return this.#sending.received;
+  }
+
+  /** Whether it is joined to the gateway at the moment. */
+  get attached(): boolean {
+    return this.#attachment !== undefined;
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, taken: () => void): void {
+    this.#sending.write(chunk, taken);
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    this.#sending.end(() => {
+      done();
+      this.#leave();
+    });
+  }
+
+  override _read(): void {
+    this.#receiving.read();
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    clearTimeout(this.#timer);
+    const attachment = this.#attachment;
+    // What is left to say, that all has come, goes out by itself.
+    if (!error && this.#sending.done && this.#receiving.complete) return done(null);
+    this.#host.open.delete(this);
+    this.#attachment = undefined;
+    attachment?.reset(messageOf(error));
+    done(error);
+  }
+
+  get #isDone(): boolean {
+    return this.#sending.done && this.#receiving.done;
+  }
+
+  #breakOffWith(signal: AbortSignal): void {
+    const abort = (): void => void this.destroy(new FedgateError('CANCELLED', 'the stream was given up'));
+    signal.addEventListener('abort', abort, { once: true });
+    this.once('close', () => signal.removeEventListener('abort', abort));
+  }
+
+  #attached(attachment: Attachment): void {
+    this.#attachment = attachment;
+    this.#lostMs = undefined;
+    this.#sending.attach(attachment.sending);
+    this.#receiving.attach(attachment.receiving);
+  }
+
+  #take(frame: StreamFrame): void {
+    if (this.destroyed && !this.#attachment) return;
+    try {
+      if (frame.kind === 'data') this.#receiving.data(frame);
+      else if (frame.kind === 'credit') this.#sending.credit(frame);
+      else if (frame.kind === 'end') this.#receiving.end(frame);
+      else if (frame.kind === 'from') this.#receiving.from(frame);
+      else this.#receiving.ask();
+    } catch (error) {
+      this.destroy(error as FedgateError);
+    }
+    this.#leave();
+  }
+
+  #pump(): void {
+    this.#sending.pump();
+    this.#receiving.pump();
+    this.#leave();
+  }
+
+  /** All was said and heard: the calls may end. */
+  #leave(): void {
+    if (!this.#isDone) return;
+    this.#attachment?.end();
+    this.#attachment = undefined;
+    this.#host.open.delete(this);
+  }
+
+  /** The calls are over: by the gateway's word, or because a connection broke. */
+  #detached(attachment: Attachment, error: FedgateError | undefined): void {
+    if (this.#attachment !== attachment) return;
+    this.#attachment = undefined;
+    this.#sending.attach(undefined);
+    this.#receiving.attach(undefined);
+    if (this.#isDone) return;
+    if (!error) return this.#endedWell();
+    if (!canGoOn(error)) return void this.destroy(error);
+    this.#lostMs ??= performance.now();
+    void this.#resume(error);
+  }
+
+  /** The gateway says that all has arrived both ways. */
+  #endedWell(): void {
+    if (this.#receiving.complete && this.#sending.finish()) this.#host.open.delete(this);
+    else this.destroy(new FedgateError('STREAM_LOST', 'the stream was ended before all had arrived'));
+  }
+
+  async #resume(cause: FedgateError): Promise<void> {
+    const backoff = new Backoff(RETRY);
+    let last = cause;
+    const giveUpMs = (this.#lostMs ?? performance.now()) + this.#resumeMs;
+    while (!this.destroyed) {
+      if (performance.now() >= giveUpMs)
+        return void this.destroy(
+          new FedgateError('STREAM_LOST', `the gateway was away for ${this.#resumeMs / 1000} s: ${last.message}`, {
+            cause: last,
+          }),
+        );
+      await new Promise<void>(resolve => {
+        this.#timer = setTimeout(resolve, backoff.next());
+      });
+      if (this.destroyed) return;
+      try {
+        return await this.#attachAgain();
+      } catch (error) {
+        if (error === ENDED_WELL) return this.#endedWell();
+        last = error as FedgateError;
+        if (!canGoOn(last)) return void this.destroy(asLost(last));
+      }
+    }
+  }
+
+  async #attachAgain(): Promise<void> {
+    let early: StreamFrame[] | undefined = [];
+    const attachment: Attachment = new Attachment(
+      this.#host.channels,
+      { $case: 'resume', value: { token: this.#token, half: HALF.send } },
+      {
+        frame: frame => (early ? early.push(frame) : this.#take(frame)),
+        drained: () => this.#pump(),
+        over: error => this.#detached(attachment, error),
+      },
+    );
+    const late = setTimeout(() => attachment.expire(), ATTACH_MS);
+    try {
+      await attachment.complete();
+    } finally {
+      clearTimeout(late);
+    }
+    if (this.destroyed) return attachment.reset(messageOf(null));
+    this.#attached(attachment);
+    const frames = early;
+    early = undefined;
+    for (const frame of frames) this.#take(frame);
+  }
+}
+
+const messageOf = (error: Error | null): string => (error ? error.message : 'the other end closed it').slice(0, 256);
+
+/** Whether what ended a call is a connection, and not the stream. */
+const canGoOn = ({ reason }: FedgateError): boolean =>
+  reason === 'GATEWAY_UNREACHABLE' || reason === 'CANCELLED' || reason === 'PEER_UNREACHABLE';
+
+/** A gateway that does not know the stream was started anew. */
+const asLost = (error: FedgateError): FedgateError =>
+  error.reason === 'STREAM_UNKNOWN' || error.reason === 'DRAINING'
+    ? new FedgateError('STREAM_LOST', 'the gateway was started anew, or gave the stream up', { cause: error })
+    : error;
