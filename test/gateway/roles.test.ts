@@ -92,7 +92,7 @@ test.serial(
     const contexts = await Promise.all(names.map(name => GLOBEX.context(name)));
     const roles = await Promise.all(
       names.map(async (name, i) => {
-        const client = await connect({ context: contexts[i] as string });
+        const client = await connect({ context: contexts[i] as string, connectTimeoutMs: 60_000 });
         t.teardown(() => client.close());
         const responding = client.respond([`role/${name}`, `secret/${name}`], () => name);
         wanted.set(name, flip(responding));
