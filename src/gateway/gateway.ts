@@ -143,7 +143,7 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
   };
   const filesOf = await orClose([stored, approvals, durable], () => Files.open(filesParts));
   const topics = await orClose([filesOf, stored, approvals, durable], () =>
-    Topics.open({ federation, org, config, identity, directory, store: durable.store, refusals, log }),
+    Topics.open({ federation, org, config, policy, identity, directory, store: durable.store, refusals, log }),
   );
   const kept = {
     ...{ policy, closePolicy, authentication },
@@ -370,6 +370,7 @@ class RunningGateway implements Gateway {
 
   replaceAccess(rules: AccessRules): void {
     this.#access.replace(rules);
+    this.#streams.streams.recheck();
     if (!this.#draining.signal.aborted) this.#wantPeers();
     this.#parts.log.info({ nodes: rules.nodes.length, peers: rules.peers.length }, 'grants read again');
   }
@@ -548,12 +549,13 @@ class RunningGateway implements Gateway {
   }
 
   #makeStreams(): GatewayStreams {
-    const { config, directory, membership, access, refusals } = this.#parts;
+    const { config, directory, membership, access, policy, refusals } = this.#parts;
     const own = new CertificateVerifier(membership.federation, ownTrust(directory, membership.org));
     return new GatewayStreams({
       org: membership.org,
       gateway: config.gateway,
       access,
+      policy,
       refusals,
       draining: this.#draining.signal,
       link: (org, signal) => this.#peers.streamLink(org, signal),

@@ -65,11 +65,16 @@ export class Requests {
         org: this.#org,
         access: this.#access,
         dispatcher: this.#here.dispatcher,
-        policy: this.#policy,
         store,
         checkMember,
       },
       judge: (org, channel, node) => this.#judge(org, channel, node),
+      allow: (from, node, targetOrg, target, bytes) => {
+        if (!this.#policy.asks('request')) return undefined;
+        return this.#policy.check({
+          ...{ action: 'request', subject: { org: from, node }, targetOrg, target, records: 1, bytes },
+        });
+      },
       // Who is no member any more will never read it.
       send: (change, to, exchange) => outbox(to)?.appendControl(change, REQUESTS_CHANNEL, exchange),
       onEvent: ({ kind, ...facts }) => {

@@ -7,6 +7,7 @@ import { CertificateVerifier, type Identity } from '../identity/verify.js';
 import type { TopicsLaneHost } from '../link/topics-lanes.js';
 import { parsePattern } from '../messaging/address.js';
 import { matches } from '../messaging/pattern.js';
+import type { Policy } from '../policy/types.js';
 import type { Directory } from '../registry/directory.js';
 import type { TopicHost } from '../services/topic-service.js';
 import type { Store } from '../store/store.js';
@@ -25,6 +26,7 @@ export interface TopicsParts {
   readonly federation: string;
   readonly org: OrgName;
   readonly config: GatewayConfig;
+  readonly policy: Policy;
   readonly identity: KeyAndCertificate;
   readonly directory: Directory;
   readonly store: Store;
@@ -106,8 +108,10 @@ export class Topics {
 
   /** For the own nodes. */
   forNodes(draining: AbortSignal): TopicHost {
-    const { config } = this.#parts;
+    const { config, org, policy } = this.#parts;
     return {
+      org,
+      policy,
       gateway: config.gateway,
       topics: this.#domain,
       author: this.#author,

@@ -51,10 +51,12 @@ export class AcceptSession implements AcceptorSink {
     if (draining.aborted) throw draining.reason;
     let drain: () => void = () => undefined;
     let over: () => void = () => undefined;
+    let unwatch: () => void = () => undefined;
     try {
       await new Promise<void>((resolve, reject) => {
         over = resolve;
         drain = () => reject(draining.reason);
+        unwatch = this.#host.access.watch(() => this.#recheck(), reject);
         draining.addEventListener('abort', drain, { once: true });
         signal.addEventListener('abort', over, { once: true });
         this.#out.onDrain(() => this.#call.resume());
@@ -70,6 +72,7 @@ export class AcceptSession implements AcceptorSink {
         });
       });
     } finally {
+      unwatch();
       draining.removeEventListener('abort', drain);
       signal.removeEventListener('abort', over);
       if (this.#acceptor) streams.acceptors.remove(this.#acceptor);
@@ -127,6 +130,12 @@ export class AcceptSession implements AcceptorSink {
     const pattern = parsePattern(text, field);
     this.#host.access.checkAcceptStreams(this.#node, pattern);
     return pattern;
+  }
+
+  /** Throws NOT_GRANTED when the grants have changed so. */
+  #recheck(): void {
+    for (const pattern of this.#acceptor?.patterns.values() ?? [])
+      this.#host.access.checkAcceptStreams(this.#node, pattern);
   }
 
   #put(frame: Response): void {

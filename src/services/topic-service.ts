@@ -10,6 +10,7 @@ import {
   TopicServiceService,
 } from '../../gen/ts/fedgate/messaging/v1/topic_service.js';
 import { FedgateError, fieldError } from '../errors.js';
+import { deliverQuestion, type Policy } from '../policy/types.js';
 import { parseTopic } from '../topics/address.js';
 import type { Author } from '../topics/author.js';
 import type { TopicGrants } from '../topics/grants.js';
@@ -30,6 +31,9 @@ export interface TopicHost {
   readonly topics: Topics;
   readonly author: Author;
   readonly grants: TopicGrants;
+  /** The own organisation. */
+  readonly org: string;
+  readonly policy: Policy;
   /** How long a topic is kept, milliseconds. */
   readonly keepMs: (topic: string) => number;
   readonly subscriptionsPerNode: number;
@@ -59,15 +63,24 @@ export function topicService(wrapper: CallWrapper<Caller>, host: TopicHost): Han
   return {
     publishTopic: wrapper.unary(async (bytes: Buffer, { caller }: CallContext<Caller>) => publish(host, caller, bytes)),
     subscribeTopic: wrapper.serverStream(
-      async (request: SubscribeTopicRequest, out: FrameWriter<Buffer>, { caller, signal }: CallContext<Caller>) => {
+      async (
+        request: SubscribeTopicRequest,
+        out: FrameWriter<Buffer>,
+        { caller, signal, end }: CallContext<Caller>,
+      ) => {
         const topic = parseTopic(request.topic);
         host.grants.checkSubscribe(caller.name, topic);
         const count = open.get(caller.name) ?? 0;
         if (count >= host.subscriptionsPerNode) throw tooMany(caller.name, count);
         open.set(caller.name, count + 1);
+        let unwatch: () => void = () => undefined;
         try {
+          const { policy, org } = host;
+          const question = deliverQuestion({ org, node: caller.name }, `topic://${topic}`);
+          if (policy.asks('deliver')) unwatch = await policy.watch(question, end);
           await subscribe(host, topic, toStart(topic, request), out, signal);
         } finally {
+          unwatch();
           const left = (open.get(caller.name) ?? 1) - 1;
           if (left > 0) open.set(caller.name, left);
           else open.delete(caller.name);
@@ -85,6 +98,12 @@ async function publish(host: TopicHost, { name }: Caller, bytes: Buffer): Promis
   const topic = parseTopic(text);
   host.grants.checkPublish(name, topic);
   if (ttlMs > MAX_TTL_MS) throw fieldError('ttl_ms', `is more than ${MAX_TTL_MS}`);
+  const { count, bytes: encoded } = records;
+  if (host.policy.asks('publish'))
+    await host.policy.check({
+      ...{ action: 'publish', subject: { org: host.org, node: name }, targetOrg: host.org, target: `topic://${topic}` },
+      ...{ records: count, bytes: encoded.length },
+    });
   if (host.draining.aborted) throw host.draining.reason;
   const post = await host.author.publish(topic, name, records, ttlMs || host.keepMs(topic));
   const links = host.topics.sharers(topic).length;

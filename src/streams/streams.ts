@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { FedgateError, fieldError } from '../errors.js';
 import { type OrgName, parseNodeName } from '../identity/names.js';
 import type { Access } from '../messaging/access.js';
-import { type Address, parseAddress, parseChannel } from '../messaging/address.js';
+import { type Address, parseAddress, parseChannel, parsePattern } from '../messaging/address.js';
+import type { Policy } from '../policy/types.js';
 import { Acceptors } from './acceptors.js';
 import { type EndCall, NodeEnd } from './node-end.js';
 import { Offer } from './offer.js';
@@ -51,6 +52,8 @@ export interface IncomingOpen {
 export interface StreamsOptions {
   readonly org: OrgName;
   readonly access: Access;
+  /** Asked as for a request, by both gateways, before a stream is offered to anybody. */
+  readonly policy: Policy;
   /** The way to another organisation; a link is made when there is none. Throws ORG_UNKNOWN, ORG_INACTIVE, PEER_UNREACHABLE, FEATURE_UNSUPPORTED. */
   readonly link: (org: OrgName, signal: AbortSignal) => Promise<StreamLink>;
   /** Says more about why a peer is away. */
@@ -131,8 +134,10 @@ export class Streams {
     const end = this.#end(entry, node, OPENER, newToken(), false);
     use(end);
     end.attach(call);
-    if (address.org === org) this.#offer(entry, timeoutMs);
-    else void this.#connect(entry, address.org, timeoutMs);
+    this.#allowed(entry.relay, () => {
+      if (address.org === org) this.#offer(entry, timeoutMs);
+      else void this.#connect(entry, address.org, timeoutMs);
+    });
   }
 
   /** A node takes a stream that it was offered. Throws STREAM_UNKNOWN, LIMIT_REACHED. */
@@ -174,7 +179,7 @@ export class Streams {
     // The other gateway asks nobody before it has heard that the stream is accepted.
     entry.relay.attach(OPENER, port, false);
     entry.accepted = accepted;
-    this.#offer(entry, timeoutMs);
+    this.#allowed(entry.relay, () => this.#offer(entry, timeoutMs));
     return entry.relay;
   }
 
@@ -202,12 +207,13 @@ export class Streams {
     }
   }
 
-  /** Memberships and certificates have changed: what is not right any more is cut. */
+  /** Memberships, certificates or grants have changed: what is not right any more is cut. */
   recheck(): void {
     for (const { relay, ends } of [...this.#entries.values()]) {
       const { opener, acceptorOrg } = relay.facts;
       const peer = opener.org === this.#options.org ? acceptorOrg : opener.org;
-      const why = peer === this.#options.org ? undefined : this.#options.inactive(peer);
+      const inactive = peer === this.#options.org ? undefined : this.#options.inactive(peer);
+      const why = inactive ?? this.#ungranted(relay);
       if (why) relay.end(why);
       const bad = ends.find(end => end && !end.good());
       if (bad)
@@ -218,6 +224,34 @@ export class Streams {
   close(): void {
     const reason = new FedgateError('DRAINING', 'the gateway is about to stop', { retryAfterMs: 200 });
     for (const { relay } of [...this.#entries.values()]) relay.end(reason);
+  }
+
+  /** Why a stream would not be opened now; undefined: it would. */
+  #ungranted({ facts: { opener, acceptorOrg, channel }, acceptor }: Relay): FedgateError | undefined {
+    const { org, access } = this.#options;
+    try {
+      if (opener.org === org) access.checkOpenStream(opener.node, { org: acceptorOrg as OrgName, channel });
+      else access.checkStreamFrom(opener.org, opener.node, channel);
+      if (acceptorOrg === org && acceptor) access.checkAcceptStreams(acceptor, parsePattern(channel));
+      return undefined;
+    } catch (error) {
+      return error as FedgateError;
+    }
+  }
+
+  /** Goes on with a stream that the operator's policy allows; one that it does not ends with why. */
+  #allowed(relay: Relay, then: () => void): void {
+    const { policy } = this.#options;
+    if (!policy.asks('request')) return then();
+    const { opener: subject, acceptorOrg: targetOrg, channel: target } = relay.facts;
+    const asked = async (): Promise<void> =>
+      policy.check({ action: 'request', subject, targetOrg, target, records: 0, bytes: 0 });
+    asked().then(
+      () => {
+        if (!relay.over) then();
+      },
+      error => relay.end(error as FedgateError),
+    );
   }
 
   #checkNode(node: string): void {

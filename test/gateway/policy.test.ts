@@ -13,9 +13,12 @@ const ALL = (other: string): string => `nodes:
     subscribe: ["**"]
     request: ["**", "pubsub://*/**"]
     respond: ["**"]
+    openStreams: ["**", "pubsub://*/**"]
+    acceptStreams: ["**"]
     share: ["*"]
     fetch: ["*"]
-peers: [{ org: ${other}, publish: ["**"], request: ["**"] }]`;
+peers: [{ org: ${other}, publish: ["**"], request: ["**"], streams: ["**"] }]
+topics: [{ topic: "**", publish: ["*"], subscribe: ["*"], authors: ["*"], peers: ["*"], relay: true }]`;
 
 interface World {
   readonly ACME: TestOrg;
@@ -239,3 +242,32 @@ test.serial('policy: publishes on one channel stay in order, whatever each answe
     Array.from({ length: 12 }, (_, i) => i),
   );
 });
+
+test.serial(
+  'policy: byte streams are asked about as requests are, by both gateways; topics as channels are',
+  async t => {
+    const { acme, globex, billing, erp } = world;
+    const accepting = erp.acceptStreams('pipes/*', stream => void stream.resume().end());
+    await accepting.opened;
+    const open = async (): Promise<unknown> => (await billing.openStream('pubsub://GLOBEX/pipes/a')).destroy();
+    acme.decide = ({ action }) => ({ allowed: action !== ACTION.request });
+    t.is(await reasonOf(t, open()), 'POLICY_DENIED');
+    t.false(globex.asked.some(({ action }) => action === ACTION.request));
+    acme.decide = () => ({ allowed: true });
+    globex.decide = ({ action }) => ({ allowed: action !== ACTION.request });
+    t.is(await reasonOf(t, open()), 'POLICY_DENIED');
+    t.like(globex.asked.at(-1), {
+      action: ACTION.request,
+      target: 'pipes/a',
+      subject: { org: 'ACME', node: 'billing' },
+    });
+    globex.decide = () => ({ allowed: true });
+    await t.notThrowsAsync(open());
+    accepting.close();
+    acme.decide = ({ target }) => ({ allowed: target !== 'topic://secret' });
+    t.is(await reasonOf(t, billing.topic('secret').publish('x')), 'POLICY_DENIED');
+    await t.notThrowsAsync(billing.topic('open').publish('x'));
+    const subscription = billing.topic('secret').subscribe();
+    t.is(await reasonOf(t, subscription.opened), 'POLICY_DENIED');
+  },
+);

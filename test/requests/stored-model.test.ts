@@ -2,7 +2,6 @@ import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { StoredExchange } from '../../gen/ts/fedgate/federation/v1/stored_request.js';
 import { FedgateError, type Reason } from '../../src/errors.js';
-import { NO_POLICY, type Policy } from '../../src/policy/types.js';
 import { STATE } from '../../src/requests/stored/asking.js';
 import { MAX_ASKED_PER_NODE, MAX_STORED_ATTEMPTS, MAX_TAKEN_PER_ORG } from '../../src/requests/stored/terms.js';
 import { Change } from '../../src/store/store.js';
@@ -242,6 +241,23 @@ test('stored: a gateway that does not look at what is said ends each request wit
   }
 });
 
+test('stored: a policy is asked on both sides; one that is away is asked again, and its no is the end', async t => {
+  const { acme, globex } = await world(t);
+  acme.policy = () => Promise.reject(new FedgateError('NOT_GRANTED', 'not by the policy'));
+  t.is((await t.throwsAsync<FedgateError>(acme.ask('x')))?.reason, 'NOT_GRANTED');
+  acme.policy = () => undefined;
+  globex.policy = () => Promise.reject(new FedgateError('LIMIT_REACHED', 'ask again'));
+  const { id } = await acme.ask('x');
+  globex.responder('r');
+  await carryAll(acme, globex);
+  t.deepEqual([globex.given.length, globex.stored.open], [0, 1]);
+  globex.policy = () => Promise.reject(new FedgateError('NOT_GRANTED', 'not by the policy'));
+  globex.pass(1_000);
+  await carryAll(acme, globex);
+  t.like(await standing(acme, id), { state: STATE.failed, failure: 'NOT_GRANTED' });
+  t.deepEqual([globex.given.length, globex.stored.open], [0, 0]);
+});
+
 test('stored: one that is disabled, busy or silent gets no more than it may, and late answers count once', async t => {
   const { acme, globex } = await world(t);
   const ids: string[] = [];
@@ -387,27 +403,4 @@ test('stored: what a lying gateway says is ignored: answers of others, twice, to
   t.true(globex.stored.open <= MAX_TAKEN_PER_ORG);
   t.true((await globex.onTheWay('ACME')).length > 1, 'the others are refused with why');
   t.true(MAX_ASKED_PER_NODE >= 1_000);
-});
-
-test('stored: what the operator of either side does not allow is refused, with why', async t => {
-  const { acme, globex } = await world(t);
-  const questions: string[] = [];
-  const denying: Policy = {
-    ...NO_POLICY,
-    asks: action => action === 'request',
-    check: async ({ subject, targetOrg, target }) => {
-      questions.push(`${subject.org}/${subject.node} ${targetOrg} ${target}`);
-      throw new FedgateError('POLICY_DENIED', 'not today');
-    },
-  };
-  globex.policy = denying;
-  await globex.crash();
-  const denied = await acme.ask('x');
-  await carryAll(acme, globex);
-  t.like(await standing(acme, denied.id), { state: STATE.failed, failure: 'POLICY_DENIED' });
-  t.is(globex.stored.open, 0);
-  acme.policy = denying;
-  await acme.crash();
-  t.is((await t.throwsAsync<FedgateError>(acme.ask('x')))?.reason, 'POLICY_DENIED');
-  t.deepEqual(questions, ['ACME/asker GLOBEX q', 'ACME/asker GLOBEX q']);
 });

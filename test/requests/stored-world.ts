@@ -2,7 +2,6 @@ import { FedgateError } from '../../src/errors.js';
 import type { OrgName } from '../../src/identity/names.js';
 import { Access } from '../../src/messaging/access.js';
 import { parsePattern } from '../../src/messaging/address.js';
-import { NO_POLICY, type Policy } from '../../src/policy/types.js';
 import { Deadlines } from '../../src/requests/deadlines.js';
 import { Dispatcher } from '../../src/requests/dispatcher.js';
 import type { Job } from '../../src/requests/job.js';
@@ -37,12 +36,12 @@ export class Side {
   /** What is out to responders, in the order in which it was given. */
   given: Given[] = [];
   readonly events: StoredEvent[] = [];
+  /** What the policy does before one is carried out. */
+  policy: () => void | Promise<void> = () => undefined;
   refuses: (node: string) => boolean = () => false;
   stored!: StoredRequests;
   store!: MemoryStore;
   dispatcher!: Dispatcher;
-  /** What its operator's policy says. */
-  policy: Policy = NO_POLICY;
   #deadlines: Deadlines[] = [];
   #next = 1;
 
@@ -62,9 +61,9 @@ export class Side {
     const access = new Access(org, { nodes: [RIGHTS], peers: [] });
     this.stored = await StoredRequests.open({
       ...{ org, store, access, dispatcher: this.dispatcher, now: () => clock.nowMs, deadlines: deadlines[1] },
-      policy: this.policy,
       judge: (_org, channel, node) => (this.refuses(node) ? refusal(channel) : undefined),
       checkMember: () => undefined,
+      allow: () => this.policy(),
       send: (change, to, exchange) => void change.put('wire', key(to, clock.nowMs, this.#next++), exchange),
       onEvent: event => this.events.push(event),
     });

@@ -13,6 +13,7 @@ import { encodeFrame, type Frame } from '../../src/link/lane.js';
 import { StreamsLink } from '../../src/link/streams-link.js';
 import { Access } from '../../src/messaging/access.js';
 import { parsePattern } from '../../src/messaging/address.js';
+import { NO_POLICY } from '../../src/policy/types.js';
 import { Acceptor } from '../../src/streams/acceptors.js';
 import type { Offer } from '../../src/streams/offer.js';
 import { Streams } from '../../src/streams/streams.js';
@@ -32,6 +33,7 @@ function world() {
     peers: [{ org: 'ACME', node: '*', publish: [], propose: false, nodes: [], streams: ['open/**'] }],
   });
   const streams = new Streams({
+    policy: NO_POLICY,
     org: 'GLOBEX' as OrgName,
     access,
     link: () => Promise.reject(new Error('unused')),

@@ -15,6 +15,7 @@ import { idOfKey, orgOfKey, rowsOf } from './rows.js';
 import { nameOf, Taken } from './taken.js';
 import {
   ATTEMPT_MS,
+  DISK_RETRY_MS,
   MAX_EXPIRE_MS,
   MAX_OUT,
   MAX_OUT_STORED_BYTES,
@@ -29,6 +30,8 @@ export interface AnsweringParts extends StoredParts {
   readonly dispatcher: Dispatcher;
   /** Why a node of an organisation may not ask on a channel here; undefined: it may. */
   readonly judge: (org: OrgName, channel: string, node: string) => FedgateError | undefined;
+  /** Whether a policy of the operator's lets it be carried out now. Throws or rejects when not; what may be asked again later is retryable. */
+  readonly allow: (org: OrgName, channel: string, node: string, bytes: number) => void | Promise<void>;
 }
 
 interface OfOrg {
@@ -81,8 +84,8 @@ export class Answering {
     return count + more < MAX_TAKEN_PER_ORG && bytes < MAX_TAKEN_BYTES_PER_ORG;
   }
 
-  /** An organisation asks. What is refused, or `denied` by the operator's policy, is answered with why. */
-  take(change: Change, from: OrgName, ask: StoredAsk, denied?: FedgateError): () => void {
+  /** An organisation asks. What is refused is answered with why. */
+  take(change: Change, from: OrgName, ask: StoredAsk): () => void {
     const id = Buffer.from(ask.id);
     if (this.#taken.has(nameOf(from, id))) {
       this.#parts.onEvent({ kind: 'ignored', org: from, what: 'a request that came before' });
@@ -91,7 +94,7 @@ export class Answering {
     const now = this.#parts.now();
     const expireMs = Math.min(Number(ask.expireTimeMs), now + MAX_EXPIRE_MS);
     if (expireMs <= now) return nothing;
-    const error = this.#refusal(from, ask) ?? denied;
+    const error = this.#refusal(from, ask);
     if (error) {
       this.#parts.onEvent({ kind: 'refused', org: from, error });
       this.#answer(change, from, id, failure(error), { node: '', attempts: 0 });
@@ -203,31 +206,57 @@ export class Answering {
       this.#out.count--;
       this.#out.bytes -= bytes;
     };
-    void steps
-      .surely(`t ${taken.name}`, async change => {
-        if (taken.state !== 'giving') return leave;
-        const { row } = taken;
-        const refusal = this.#parts.judge(taken.from, row.channel, row.senderNode);
-        const record = refusal ?? (await this.#question(taken));
-        if (record instanceof FedgateError) {
-          this.#answer(change, taken.from, taken.id, failure(record), { node: '', attempts: row.attempts });
-          const ended = this.#end(change, taken);
-          return () => {
-            leave();
-            ended();
-          };
+    void this.#denied(taken)
+      .then(denied => {
+        if (denied?.retryable && taken.state === 'giving') {
+          leave();
+          return this.#rest(taken);
         }
-        const next = taken.spare ? row : { ...row, attempts: row.attempts + 1 };
-        if (!taken.spare) taken.put(change, next);
-        return () => {
-          taken.row = next;
-          this.#handOut(taken, record, leave);
-        };
+        return this.#giveOne(taken, denied, leave);
       })
       .finally(() => {
         this.#countGiving(channel, -1);
         if (store.health.state === 'ok' && !steps.stopped) this.#serveChannel(channel);
       });
+  }
+
+  /** What the policy says against it. */
+  async #denied({ from, row }: Taken): Promise<FedgateError | undefined> {
+    try {
+      await this.#parts.allow(from, row.channel, row.senderNode, row.bytes);
+      return undefined;
+    } catch (error) {
+      return error as FedgateError;
+    }
+  }
+
+  #giveOne(taken: Taken, denied: FedgateError | undefined, leave: () => void): Promise<void> {
+    return this.#parts.steps.surely(`t ${taken.name}`, async change => {
+      if (taken.state !== 'giving') return leave;
+      const { row } = taken;
+      const refusal = denied ?? this.#parts.judge(taken.from, row.channel, row.senderNode);
+      const record = refusal ?? (await this.#question(taken));
+      if (record instanceof FedgateError) {
+        this.#answer(change, taken.from, taken.id, failure(record), { node: '', attempts: row.attempts });
+        const ended = this.#end(change, taken);
+        return () => {
+          leave();
+          ended();
+        };
+      }
+      const next = taken.spare ? row : { ...row, attempts: row.attempts + 1 };
+      if (!taken.spare) taken.put(change, next);
+      return () => {
+        taken.row = next;
+        this.#handOut(taken, record, leave);
+      };
+    });
+  }
+
+  #rest(taken: Taken): void {
+    taken.state = 'resting';
+    taken.restUntilMs = this.#parts.now() + Math.max(DISK_RETRY_MS, taken.restMs);
+    this.#schedule(taken);
   }
 
   async #question(taken: Taken): Promise<RecordBlock | FedgateError> {

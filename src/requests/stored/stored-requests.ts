@@ -1,10 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type StoredAsk, StoredExchange } from '../../../gen/ts/fedgate/federation/v1/stored_request.js';
+import { StoredExchange } from '../../../gen/ts/fedgate/federation/v1/stored_request.js';
 import { FedgateError, fieldError } from '../../errors.js';
 import type { OrgName } from '../../identity/names.js';
 import type { Access } from '../../messaging/access.js';
-import { type Address, parseAddress } from '../../messaging/address.js';
-import type { Policy } from '../../policy/types.js';
+import { parseAddress } from '../../messaging/address.js';
 import type { Change, Row } from '../../store/store.js';
 import { malformed } from '../../wire/reader.js';
 import type { RecordBlock } from '../../wire/records.js';
@@ -20,9 +19,10 @@ import { DISK_RETRY_MS, MAX_INBOX_PER_ORG, TABLE } from './terms.js';
 export interface StoredOptions extends Pick<StoredParts, 'org' | 'store' | 'send' | 'onEvent'> {
   readonly access: Pick<Access, 'checkRequest'>;
   readonly dispatcher: Dispatcher;
-  readonly policy: Policy;
   /** Why a node of another organisation may not ask on a channel here; undefined: it may. */
   readonly judge: AnsweringParts['judge'];
+  /** Whether a policy of the operator's lets a node of an organisation ask a channel of one now. Throws or rejects when not. */
+  readonly allow?: (from: OrgName, node: string, to: OrgName, channel: string, bytes: number) => void | Promise<void>;
   /** Whether an organisation is one that could answer one day. Throws ORG_UNKNOWN, ORG_INACTIVE. */
   readonly checkMember: (org: OrgName) => void;
   /** Wall clock, milliseconds. */
@@ -67,6 +67,9 @@ export class StoredRequests {
     this.#answering = new Answering({
       ...parts,
       dispatcher: options.dispatcher,
+      // What is asked of the own organisation was judged when it was asked.
+      allow: (from, channel, node, bytes) =>
+        from === org ? undefined : options.allow?.(from, node, org, channel, bytes),
       judge: (from, channel, node) =>
         from === org ? this.#judgeOwn(channel, node) : options.judge(from, channel, node),
     });
@@ -87,7 +90,7 @@ export class StoredRequests {
     return this.#answering.open;
   }
 
-  /** Rejects as Asking.ask, and with NOT_GRANTED, POLICY_DENIED, POLICY_UNAVAILABLE, ORG_UNKNOWN, FRAME_TOO_LARGE, CHANNEL_RESERVED, FEATURE_UNSUPPORTED. */
+  /** Rejects as Asking.ask, and with NOT_GRANTED, ORG_UNKNOWN, FRAME_TOO_LARGE, CHANNEL_RESERVED, FEATURE_UNSUPPORTED. */
   async ask(node: string, addressText: string, record: RecordBlock, terms: LaterTerms): ReturnType<Asking['ask']> {
     const { org, access, checkMember } = this.#options;
     const address = parseAddress(addressText, org);
@@ -96,7 +99,7 @@ export class StoredRequests {
     if (terms.key && !KEY.test(terms.key))
       throw fieldError('idempotency_key', 'must be up to 64 of the characters 0x21 to 0x7e');
     checkedRecord(record.bytes);
-    await this.#policy({ org, node }, address, record.bytes.length);
+    await this.#options.allow?.(org, node, address.org, address.channel, record.bytes.length);
     return this.asking.ask(node, address, Buffer.from(record.bytes), terms);
   }
 
@@ -160,25 +163,6 @@ export class StoredRequests {
     }
   }
 
-  #policy(subject: { org: OrgName; node: string }, address: Address, bytes: number): void | Promise<void> {
-    const { policy } = this.#options;
-    if (!policy.asks('request')) return;
-    const { org: targetOrg, channel: target } = address;
-    return policy.check({ action: 'request', subject, targetOrg, target, records: 1, bytes });
-  }
-
-  /** Why the operator's policy does not let another organisation ask this; own nodes were judged when they asked. */
-  async #denied(from: OrgName, { senderNode, channel, records }: StoredAsk): Promise<FedgateError | undefined> {
-    const { org } = this.#options;
-    if (from === org) return undefined;
-    try {
-      await this.#policy({ org: from, node: senderNode }, { org, channel }, records.length);
-      return undefined;
-    } catch (error) {
-      return error as FedgateError;
-    }
-  }
-
   #pump(): void {
     this.#again = true;
     if (!this.#busy) this.#pumping = this.#lookAtAll();
@@ -203,15 +187,14 @@ export class StoredRequests {
     this.#busy = false;
   }
 
-  async #lookAt(from: OrgName, row: Row): Promise<void> {
+  #lookAt(from: OrgName, row: Row): Promise<void> {
     const what = row.damaged ? undefined : readable(row.value);
     if (!what) this.#options.onEvent({ kind: 'row-damaged', table: TABLE.inbox, key: row.key.toString('hex') });
     const id = what ? Buffer.from(what.value.id) : row.key;
     const side = what?.$case === 'answer' ? 'a' : `t ${from}`;
-    const denied = what?.$case === 'ask' ? await this.#denied(from, what.value) : undefined;
     return this.#steps.surely(`${side} ${id.toString('hex')}`, change => {
       change.remove(TABLE.inbox, row.key);
-      const after = what ? this.#heard(change, from, what, denied) : () => undefined;
+      const after = what ? this.#heard(change, from, what) : () => undefined;
       return () => {
         this.#inbox.done(from);
         after();
@@ -219,13 +202,8 @@ export class StoredRequests {
     });
   }
 
-  #heard(
-    change: Change,
-    from: OrgName,
-    what: NonNullable<StoredExchange['what']>,
-    denied: FedgateError | undefined,
-  ): () => void {
-    if (what.$case === 'ask') return this.#answering.take(change, from, what.value, denied);
+  #heard(change: Change, from: OrgName, what: NonNullable<StoredExchange['what']>): () => void {
+    if (what.$case === 'ask') return this.#answering.take(change, from, what.value);
     if (what.$case === 'answer') return this.asking.answered(change, from, what.value);
     return this.#answering.cancel(change, from, Buffer.from(what.value.id));
   }
