@@ -1,3 +1,7 @@
+import { randomBytes } from 'node:crypto';
+import { Transform } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
 import { FedgateError } from '../errors.js';
 import type { Storyteller } from './story.js';
 import { type DemoWorld, retry } from './world.js';
@@ -42,4 +46,31 @@ export async function topicIsShared({ acme, globex, initech }: DemoWorld, tell: 
     'whoever comes late gets what there was, signed by who wrote it',
     heard.join() === 'ACME: 12.50,GLOBEX: 12.40',
   );
+}
+
+const SCANNER = 'pubsub://GLOBEX/scanner';
+const SCANNED_BYTES = 8_000_000;
+
+/** A byte stream: what ACME writes comes back from GLOBEX, turned over, while it writes on. */
+export async function bytesFlow({ acme, globex }: DemoWorld, tell: Storyteller): Promise<void> {
+  tell.chapter('Bytes flow, both ways at once');
+  const invert = (): Transform =>
+    new Transform({
+      transform: (bytes: Buffer, _, done) =>
+        done(
+          null,
+          bytes.map(byte => byte ^ 0xff),
+        ),
+    });
+  const accepting = globex.client.acceptStreams('scanner', stream => pipeline(stream, invert(), stream));
+  await accepting.opened;
+  const stream = await retry(() => acme.client.openStream(SCANNER));
+  const sent = randomBytes(SCANNED_BYTES);
+  const start = performance.now();
+  stream.end(sent);
+  const back = await buffer(stream.pipe(invert()));
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
+  accepting.close();
+  tell.fact(`ACME/billing opened a stream to ${SCANNER}; ${SCANNED_BYTES / 1e6} MB went and came in ${seconds} s`);
+  tell.check('every byte came back, in order', back.equals(sent));
 }

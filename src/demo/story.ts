@@ -1,7 +1,7 @@
 import type { DurableMessage } from '../client/index.js';
 import { FedgateError } from '../errors.js';
 import { type ApprovedPackage, codeIsApproved } from './approval-story.js';
-import { questionIsAnswered, topicIsShared } from './conversation.js';
+import { bytesFlow, questionIsAnswered, topicIsShared } from './conversation.js';
 import { fetchFile, makeFile, shareFile } from './files.js';
 import { Ledger } from './ledger.js';
 import { commitLines, type LinesReport, madeUpLines, sendLines } from './lines.js';
@@ -26,6 +26,7 @@ export async function tellStory(world: DemoWorld, tell: Storyteller): Promise<Ap
   await registryStopped(world, tell);
   await memberSuspended(world, tell);
   await questionIsAnswered(world, tell);
+  await bytesFlow(world, tell);
   await topicIsShared(world, tell);
   await fileCrosses(world, tell);
   return codeIsApproved(world, tell);

@@ -54,7 +54,8 @@ const GRANTS = {
     node: 'erp',
     out: 'pubsub://ACME/invoices/*',
     share: '[]',
-    peers: '[{ org: ACME, publish: ["orders/*", "lines", "ledger/*"], request: ["quotes/*"], propose: true }]',
+    peers:
+      '[{ org: ACME, publish: ["orders/*", "lines", "ledger/*"], request: ["quotes/*"], streams: ["scanner"], propose: true }]',
   },
   INITECH: { node: 'audit', out: 'pubsub://GLOBEX/**', share: '[]', peers: '[{ org: ACME, propose: true }]' },
 } as const;
@@ -127,8 +128,10 @@ async function buildOrg(
   const config = configTemplate({ gateway: 'gw1', listenNodes: nodeAddress, listenPeers: peerAddress })
     .replace('publish: ["**"] ', `publish: ["**", "${out}"] `)
     .replace('request: ["**"] ', `request: ["**", "${out}"] `)
+    .replace('openStreams: ["**"] ', `openStreams: ["**", "${out}"] `)
     .replace('share: [] ', `approvals: [view, propose, vote]\n      share: ${share} `)
-    .replace('peers: []', `peers: ${peers}\n  topics: ${TOPICS}`);
+    .replace('peers: []', `peers: ${peers}`)
+    .replace('topics: []', `topics: ${TOPICS}`);
   const configFile = orgFolder(folder).gatewayConfig;
   await writeFileAtomically(configFile, config);
   const gateway = new Service(

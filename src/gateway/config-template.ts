@@ -34,13 +34,19 @@ access:
       subscribe: ["**"]
       request: ["**"]         # own channels it may ask; other organisations: ["pubsub://GLOBEX/quotes/*"]
       respond: ["**"]         # own channels it may answer on
+      openStreams: ["**"]     # own channels it may open byte streams to; other organisations: ["pubsub://GLOBEX/db"]
+      acceptStreams: ["**"]   # own channels it may accept them on
       share: []               # organisations it may share files with: ["GLOBEX"], or ["*"]
       fetch: ["*"]            # organisations whose files it may fetch
       status: true
       admin: true             # may see and change what is stored: \`fedgate outbox\`, \`dead\`, \`evidence\`, \`store stats\`
-  # What other organisations may publish and ask here. They can never subscribe.
+  # What other organisations may publish, ask and open here. They can never subscribe.
   peers: []
   #  - org: GLOBEX
   #    publish: ["orders/*"]
   #    request: ["quotes/*"]
+  #    streams: ["db"]
+  # Topics that are shared with other organisations, and whose records of them are taken.
+  topics: []
+  #  - { topic: "prices/**", publish: ["*"], subscribe: ["*"], authors: ["*"], peers: [GLOBEX] }
 `;

@@ -52,7 +52,7 @@ test('demo: its story holds, every command it prints works as printed, and Ctrl-
   t.timeout(300_000);
   const demo = startFedgate(t, ['demo']);
   await demo.printed('Ctrl-C ends it');
-  t.regex(demo.stdout, /20 of 20 promises held/);
+  t.regex(demo.stdout, /21 of 21 promises held/);
   const folder = /lives in (\S+)/.exec(demo.stdout)?.[1] ?? '';
   const commands = [...demo.stdout.matchAll(/^ {2}# (.*)\n {2}(.*)$/gm)].map(([, what = '', command = '']) => ({
     what,
