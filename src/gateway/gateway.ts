@@ -11,7 +11,7 @@ import { letHeapGrow } from '../heap-growth.js';
 import { readKeyAndCertificate } from '../identity/files.js';
 import type { KeyAndCertificate } from '../identity/issue.js';
 import { type OrgName, parseHostPort } from '../identity/names.js';
-import { type Membership, readMembership } from '../identity/org-folder.js';
+import { type Membership, orgFolder, readMembership } from '../identity/org-folder.js';
 import { CertificateVerifier, type Identity, subjectOfLeaf } from '../identity/verify.js';
 import { diagnose } from '../link/diagnose.js';
 import type { Self } from '../link/hello.js';
@@ -45,6 +45,7 @@ import { Groups } from './groups.js';
 import { logPeer } from './link-log.js';
 import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities, ownTrust } from './listeners.js';
 import { NodeAuthentication } from './node-authentication.js';
+import { NodeRevocations } from './node-revocations.js';
 import { Nodes } from './nodes.js';
 import { openPolicy } from './policy.js';
 import { Refusals } from './refusals.js';
@@ -81,6 +82,7 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
   const identity = await readKeyAndCertificate(files.key, files.certificate);
   checkOwnCertificate(identity, membership, config.gateway);
   const directory = await loadDirectory(membership, files.state, log);
+  const revocations = await NodeRevocations.open(orgFolder(config.folder).revokedNodes, log);
   const remembered = await RememberedPeers.load(files.state);
   const nodes = await Nodes.open(files.state);
   const { policy, close: closePolicy } = await openPolicy(
@@ -146,7 +148,7 @@ export async function startGateway(config: GatewayConfig, log: Log): Promise<Gat
     Topics.open({ federation, org, config, policy, identity, directory, store: durable.store, refusals, log }),
   );
   const kept = {
-    ...{ policy, closePolicy, authentication },
+    ...{ policy, closePolicy, authentication, revocations },
     ...{ directory, remembered, nodes, durable, approvals, requests, stored, files: filesOf, topics, groups },
   };
   return new RunningGateway({ config, log, membership, identity, access, refusals, ...kept, origin, remote }).start();
@@ -206,6 +208,7 @@ interface Parts {
   readonly policy: Policy;
   readonly closePolicy: () => void;
   readonly authentication: NodeAuthentication;
+  readonly revocations: NodeRevocations;
   readonly durable: Durability;
   readonly access: Access;
   readonly refusals: Refusals;
@@ -305,6 +308,7 @@ class RunningGateway implements Gateway {
       parts.nodes.presence.recheck();
       parts.authentication.recheck();
     }, RECHECK_MS);
+    parts.revocations.watch(() => this.#nodesRevoked());
   }
 
   get nodeAddress(): string {
@@ -349,6 +353,7 @@ class RunningGateway implements Gateway {
     const { drainMs } = this.#parts.config.limits;
     this.#parts.log.info('draining');
     clearInterval(this.#recheck);
+    this.#parts.revocations.close();
     this.#health.drain();
     this.#parts.nodes.drain();
     this.#draining.abort(new FedgateError('DRAINING', 'the gateway is about to stop', { retryAfterMs: 200 }));
@@ -534,6 +539,7 @@ class RunningGateway implements Gateway {
       },
       presence: this.#parts.nodes.presence,
       authentication: this.#parts.authentication,
+      revocations: this.#parts.revocations,
       requests: this.#requests.forNodes({
         gateway: config.gateway,
         draining: this.#draining.signal,
@@ -549,8 +555,8 @@ class RunningGateway implements Gateway {
   }
 
   #makeStreams(): GatewayStreams {
-    const { config, directory, membership, access, policy, refusals } = this.#parts;
-    const own = new CertificateVerifier(membership.federation, ownTrust(directory, membership.org));
+    const { config, directory, membership, access, policy, refusals, revocations } = this.#parts;
+    const own = new CertificateVerifier(membership.federation, ownTrust(directory, membership.org, revocations));
     return new GatewayStreams({
       org: membership.org,
       gateway: config.gateway,
@@ -561,7 +567,7 @@ class RunningGateway implements Gateway {
       link: (org, signal) => this.#peers.streamLink(org, signal),
       explain: error => this.#explain(error) as FedgateError,
       inactive: org => notActive(directory, org),
-      good: ({ identity }) => identity === undefined || isGood(own, identity),
+      complaint: ({ identity }) => identity && complaintOf(own, identity),
     });
   }
 
@@ -596,6 +602,13 @@ class RunningGateway implements Gateway {
     if (!this.#draining.signal.aborted) this.#wantPeers();
   }
 
+  /** Streams first: their calls end with them, and both ends are told why. */
+  #nodesRevoked(): void {
+    this.#streams.streams.recheck();
+    this.#parts.authentication.revoked();
+    this.#parts.nodes.presence.recheck();
+  }
+
   #diagnose(org: Peer['org'], signal: AbortSignal): ReturnType<typeof diagnose> {
     const { identity, directory, config } = this.#parts;
     const options = {
@@ -611,13 +624,13 @@ class RunningGateway implements Gateway {
   }
 }
 
-/** Whether a node that called before might call again now. */
-function isGood(verifier: CertificateVerifier, { fingerprint, certificate }: Identity): boolean {
+/** Why a node that called before might not call again now; undefined: it might. */
+function complaintOf(verifier: CertificateVerifier, { fingerprint, certificate }: Identity): FedgateError | undefined {
   try {
     verifier.identify(fingerprint, () => new X509Certificate(certificate));
-    return true;
-  } catch {
-    return false;
+    return undefined;
+  } catch (error) {
+    return error as FedgateError;
   }
 }
 

@@ -22,8 +22,8 @@ export interface PeerHost {
   find?: ((org: OrgName) => Promise<readonly DialTarget[]>) | undefined;
   /** Hears of a way that was found and led nowhere. */
   onFoundNothing?(target: DialTarget): void;
-  /** Whether a certificate that was good when the link was made still is. */
-  trusts(peer: Identity): boolean;
+  /** Why a certificate that was good when the link was made is so no more. Undefined: it still is. */
+  complaint(peer: Identity): FedgateError | undefined;
   /** Hears of every change of state. */
   onState(peer: Peer): void;
   /** Hears of each link that is taken, once it is. */
@@ -218,11 +218,8 @@ export class Peer {
       this.#block(error as FedgateError);
       return;
     }
-    if (this.#link && !this.#host.trusts(this.#link.peer)) {
-      this.#link.close(
-        new FedgateError('CERTIFICATE_UNTRUSTED', `the certificate of ${this.org}'s gateway no longer counts`),
-      );
-    }
+    const complaint = this.#link && this.#host.complaint(this.#link.peer);
+    if (complaint) this.#link?.close(complaint);
     if (fingerprint(targets) === this.#knownTargets) return;
     if (this.#state === 'blocked') this.#enter('idle');
     if (this.#wanted && (this.#state === 'idle' || this.#state === 'backoff')) {

@@ -86,7 +86,7 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
       registry: async () => (await import('./registry/index.js')).registerRegistry,
       org: async () => (await import('./org/index.js')).registerOrg,
       gateway: async () => (await import('./gateway/run.js')).registerGateway,
-      node: async () => (await import('./node/add.js')).registerNode,
+      node: async () => (await import('./node/index.js')).registerNode,
       context: async () => (await import('./context/context.js')).registerContext,
     },
   },
