@@ -11,6 +11,7 @@ import { type OrgName, parseOrgName } from './names.js';
  *     registry.crt            the registry's certificate, as its fingerprint promised
  *     ca/tls.key, tls.crt     the organisation's certificate authority; may live elsewhere once the gateway runs
  *     gateways/NAME/tls.*     a gateway's key and certificate
+ *     gateways/NAME/previous.crt  the certificate that its present one replaced
  *     nodes/NAME/tls.*        a node's key and certificate, and context.yaml
  *     approvers/NAME/         an approver's key, approval.key and approval.pub, if it was made here
  *     revoked.json            certificates of nodes that count no more, if there are any

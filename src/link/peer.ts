@@ -188,6 +188,8 @@ export class Peer {
 
   /** Takes a link whichever side dialled it. Between two gateways one link stays: a new process's, else the preferred one, else the newer. */
   adopt(link: Link): void {
+    const complaint = this.#host.complaint(link.peer);
+    if (complaint) return this.#reject(link, complaint);
     const old = this.#link;
     if (old?.usable && old.peer.fingerprint === link.peer.fingerprint && this.#keeps(old, link)) {
       link.close(new FedgateError('LINK_SUPERSEDED', 'the other link between these gateways stays'));
@@ -233,6 +235,12 @@ export class Peer {
     this.#stopDialling();
     this.#refuseWaiting(new FedgateError('DRAINING', 'the gateway is about to stop'));
     await this.#link?.drain('the gateway is about to stop', graceMs);
+  }
+
+  /** Between the hello and now the peer was revoked or cut off. */
+  #reject(link: Link, complaint: FedgateError): void {
+    link.close(complaint);
+    if (link.dialled && !this.#link?.usable) this.#failed(complaint);
   }
 
   #keeps(old: Link, fresh: Link): boolean {

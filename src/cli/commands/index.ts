@@ -85,7 +85,7 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
     commands: {
       registry: async () => (await import('./registry/index.js')).registerRegistry,
       org: async () => (await import('./org/index.js')).registerOrg,
-      gateway: async () => (await import('./gateway/run.js')).registerGateway,
+      gateway: async () => (await import('./gateway/index.js')).registerGateway,
       node: async () => (await import('./node/index.js')).registerNode,
       context: async () => (await import('./context/context.js')).registerContext,
     },
