@@ -70,6 +70,24 @@ test.serial('stream: a reader that stops stops the writer within its window, and
   messages.close();
 });
 
+test.serial(
+  'stream: a client that drains waits until the other end has what was ended, and breaks off the rest',
+  async t => {
+    const client = await shared.ACME.node('draining');
+    const [[near, far], [open, cut]] = [
+      await pair({ opener: client, acceptor: shared.acceptor }, undefined, { window: 64 * 1024 }),
+      await pair({ opener: client, acceptor: shared.acceptor }),
+    ];
+    const sent = randomBytes(2 * MIB);
+    near.end(sent);
+    open.write('and more to come');
+    const drained = client.drain();
+    t.is(digest(await readAll(far)), digest(sent));
+    await drained;
+    t.is((await failure(cut))?.reason, 'STREAM_RESET');
+  },
+);
+
 test.serial('stream: destroying one end breaks off the other with the reason', async t => {
   const [near, far] = await pair(shared);
   near.destroy(new Error('no more of this'));
