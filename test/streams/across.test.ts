@@ -159,6 +159,34 @@ test.serial(
   },
 );
 
+test.serial('stream: patterns are disabled and enabled, and stay so after the connection was made again', async t => {
+  const { client, wire } = await wiredNode(t, shared.GLOBEX, 'switching');
+  const accepting = client.acceptStreams(['sw/a', 'sw/b'], stream => void stream.end(), { enabled: false });
+  await accepting.opened;
+  const answer = (channel: string): Promise<string> =>
+    shared.opener.openStream(`pubsub://GLOBEX/${channel}`).then(
+      stream => {
+        stream.on('error', () => undefined).destroy();
+        return 'opened';
+      },
+      error => error.reason,
+    );
+  t.is(await answer('sw/a'), 'NO_ACCEPTORS');
+  await accepting.enable();
+  t.deepEqual([await answer('sw/a'), await answer('sw/b')], ['opened', 'opened']);
+  await accepting.disable('sw/a');
+  t.deepEqual([await answer('sw/a'), await answer('sw/b')], ['NO_ACCEPTORS', 'opened']);
+  t.deepEqual([...accepting.enabled], ['sw/b']);
+  wire.cut();
+  wire.heal();
+  await accepting.enable('sw/c');
+  t.deepEqual([await answer('sw/a'), await answer('sw/b'), await answer('sw/c')], ['NO_ACCEPTORS', 'opened', 'opened']);
+  const refused = await t.throwsAsync<FedgateError>(accepting.enable('$reserved'));
+  t.is(refused?.reason, 'CHANNEL_RESERVED');
+  t.is((await accepting.closed)?.reason, 'CHANNEL_RESERVED');
+  t.is((await t.throwsAsync<FedgateError>(accepting.disable()))?.reason, 'CANCELLED');
+});
+
 test.serial('stream: an end that is not back in time ends it with STREAM_LOST, and the other end hears so', async t => {
   const { client, wire } = await wiredNode(t, shared.GLOBEX, 'gone');
   const [near, far] = await pair({ opener: shared.opener, acceptor: client }, undefined, { resumeMs: 300 });
