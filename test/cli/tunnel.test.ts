@@ -152,6 +152,22 @@ test.serial('stream: joins standard input and output to a stream', async t => {
   t.is(accepting.stdout, 'and to you');
 });
 
+test.serial('tunnel, expose: what cannot be is said at once, with what is wrong and what else to do', async t => {
+  const context = await ACME.context('cat');
+  const said = async (...args: string[]) => {
+    const { code, stderr } = await fedgate([...args, '--context', context]);
+    return `${code} ${stderr.trim()}`;
+  };
+  t.regex(
+    await said('tunnel', String(portOf(http)), 'pubsub://GLOBEX/web'),
+    /^2 .*:\d+ is in use by another program; choose another port, or 0 for any that is free \[ADDRESS_UNUSABLE\]$/,
+  );
+  t.regex(await said('tunnel', '0', 'pubsub://GLOBEX'), /^2 .* names no channel/);
+  t.regex(await said('tunnel', '0', 'topic://web'), /^2 .* is neither `channel` nor `pubsub:\/\/ORG\/channel`/);
+  t.regex(await said('expose', '127.0.0.1:80', 'pubsub://GLOBEX/web'), /^2 .* names an organisation/);
+  t.regex(await said('expose', '127.0.0.1:80', 'web', '--capacity', '5000'), /^2 .*--capacity: is at most 1000/);
+});
+
 test.serial(
   'tunnel: when the process at the other end is killed the connection is reset once its time is over',
   async t => {

@@ -122,6 +122,9 @@ test.serial('stored: fedgate request --stored, requests list, show, answer and c
   t.is(await awaited.exited, 0);
   t.is((await run('requests', 'show', id)).code, 0, 'its key is known for a while');
   clerk.close();
+  const unused = await run('request', ORDERS, 'x', '--expires', '1h');
+  t.is(unused.code, 2);
+  t.regex(unused.stderr, /--expires: is for --stored/);
   const second = (await run('request', ORDERS, 'x', '--stored', '--json')).stdout;
   const { id: next } = JSON.parse(second);
   t.regex((await run('requests', 'cancel', next)).stdout, /cancelled/);
