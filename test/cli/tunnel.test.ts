@@ -138,6 +138,21 @@ test.serial('expose: a server that resets a connection resets it at the other en
   await tunnels.get('shut')?.command.printed('STREAM_RESET');
 });
 
+test.serial('expose: a server that is not there is named here, and not to the other end', async t => {
+  const closed = createServer();
+  await open(closed);
+  const port = portOf(closed);
+  await new Promise(resolve => closed.close(resolve));
+  const [through, exposed] = await Promise.all([tunnel('join'), expose(port, 'join', 'nowhere')]);
+  t.is((await broken(connect({ port: through, host: '127.0.0.1' })))?.code, 'ECONNRESET');
+  await exposed.printed(`ECONNREFUSED 127.0.0.1:${port}`);
+  const command = tunnels.get('join')?.command;
+  await command?.printed('the TCP connection behind the other end broke (ECONNREFUSED)');
+  t.false(command?.stderr.includes(String(port)));
+  exposed.child.kill('SIGINT');
+  await exposed.exited;
+});
+
 test.serial('stream: joins standard input and output to a stream', async t => {
   const accepting = startFedgate(scope, ['stream', '--accept', 'join', '--context', await GLOBEX.context('cat')]);
   await accepting.printed('accepting on join');
