@@ -438,13 +438,17 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     return watchTransfers(this.#transfers, shareId, signal);
   }
 
-  /** Waits until all that was published is answered, all that was acknowledged settled and all that was asked of it answered, then closes. */
+  /**
+   * Waits until all that was published is answered, all that was acknowledged settled, all that was asked of it answered, and the other ends have all of the
+   * byte streams that were ended with `end()`; then closes.
+   */
   async drain(): Promise<void> {
     await Promise.all([
       this.#publisher.drain(),
       ...[...this.#durables].map(subscription => subscription.drain()),
       ...[...this.#respondings].map(responding => responding.drain()),
       this.#topics.drain(),
+      ...[...this.#streams.open].map(stream => stream.settled()),
     ]);
     this.close();
   }

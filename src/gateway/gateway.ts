@@ -249,7 +249,7 @@ class RunningGateway implements Gateway {
         refusedTotal: BigInt(this.#refusals.total),
       },
       residentBytes: BigInt(process.memoryUsage.rss()),
-      requests: this.#requests.status(),
+      requests: this.#requests.status(this.#parts.stored),
       streams: this.#streams.status(),
     };
   }

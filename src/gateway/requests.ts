@@ -131,13 +131,15 @@ export class Requests {
     };
   }
 
-  status(): RequestStatus {
+  status(stored: Pick<StoredRequests, 'asking' | 'open'>): RequestStatus {
     const { dispatcher } = this.#here;
     return {
       responders: dispatcher.responders.size,
       pending: this.#pending.count,
       queued: dispatcher.queued,
       pendingBytes: BigInt(this.#pending.bytes),
+      storedAsked: stored.asking.open,
+      storedHere: stored.open,
     };
   }
 

@@ -60,6 +60,7 @@ export function parseDestination(text: string, ownOrg: OrgName, field = 'address
   const slash = text.indexOf('/', SCHEME.length);
   const org = text.slice(SCHEME.length, slash < 0 ? text.length : slash);
   const channel = slash < 0 ? '' : text.slice(slash + 1);
+  if (channel === '') throw fieldError(field, `${quoted(text)} names no channel: \`${SCHEME}ORG/channel\``);
   if (org === EVERYBODY) return { group: EVERYBODY, channel: parseChannel(channel, field) };
   if (org.startsWith('@')) return { group: groupOf(org.slice(1), field), channel: parseChannel(channel, field) };
   if (!isOrgName(org)) parseOrgName(org, field);
@@ -120,6 +121,11 @@ function checkSegments(text: string, segments: readonly string[], field: string,
   }
   const bad = segments.find(segment => !SEGMENT.test(segment));
   if (bad === undefined) return;
+  if (text.startsWith(SCHEME))
+    throw fieldError(field, `${quoted(text)} names an organisation; here a channel of the own one stands, by itself`);
+  if (text.includes('://'))
+    throw fieldError(field, `${quoted(text)} is neither \`channel\` nor \`${SCHEME}ORG/channel\``);
+  if (bad === '*' || bad === '**') throw fieldError(field, `${quoted(text)} is a pattern, and none may stand here`);
   const what =
     bad === ''
       ? 'has an empty segment'

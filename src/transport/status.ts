@@ -136,5 +136,9 @@ export function fromGrpcError(error: unknown, unreachable: Reason = 'GATEWAY_UNR
     return new FedgateError('INTERNAL', error instanceof Error ? error.message : String(error), { cause: error });
   const name = NAMES.get(code) as StatusName | undefined;
   const reason = name === 'UNAVAILABLE' ? unreachable : ((name && REASON_OF_STATUS[name]) ?? 'INTERNAL');
-  return new FedgateError(reason, details || name || 'unknown error', { cause: error });
+  return new FedgateError(reason, plain(details) || name || 'unknown error', { cause: error });
 }
+
+/** What grpc-js says of a connection that it could not make, without the words around it. */
+const plain = (details = ''): string =>
+  details.replace(/^(No connection established)\. Last error: (?:Error: )?(.*)\. Resolution note: .*$/s, '$1: $2');

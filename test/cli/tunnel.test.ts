@@ -138,6 +138,21 @@ test.serial('expose: a server that resets a connection resets it at the other en
   await tunnels.get('shut')?.command.printed('STREAM_RESET');
 });
 
+test.serial('expose: a server that is not there is named here, and not to the other end', async t => {
+  const closed = createServer();
+  await open(closed);
+  const port = portOf(closed);
+  await new Promise(resolve => closed.close(resolve));
+  const [through, exposed] = await Promise.all([tunnel('join'), expose(port, 'join', 'nowhere')]);
+  t.is((await broken(connect({ port: through, host: '127.0.0.1' })))?.code, 'ECONNRESET');
+  await exposed.printed(`ECONNREFUSED 127.0.0.1:${port}`);
+  const command = tunnels.get('join')?.command;
+  await command?.printed('the TCP connection behind the other end broke (ECONNREFUSED)');
+  t.false(command?.stderr.includes(String(port)));
+  exposed.child.kill('SIGINT');
+  await exposed.exited;
+});
+
 test.serial('stream: joins standard input and output to a stream', async t => {
   const accepting = startFedgate(scope, ['stream', '--accept', 'join', '--context', await GLOBEX.context('cat')]);
   await accepting.printed('accepting on join');
@@ -150,6 +165,22 @@ test.serial('stream: joins standard input and output to a stream', async t => {
   t.is(stdout, 'hello there');
   t.is(await accepting.exited, 0);
   t.is(accepting.stdout, 'and to you');
+});
+
+test.serial('tunnel, expose: what cannot be is said at once, with what is wrong and what else to do', async t => {
+  const context = await ACME.context('cat');
+  const said = async (...args: string[]) => {
+    const { code, stderr } = await fedgate([...args, '--context', context]);
+    return `${code} ${stderr.trim()}`;
+  };
+  t.regex(
+    await said('tunnel', String(portOf(http)), 'pubsub://GLOBEX/web'),
+    /^2 .*:\d+ is in use by another program; choose another port, or 0 for any that is free \[ADDRESS_UNUSABLE\]$/,
+  );
+  t.regex(await said('tunnel', '0', 'pubsub://GLOBEX'), /^2 .* names no channel/);
+  t.regex(await said('tunnel', '0', 'topic://web'), /^2 .* is neither `channel` nor `pubsub:\/\/ORG\/channel`/);
+  t.regex(await said('expose', '127.0.0.1:80', 'pubsub://GLOBEX/web'), /^2 .* names an organisation/);
+  t.regex(await said('expose', '127.0.0.1:80', 'web', '--capacity', '5000'), /^2 .*--capacity: is at most 1000/);
 });
 
 test.serial(

@@ -69,10 +69,13 @@ async function registerAlice(orgs: readonly TestOrg[], folder: string): Promise<
     await new Promise(resolve => setTimeout(resolve, 50));
 }
 
-test('examples: every program of sdk.md, files.md, requests.md, topics.md and README.md compiles, runs, and prints what stands below it', async t => {
+test('examples: every program of sdk.md, files.md, requests.md, topics.md, streams.md and README.md compiles, runs, and prints what stands below it', async t => {
   t.timeout(120_000);
   const pages = await Promise.all(
-    ['docs/sdk.md', 'docs/files.md', 'docs/requests.md', 'docs/topics.md', 'README.md'].map(examplesOf),
+    ['sdk', 'files', 'requests', 'topics', 'streams']
+      .map(page => `docs/${page}.md`)
+      .concat('README.md')
+      .map(examplesOf),
   );
   const examples = pages.flat();
   t.true(examples.length >= 7);
@@ -80,7 +83,7 @@ test('examples: every program of sdk.md, files.md, requests.md, topics.md and RE
   const { ACME, GLOBEX } = await startFederation(t, {
     ACME: {
       access:
-        'nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], request: ["**"], respond: ["**"], share: ["*"], fetch: ["*"], nodes: ["*"], approvals: [propose, vote], status: true }]\ntopics: [{ topic: "prices/**", publish: ["*"], subscribe: ["*"] }]',
+        'nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], request: ["**"], respond: ["**"], openStreams: ["**"], acceptStreams: ["**"], share: ["*"], fetch: ["*"], nodes: ["*"], approvals: [propose, vote], status: true }]\ntopics: [{ topic: "prices/**", publish: ["*"], subscribe: ["*"] }]',
     },
     GLOBEX: {
       access:

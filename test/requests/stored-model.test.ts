@@ -156,6 +156,7 @@ test('stored: whoever is killed when, each ends once, with what a responder said
       await check();
       if (ids.size !== count) throw new Error(`${ids.size} of ${count} were asked`);
       for (const id of ids.values()) if (!ended.has(id)) throw new Error(`${id} never ended`);
+      if (acme.stored.asking.open !== 0) throw new Error(`${acme.stored.asking.open} are counted as open`);
       if (globex.stored.open !== 0) throw new Error(`${globex.stored.open} are left`);
       await acme.close();
       await globex.close();
@@ -317,13 +318,16 @@ test('stored: a cancelled one is taken from who has it; acknowledged, its key is
 test('stored: within the own organisation, over a crash', async t => {
   const { acme } = await world(t);
   const { id } = await acme.ask('x', { address: 'q' });
+  t.is(acme.stored.asking.open, 1);
   await acme.crash();
+  await turns();
+  t.deepEqual([acme.stored.asking.open, acme.stored.open], [1, 1], 'counted from the disk');
   acme.responder('r');
   await turns();
   acme.reply('own');
   await turns();
   t.like(await standing(acme, id), { state: STATE.answered, text: 'own', attempts: 1 });
-  t.is(acme.stored.open, 0);
+  t.deepEqual([acme.stored.asking.open, acme.stored.open], [0, 0]);
 });
 
 test('stored: what a lying gateway says is ignored: answers of others, twice, to nobody; bad records; floods', async t => {

@@ -6,7 +6,7 @@ import { startFederation, type TestOrg } from '../support/federation.js';
 import { GatewayProcess } from '../support/gateway-process.js';
 import { startTestRegistry } from '../support/registry.js';
 
-const ASKS = 'nodes: [{ node: "*", request: ["**", "pubsub://*/**"], respond: ["**"] }]';
+const ASKS = 'nodes: [{ node: "*", request: ["**", "pubsub://*/**"], respond: ["**"], status: true }]';
 const ANSWERS = `${ASKS}\npeers: [{ org: ACME, request: ["orders/*"] }]`;
 const ORDERS = 'pubsub://GLOBEX/orders/steel';
 
@@ -112,6 +112,9 @@ test.serial('stored: fedgate request --stored, requests list, show, answer and c
   t.regex((await run('requests', 'list')).stdout, new RegExp(`${id} +${ORDERS} +waiting`));
   t.is((await run('requests', 'answer', id, '--wait', '300ms')).code, 3);
   t.regex((await run('requests', 'show', id)).stdout, /state +waiting/);
+  const there = await GLOBEX.context('cli');
+  t.regex((await run('status')).stdout, /^stored requests: [1-9]\d* of own nodes not answered yet, 0 wait/m);
+  t.true(JSON.parse((await fedgate(['status', '--json', '--context', there])).stdout).requests.storedHere >= 1);
   const awaited = startFedgate(t, ['requests', 'answer', id, '--context', context]);
   const clerk = await GLOBEX.node('clerk');
   clerk.respond('orders/*', request => request.text.toUpperCase());
@@ -119,6 +122,9 @@ test.serial('stored: fedgate request --stored, requests list, show, answer and c
   t.is(await awaited.exited, 0);
   t.is((await run('requests', 'show', id)).code, 0, 'its key is known for a while');
   clerk.close();
+  const unused = await run('request', ORDERS, 'x', '--expires', '1h');
+  t.is(unused.code, 2);
+  t.regex(unused.stderr, /--expires: is for --stored/);
   const second = (await run('request', ORDERS, 'x', '--stored', '--json')).stdout;
   const { id: next } = JSON.parse(second);
   t.regex((await run('requests', 'cancel', next)).stdout, /cancelled/);

@@ -70,6 +70,24 @@ test.serial('stream: a reader that stops stops the writer within its window, and
   messages.close();
 });
 
+test.serial(
+  'stream: a client that drains waits until the other end has what was ended, and breaks off the rest',
+  async t => {
+    const client = await shared.ACME.node('draining');
+    const [[near, far], [open, cut]] = [
+      await pair({ opener: client, acceptor: shared.acceptor }, undefined, { window: 64 * 1024 }),
+      await pair({ opener: client, acceptor: shared.acceptor }),
+    ];
+    const sent = randomBytes(2 * MIB);
+    near.end(sent);
+    open.write('and more to come');
+    const drained = client.drain();
+    t.is(digest(await readAll(far)), digest(sent));
+    await drained;
+    t.is((await failure(cut))?.reason, 'STREAM_RESET');
+  },
+);
+
 test.serial('stream: destroying one end breaks off the other with the reason', async t => {
   const [near, far] = await pair(shared);
   near.destroy(new Error('no more of this'));
@@ -140,6 +158,34 @@ test.serial(
     t.deepEqual(await Promise.all([failure(near), failure(far)]), [undefined, undefined]);
   },
 );
+
+test.serial('stream: patterns are disabled and enabled, and stay so after the connection was made again', async t => {
+  const { client, wire } = await wiredNode(t, shared.GLOBEX, 'switching');
+  const accepting = client.acceptStreams(['sw/a', 'sw/b'], stream => void stream.end(), { enabled: false });
+  await accepting.opened;
+  const answer = (channel: string): Promise<string> =>
+    shared.opener.openStream(`pubsub://GLOBEX/${channel}`).then(
+      stream => {
+        stream.on('error', () => undefined).destroy();
+        return 'opened';
+      },
+      error => error.reason,
+    );
+  t.is(await answer('sw/a'), 'NO_ACCEPTORS');
+  await accepting.enable();
+  t.deepEqual([await answer('sw/a'), await answer('sw/b')], ['opened', 'opened']);
+  await accepting.disable('sw/a');
+  t.deepEqual([await answer('sw/a'), await answer('sw/b')], ['NO_ACCEPTORS', 'opened']);
+  t.deepEqual([...accepting.enabled], ['sw/b']);
+  wire.cut();
+  wire.heal();
+  await accepting.enable('sw/c');
+  t.deepEqual([await answer('sw/a'), await answer('sw/b'), await answer('sw/c')], ['NO_ACCEPTORS', 'opened', 'opened']);
+  const refused = await t.throwsAsync<FedgateError>(accepting.enable('$reserved'));
+  t.is(refused?.reason, 'CHANNEL_RESERVED');
+  t.is((await accepting.closed)?.reason, 'CHANNEL_RESERVED');
+  t.is((await t.throwsAsync<FedgateError>(accepting.disable()))?.reason, 'CANCELLED');
+});
 
 test.serial('stream: an end that is not back in time ends it with STREAM_LOST, and the other end hears so', async t => {
   const { client, wire } = await wiredNode(t, shared.GLOBEX, 'gone');

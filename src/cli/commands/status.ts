@@ -59,6 +59,7 @@ function describeStatus(status: GetStatusResponse, now: number): string {
     `registry: ${registry?.connected ? 'connected' : 'not connected'}, snapshot ${registry?.snapshotVersion ?? 0} good for ${formatDuration(Number(registry?.snapshotExpireTimeMs ?? 0n) - now)}${registry?.lastError ? ` (${registry.lastError})` : ''}`,
     `published ${rates?.publishedTotal ?? 0} (${rate(rates?.publishedPerSecond)}), delivered ${rates?.deliveredTotal ?? 0} (${rate(rates?.deliveredPerSecond)}), dropped ${rates?.droppedTotal ?? 0}, refused ${rates?.refusedTotal ?? 0}`,
     `requests: ${status.requests?.responders ?? 0} responders, ${status.requests?.pending ?? 0} pending, ${status.requests?.queued ?? 0} of them wait for one with room`,
+    `stored requests: ${status.requests?.storedAsked ?? 0} of own nodes not answered yet, ${status.requests?.storedHere ?? 0} wait for an own node to answer`,
     `streams: ${status.streams?.open ?? 0} open, ${status.streams?.detached ?? 0} of them wait for an end or a link, ${status.streams?.offered ?? 0} offered, ${status.streams?.acceptors ?? 0} acceptors`,
   ];
   return [...head, '', linksTable(status.links, now), '', subscriptionsTable(status, now)].join('\n');

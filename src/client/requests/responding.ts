@@ -10,6 +10,7 @@ import { ReceivedRecord } from '../../wire/record-codec.js';
 import { type DeliveryFacts, REPLY, readRespondDelivery } from '../../wire/request-frames.js';
 import { FieldWriter } from '../../wire/writer.js';
 import { Deferred } from '../deferred.js';
+import { PatternChanges } from '../pattern-changes.js';
 import { passed, type SubscriptionHost } from '../subscription.js';
 import { encodeContent } from './content.js';
 import { type Content, RequestError } from './types.js';
@@ -122,10 +123,7 @@ export class ClientResponding implements Responding {
   readonly #siblings: Set<ClientResponding>;
   readonly #opened = new Deferred<void>();
   readonly #closed = new Deferred<FedgateError | undefined>();
-  readonly enabled = new Set<string>();
-  readonly #changes = new Map<string, Deferred<void>[]>();
-  /** Changes that the stream began with: its opening settles them. */
-  readonly #said: Deferred<void>[] = [];
+  readonly #changes = new PatternChanges();
   readonly #running = new Map<number, Waiting>();
   readonly #onAbort = (): void => this.close();
   /** Frames that the connection does not take at the moment, and requests whose handlers do not begin while that is so. */
@@ -151,13 +149,17 @@ export class ClientResponding implements Responding {
     this.#handler = handler;
     this.#options = options;
     this.#siblings = siblings;
-    if (enabled) for (const pattern of patterns) this.enabled.add(pattern);
+    if (enabled) for (const pattern of patterns) this.#changes.enabled.add(pattern);
     if (signal?.aborted) this.close();
     else {
       signal?.addEventListener('abort', this.#onAbort, { once: true });
       siblings.add(this);
       this.#start();
     }
+  }
+
+  get enabled(): ReadonlySet<string> {
+    return this.#changes.enabled;
   }
 
   get opened(): Promise<void> {
@@ -198,16 +200,11 @@ export class ClientResponding implements Responding {
     return pattern === undefined ? this.#patterns : [pattern];
   }
 
-  /** When the connection breaks on the way, what is wanted is said anew with the next stream, whose opening settles this. */
   #change(pattern: string, enabled: boolean): Promise<void> {
     if (this.#over) return Promise.reject(new FedgateError('CANCELLED', 'it is closed'));
-    if (enabled) this.enabled.add(pattern);
-    else this.enabled.delete(pattern);
-    const change = new Deferred<void>();
-    const key = `${enabled} ${pattern}`;
-    this.#changes.set(key, [...(this.#changes.get(key) ?? []), change]);
+    const done = this.#changes.add(pattern, enabled);
     this.#put(enabled ? { $case: 'enable', value: { pattern } } : { $case: 'disable', value: { pattern } });
-    return change.promise;
+    return done;
   }
 
   #start(): void {
@@ -220,9 +217,7 @@ export class ClientResponding implements Responding {
     call.on('error', error => this.#ended(call, fromGrpcError(error)));
     call.on('end', () => this.#ended(call, new FedgateError('DRAINING', 'the gateway ended the stream')));
     const { capacity = 16 } = this.#options;
-    this.#said.push(...[...this.#changes.values()].flat());
-    this.#changes.clear();
-    this.#put({ $case: 'start', value: { patterns: [...this.enabled], capacity } });
+    this.#put({ $case: 'start', value: { patterns: this.#changes.begin(), capacity } });
   }
 
   #put(frame: NonNullable<RespondRequest['frame']>): void {
@@ -269,7 +264,7 @@ export class ClientResponding implements Responding {
     }
     const { frame } = RespondResponse.decode(bytes);
     if (frame?.$case === 'opened') this.#onOpened();
-    else if (frame?.$case === 'changed') this.#settle(frame.value.enabled, frame.value.pattern);
+    else if (frame?.$case === 'changed') this.#changes.settle(frame.value.pattern, frame.value.enabled);
     else if (frame?.$case === 'cancel') {
       const why = frame.value.cause === 1 ? 'the time is over' : 'whoever asked gave up';
       this.#running.get(Number(frame.value.requestId))?.end(new FedgateError('CANCELLED', why));
@@ -278,13 +273,7 @@ export class ClientResponding implements Responding {
 
   #onOpened(): void {
     this.#opened.resolve();
-    for (const change of this.#said.splice(0)) change.resolve();
-  }
-
-  #settle(enabled: boolean, pattern: string): void {
-    const key = `${enabled} ${pattern}`;
-    for (const change of this.#changes.get(key) ?? []) change.resolve();
-    this.#changes.delete(key);
+    this.#changes.opened();
   }
 
   async #answer(call: Call, id: number, request: IncomingRequest, running: Waiting): Promise<void> {
@@ -358,8 +347,7 @@ export class ClientResponding implements Responding {
     const reason = error ?? new FedgateError('CANCELLED', 'it was closed');
     this.#cancelAll(reason);
     this.#opened.reject(reason);
-    for (const change of [...this.#said.splice(0), ...[...this.#changes.values()].flat()]) change.reject(reason);
-    this.#changes.clear();
+    this.#changes.end(reason);
     this.#closed.resolve(error);
   }
 }

@@ -7,6 +7,7 @@ import {
 import { FedgateError, fieldError } from '../../errors.js';
 import { fromGrpcError } from '../../transport/status.js';
 import { Deferred } from '../deferred.js';
+import { PatternChanges } from '../pattern-changes.js';
 import type { SubscriptionHost } from '../subscription.js';
 import { HALF } from './attachment.js';
 import { ByteStream, type StreamHost } from './byte-stream.js';
@@ -28,6 +29,12 @@ export interface AcceptingStreams extends AsyncDisposable {
   readonly opened: Promise<void>;
   /** Resolves when it is over: closed here, or refused by the gateway, with the reason. */
   readonly closed: Promise<FedgateError | undefined>;
+  /** The patterns that are enabled. */
+  readonly enabled: ReadonlySet<string>;
+  /** Has streams come for a pattern, or for all it began with; resolves when the gateway says so. */
+  enable(pattern?: string): Promise<void>;
+  /** Has none come any more: once this resolves nobody finds it there. Streams that are open, or were offered before, stay. */
+  disable(pattern?: string): Promise<void>;
   /** Accepts no more; streams that are open stay. */
   close(): void;
 }
@@ -44,6 +51,7 @@ export class ClientAccepting implements AcceptingStreams {
   readonly #siblings: Set<ClientAccepting>;
   readonly #opened = new Deferred<void>();
   readonly #closed = new Deferred<FedgateError | undefined>();
+  readonly #changes = new PatternChanges();
   readonly #onAbort = (): void => this.close();
   #call: Call | undefined;
   #over = false;
@@ -56,7 +64,7 @@ export class ClientAccepting implements AcceptingStreams {
     options: AcceptStreamsOptions,
     siblings: Set<ClientAccepting>,
   ) {
-    const { capacity = 16, signal } = options;
+    const { capacity = 16, enabled = true, signal } = options;
     if (!Number.isInteger(capacity) || capacity < 1 || capacity > 1_000)
       throw fieldError('capacity', 'must be a whole number from 1 to 1000');
     this.#host = host;
@@ -65,7 +73,7 @@ export class ClientAccepting implements AcceptingStreams {
     this.#handler = handler;
     this.#options = options;
     this.#siblings = siblings;
-    this.#opened.promise.catch(() => undefined);
+    if (enabled) for (const pattern of patterns) this.#changes.enabled.add(pattern);
     siblings.add(this);
     if (signal?.aborted) this.#end(undefined);
     else this.#begin(signal);
@@ -76,12 +84,24 @@ export class ClientAccepting implements AcceptingStreams {
     this.#start();
   }
 
+  get enabled(): ReadonlySet<string> {
+    return this.#changes.enabled;
+  }
+
   get opened(): Promise<void> {
     return this.#opened.promise;
   }
 
   get closed(): Promise<FedgateError | undefined> {
     return this.#closed.promise;
+  }
+
+  async enable(pattern?: string): Promise<void> {
+    await this.#change(pattern, true);
+  }
+
+  async disable(pattern?: string): Promise<void> {
+    await this.#change(pattern, false);
   }
 
   close(): void {
@@ -92,19 +112,35 @@ export class ClientAccepting implements AcceptingStreams {
     this.close();
   }
 
+  async #change(pattern: string | undefined, enabled: boolean): Promise<void> {
+    if (this.#over) throw new FedgateError('CANCELLED', 'it is closed');
+    const $case = enabled ? 'enable' : 'disable';
+    const which = pattern === undefined ? this.#patterns : [pattern];
+    await Promise.all(
+      which.map(each => {
+        const done = this.#changes.add(each, enabled);
+        this.#put({ $case, value: { pattern: each } });
+        return done;
+      }),
+    );
+  }
+
   #start(): void {
     const { path, requestSerialize, responseDeserialize } = StreamServiceService.acceptStreams;
     const call: Call = this.#host.channel().makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
     this.#call = call;
     call.on('data', ({ frame }: AcceptStreamsResponse) => {
       if (this.#call !== call) return;
-      if (frame?.$case === 'opened') this.#opened.resolve();
+      if (frame?.$case === 'opened') {
+        this.#opened.resolve();
+        this.#changes.opened();
+      } else if (frame?.$case === 'changed') this.#changes.settle(frame.value.pattern, frame.value.enabled);
       else if (frame?.$case === 'offer') void this.#accept(frame.value.token, frame.value);
     });
     call.on('error', error => this.#ended(call, fromGrpcError(error)));
     call.on('end', () => this.#ended(call, new FedgateError('DRAINING', 'the gateway ended the call')));
     const { capacity = 16 } = this.#options;
-    this.#put({ $case: 'start', value: { patterns: [...this.#patterns], capacity } });
+    this.#put({ $case: 'start', value: { patterns: this.#changes.begin(), capacity } });
   }
 
   #put(frame: Frame): void {
@@ -154,7 +190,9 @@ export class ClientAccepting implements AcceptingStreams {
     const call = this.#call;
     this.#call = undefined;
     call?.end();
-    this.#opened.reject(error ?? new FedgateError('CANCELLED', 'it was closed'));
+    const reason = error ?? new FedgateError('CANCELLED', 'it was closed');
+    this.#opened.reject(reason);
+    this.#changes.end(reason);
     this.#closed.resolve(error);
   }
 }

@@ -120,6 +120,12 @@ export class ByteStream extends Duplex {
     return this.#attachment !== undefined;
   }
 
+  /** Resolves when what this end has ended is at the other one, or the stream is over. At once unless it has called `end()`. @internal */
+  async settled(): Promise<void> {
+    if (!this.writableEnded || this.writableFinished || this.destroyed) return;
+    await new Promise<void>(resolve => this.once('finish', resolve).once('close', resolve));
+  }
+
   override _write(chunk: Buffer, _encoding: BufferEncoding, taken: () => void): void {
     this.#sending.write(chunk, taken);
   }

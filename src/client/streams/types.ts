@@ -14,6 +14,8 @@ export interface OpenStreamOptions {
 export interface AcceptStreamsOptions {
   /** How many may be open at once. At most 1000. @default 16 */
   readonly capacity?: number | undefined;
+  /** Whether the patterns are enabled from the start. @default true */
+  readonly enabled?: boolean | undefined;
   /** As in OpenStreamOptions. */
   readonly window?: number | undefined;
   /** Ends the accepting, as `close` does. */

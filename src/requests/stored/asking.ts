@@ -92,9 +92,15 @@ export class Asking {
   readonly #tallies = new Map<string, Tally>();
   readonly #all: Tally = { count: 0, bytes: 0 };
   readonly #watchers = new Map<string, Set<() => void>>();
+  #open = 0;
 
   constructor(parts: StoredParts) {
     this.#parts = parts;
+  }
+
+  /** How many have not ended. */
+  get open(): number {
+    return this.#open;
   }
 
   async load(): Promise<void> {
@@ -276,6 +282,7 @@ export class Asking {
   }
 
   #count(asked: Asked, step: 1 | -1): void {
+    if (asked.row.state === STATE.waiting) this.#open += step;
     // Of what is acknowledged only its key is left, for some minutes.
     if (asked.row.state === STATE.acknowledged) return;
     const tally = this.#tally(asked.row.node);

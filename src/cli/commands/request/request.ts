@@ -17,7 +17,7 @@ interface RequestFlags extends GatewayOptions {
   readonly once?: boolean;
   readonly oneWay?: boolean;
   readonly stored?: boolean;
-  readonly expires: string;
+  readonly expires?: string;
   readonly raw?: boolean;
   readonly json?: boolean;
 }
@@ -35,7 +35,7 @@ export function registerRequest(program: Command, env: CliEnv): void {
     .option('--once', 'nobody else may get it when whoever got it goes away before answering')
     .option('--one-way', 'no reply is given: print who got it')
     .option('--stored', 'have it survive outages: print its id, for `fedgate requests answer ID`')
-    .option('--expires <duration>', 'with --stored: how long there may be no answer', '7d')
+    .option('--expires <duration>', 'with --stored: how long there may be no answer, from 1s to 30d (default: "7d")')
     .option('--raw', 'print the bytes of the reply as they are')
     .option('--json', 'print the reply as a JSON object');
   withGatewayOptions(command)
@@ -61,10 +61,13 @@ async function ask(env: CliEnv, address: string, payload: string | undefined, fl
     throw fieldError('--one-way', 'is not for --idempotency-key or --once: there is no reply');
   if (flags.stored && (flags.oneWay ?? flags.once) !== undefined)
     throw fieldError('--stored', 'is not for --one-way or --once');
+  if (flags.expires !== undefined && !flags.stored)
+    throw fieldError('--expires', 'is for --stored; how long a reply may take is --timeout');
+  const expireAfterMs = parseDuration(flags.expires ?? '7d', '--expires');
+  if (expireAfterMs < 1_000 || expireAfterMs > 30 * 86_400_000) throw fieldError('--expires', 'is from 1s to 30d');
   const content = await readPayload(env, payload);
   if (flags.stored) {
     const { headers, contentType, idempotencyKey } = options;
-    const expireAfterMs = parseDuration(flags.expires, '--expires');
     const later = { headers, contentType, idempotencyKey, expireAfterMs, timeoutMs: options.timeoutMs };
     const stored = await withClient(env, flags, client => client.stored.ask(address, content, later));
     return flags.json ? printJson(env, { ...stored, expires: stored.expires.toISOString() }) : print(env, stored.id);

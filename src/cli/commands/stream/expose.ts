@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import type { Command } from 'commander';
 import type { ByteStream } from '../../../client/index.js';
-import { describe } from '../../../errors.js';
+import { describe, fieldError } from '../../../errors.js';
 import { parseHostPort } from '../../../identity/names.js';
 import { type CliEnv, say } from '../../env.js';
 import { EXIT } from '../../exit-codes.js';
@@ -9,6 +9,8 @@ import { examples } from '../../help.js';
 import { type GatewayOptions, parseCount, withClient, withGatewayOptions } from '../../options.js';
 import { type EventFlags, Events, interrupted } from './events.js';
 import { join } from './join.js';
+
+const MAX_CAPACITY = 1_000;
 
 interface ExposeFlags extends GatewayOptions, EventFlags {
   readonly capacity: string;
@@ -20,7 +22,7 @@ export function registerExpose(program: Command, env: CliEnv): void {
     .argument('<host:port>', 'where each connection leads')
     .argument('<pattern>', 'a channel of your own organisation; `*` is one segment, a last `**` any number')
     .description('accept byte streams and connect each to a TCP server: the other end of `fedgate tunnel`')
-    .option('--capacity <n>', 'how many may be open at once', '100')
+    .option('--capacity <n>', 'how many may be open at once, at most 1000', '100')
     .option('--json', 'print what happens as JSON, one object per line');
   withGatewayOptions(command)
     .addHelpText(
@@ -36,6 +38,7 @@ export function registerExpose(program: Command, env: CliEnv): void {
 async function expose(env: CliEnv, target: string, pattern: string, flags: ExposeFlags): Promise<void> {
   const { host, port } = parseHostPort(target, 'host:port');
   const capacity = parseCount(flags.capacity, '--capacity', 1);
+  if (capacity > MAX_CAPACITY) throw fieldError('--capacity', `is at most ${MAX_CAPACITY}`);
   const events = new Events(env, flags);
   const carry = async (stream: ByteStream): Promise<void> => {
     const { org, node, channel } = stream;

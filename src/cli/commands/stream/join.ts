@@ -18,7 +18,10 @@ export function join(socket: Socket, stream: ByteStream): Promise<JoinEnd> {
   let error: FedgateError | undefined;
   socket.on('error', cause => {
     error ??= new FedgateError('STREAM_RESET', `the TCP connection broke: ${describe(cause)}`, { cause });
-    stream.destroy(error);
+    // The other end may be in another organisation, which need not know what is connected here, and where.
+    const { code } = cause as NodeJS.ErrnoException;
+    const what = 'the TCP connection behind the other end broke';
+    stream.destroy(new FedgateError('STREAM_RESET', code ? `${what} (${code})` : what));
   });
   stream.on('error', cause => {
     error ??= cause as FedgateError;

@@ -3,6 +3,8 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import type { Command } from 'commander';
 import type { FedgateClient, OpenStreamOptions } from '../../../client/index.js';
 import { FedgateError, fieldError, quoted } from '../../../errors.js';
+import type { OrgName } from '../../../identity/names.js';
+import { parseAddress } from '../../../messaging/address.js';
 import { parseDuration } from '../../duration.js';
 import type { CliEnv } from '../../env.js';
 import { EXIT } from '../../exit-codes.js';
@@ -41,9 +43,16 @@ const TUNNEL_HELP = `Each TCP connection is a byte stream of its own, which acce
 grant. The end of either direction and resets are carried too. A connection that is refused is reset, with the reason on standard error.
 Whoever can connect to the port on this machine uses the grant of this node.`;
 
+/** What is no address should be told before anybody connects. Throws FIELD_INVALID, CHANNEL_RESERVED, FEATURE_UNSUPPORTED. */
+function checkAddress(text: string): void {
+  // Which organisation is the own one is of no importance for how an address is written.
+  parseAddress(text, 'OWN' as OrgName);
+}
+
 async function tunnel(env: CliEnv, portText: string, address: string, flags: TunnelFlags): Promise<void> {
   const port = Number(portText);
   if (!/^\d{1,5}$/.test(portText) || port > 65_535) throw fieldError('port', `${quoted(portText)} is not a port`);
+  checkAddress(address);
   const options = {
     resumeMs: parseDuration(flags.resume, '--resume'),
     timeoutMs: parseDuration(flags.timeout, '--timeout'),
@@ -61,13 +70,26 @@ async function tunnel(env: CliEnv, portText: string, address: string, flags: Tun
   env.exitCode = EXIT.interrupted;
 }
 
+const UNUSABLE: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'is in use by another program; choose another port, or 0 for any that is free',
+  EACCES:
+    'may not be used by this user, as ports below 1024 often may not; choose a higher one, or 0 for any that is free',
+};
+
 async function listen(server: Server, port: number): Promise<number> {
   try {
     server.listen(port, '127.0.0.1');
     await once(server, 'listening');
     return (server.address() as AddressInfo).port;
   } catch (cause) {
-    throw new FedgateError('ADDRESS_UNUSABLE', `127.0.0.1:${port}: ${(cause as Error).message}`, { cause });
+    const { code, message } = cause as NodeJS.ErrnoException;
+    throw new FedgateError(
+      'ADDRESS_UNUSABLE',
+      `127.0.0.1:${port} ${UNUSABLE[code ?? ''] ?? `cannot be used: ${message}`}`,
+      {
+        cause,
+      },
+    );
   }
 }
 

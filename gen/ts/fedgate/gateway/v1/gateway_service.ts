@@ -80,6 +80,10 @@ export interface RequestStatus {
   readonly queued: number;
   /** Bytes of their content. */
   readonly pendingBytes: bigint;
+  /** Stored requests of own nodes, to whatever organisation, that have not ended yet. None of the fields above counts these. */
+  readonly storedAsked: number;
+  /** Stored requests of whatever organisation that wait here for an answer of an own node. What an own node asked another own node counts in both. */
+  readonly storedHere: number;
 }
 
 /** The registry, as this gateway sees it. */
@@ -614,7 +618,7 @@ export const StreamStatus: MessageFns<StreamStatus> = {
 };
 
 function createBaseRequestStatus(): RequestStatus {
-  return { responders: 0, pending: 0, queued: 0, pendingBytes: 0n };
+  return { responders: 0, pending: 0, queued: 0, pendingBytes: 0n, storedAsked: 0, storedHere: 0 };
 }
 
 export const RequestStatus: MessageFns<RequestStatus> = {
@@ -633,6 +637,12 @@ export const RequestStatus: MessageFns<RequestStatus> = {
         throw new globalThis.Error("value provided for field message.pendingBytes of type uint64 too large");
       }
       writer.uint32(32).uint64(message.pendingBytes);
+    }
+    if (message.storedAsked !== 0) {
+      writer.uint32(40).uint32(message.storedAsked);
+    }
+    if (message.storedHere !== 0) {
+      writer.uint32(48).uint32(message.storedHere);
     }
     return writer;
   },
@@ -682,6 +692,22 @@ export const RequestStatus: MessageFns<RequestStatus> = {
             message.pendingBytes = reader.uint64() as bigint;
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.storedAsked = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.storedHere = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -705,6 +731,8 @@ export const RequestStatus: MessageFns<RequestStatus> = {
     message.pendingBytes = (object.pendingBytes !== undefined && object.pendingBytes !== null)
       ? BigInt(object.pendingBytes)
       : 0n;
+    message.storedAsked = object.storedAsked ?? 0;
+    message.storedHere = object.storedHere ?? 0;
     return message;
   },
 };
