@@ -60,6 +60,10 @@ export const REASONS = facts({
     'UNAUTHENTICATED',
     'The certificate is past its end, or not yet valid. Issue a new one; check the clock.',
   ),
+  CERTIFICATE_REVOKED: reason(
+    'UNAUTHENTICATED',
+    'The organisation took this one certificate back. If it is yours, ask for a new one; if you did not know, somebody else may have had the key.',
+  ),
   CERTIFICATE_ROLE: reason(
     'PERMISSION_DENIED',
     'A good certificate of the wrong kind: a gateway on the node port, a node on the peer port.',

@@ -18,7 +18,7 @@ export interface NodePresence {
   readonly since: Date;
   /**
    * Why it is not connected. Away: it closed its connection (`closed`), that broke (`lost`), or the gateway stopped (`drained`). Left:
-   * its certificate is past its end (`expired`), or its CA no longer counts (`untrusted`). Undefined: it is connected.
+   * its certificate is past its end (`expired`), or it was revoked or its CA no longer counts (`untrusted`). Undefined: it is connected.
    */
   readonly why: 'closed' | 'lost' | 'drained' | 'expired' | 'untrusted' | undefined;
   /** Whether it is subscribed to its inbox, live. */

@@ -18,6 +18,8 @@ export interface AdmissionOptions {
 /** Decides at once. */
 export interface Admission extends CallPolicy<Identity> {
   authenticate(certificate: CallerCertificate | undefined): Identity;
+  /** Why a certificate that was let in counts no more; undefined: it does. */
+  complaint(identity: Identity): FedgateError | undefined;
 }
 
 /** Who may call a listener's services at all, by certificate. */
@@ -38,6 +40,7 @@ export function admission({ verifier, log, refusals, role, ownOrg }: AdmissionOp
         throw new FedgateError('CERTIFICATE_ROLE', 'gateways of one organisation do not link to each other');
       return identity;
     },
+    complaint: identity => verifier.complaint(identity),
     onFailure(failure: CallFailure) {
       const facts = { method: failure.path, remote: failure.remoteAddress };
       if (failure.error.reason === 'INTERNAL') {

@@ -1,32 +1,24 @@
-import { createPrivateKey, createPublicKey, randomBytes, X509Certificate } from 'node:crypto';
+import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { GetStatusResponse } from '../../gen/ts/fedgate/gateway/v1/gateway_service.js';
-import { REQUESTS_CHANNEL } from '../durable/control.js';
 import { LiveFeed } from '../durable/live-feed.js';
 import { DurablePublisher } from '../durable/publisher.js';
 import type { Outbox } from '../durable/types.js';
 import { FedgateError } from '../errors.js';
-import type { RemoteShares } from '../files/types.js';
 import { letHeapGrow } from '../heap-growth.js';
-import { readKeyAndCertificate } from '../identity/files.js';
-import type { KeyAndCertificate } from '../identity/issue.js';
 import { type OrgName, parseHostPort } from '../identity/names.js';
-import { type Membership, readMembership } from '../identity/org-folder.js';
-import { CertificateVerifier, type Identity, subjectOfLeaf } from '../identity/verify.js';
+import { CertificateVerifier, type Identity } from '../identity/verify.js';
 import { diagnose } from '../link/diagnose.js';
 import type { Self } from '../link/hello.js';
 import type { Peer } from '../link/peer.js';
 import { Peers } from '../link/peers.js';
-import { cannotAsk } from '../link/refetches.js';
-import { Access, type AccessRules } from '../messaging/access.js';
+import type { Access, AccessRules } from '../messaging/access.js';
 import { Inboxes } from '../messaging/inboxes.js';
 import { MAX_PATIENCE_MS, Publisher } from '../messaging/publisher.js';
 import { Router } from '../messaging/router.js';
-import type { Policy } from '../policy/types.js';
 import { RegistryClient } from '../registry/client.js';
-import { Directory, snapshotFile } from '../registry/directory.js';
+import type { Directory } from '../registry/directory.js';
 import { RegistryWatcher } from '../registry/watcher.js';
-import type { StoredRequests } from '../requests/stored/stored-requests.js';
 import { toLinkStatus, toSubscriptionStatus } from '../services/gateway-service.js';
 import { HealthService } from '../services/health.js';
 import { ProposedShares } from '../services/proposed-shares.js';
@@ -34,24 +26,17 @@ import type { Log } from '../telemetry/log.js';
 import { RateCounter } from '../telemetry/rates.js';
 import type { Listener } from '../transport/server.js';
 import { SOFTWARE } from '../version.js';
-import { Approvals } from './approvals.js';
-import { type GatewayConfig, gatewayFiles } from './config.js';
+import type { GatewayConfig } from './config.js';
 import { Door } from './door.js';
-import { Durability } from './durable.js';
 import { durableAdmin } from './durable-admin.js';
-import { Files, type FilesParts } from './files.js';
 import { acquaintanceHost, Finding } from './finding.js';
-import { Groups } from './groups.js';
+import type { Groups } from './groups.js';
 import { logPeer } from './link-log.js';
 import { makeNodeListener, makePeerListener, type NodeServices, ownAuthorities, ownTrust } from './listeners.js';
-import { NodeAuthentication } from './node-authentication.js';
-import { Nodes } from './nodes.js';
-import { openPolicy } from './policy.js';
-import { Refusals } from './refusals.js';
-import { RememberedPeers } from './remembered-peers.js';
-import { Requests } from './requests.js';
+import { isMember, openParts, type Parts } from './parts.js';
+import type { Refusals } from './refusals.js';
+import type { Requests } from './requests.js';
 import { GatewayStreams } from './streams.js';
-import { Topics } from './topics.js';
 import { wantedPeers } from './wanted-peers.js';
 
 /** A running gateway. */
@@ -76,147 +61,7 @@ const RECHECK_MS = 30_000;
  */
 export async function startGateway(config: GatewayConfig, log: Log): Promise<Gateway> {
   letHeapGrow('gateway');
-  const files = gatewayFiles(config);
-  const membership = await readMembership(config.folder);
-  const identity = await readKeyAndCertificate(files.key, files.certificate);
-  checkOwnCertificate(identity, membership, config.gateway);
-  const directory = await loadDirectory(membership, files.state, log);
-  const remembered = await RememberedPeers.load(files.state);
-  const nodes = await Nodes.open(files.state);
-  const { policy, close: closePolicy } = await openPolicy(
-    config.policy,
-    { federation: membership.federation, org: membership.org, gateway: config.gateway },
-    log,
-  );
-  const authentication = await NodeAuthentication.open(config.authentication, log);
-  const origin: Origin = { ask: () => Promise.reject(cannotAsk()) };
-  const { federation, org } = membership;
-  const heard: { approvals?: Approvals; stored?: StoredRequests } = {};
-  const durable = await Durability.open(
-    {
-      state: files.state,
-      self: { federation, org, gateway: config.gateway },
-      ...{ identity, log, config: config.durable },
-      controlRefused: (refused, change) => {
-        const { org: by, channel, payloads, error } = refused;
-        if (channel === REQUESTS_CHANNEL)
-          return heard.stored?.refused(by, payloads, error, change) ?? (() => undefined);
-        return heard.approvals?.refused(refused, change) ?? (() => undefined);
-      },
-    },
-    (from, position) => origin.ask(from, position),
-  );
-  const access = new Access(org, config.access);
-  const refusals = new Refusals(log);
-  const remote: Remote = { open: () => Promise.reject(noLinks()) };
-  const approvals = await orClose([durable], () =>
-    Approvals.open({
-      ...{ federation, org, gateway: config.gateway, identity, directory, access, log, refusals },
-      store: durable.store,
-      outbox: to => (isMember(directory, to) ? durable.outboxes.of(to) : undefined),
-    }),
-  );
-  heard.approvals = approvals;
-  const groups = new Groups({ org, groups: config.groups, directory });
-  const requests = new Requests(org, access, policy, refusals);
-  const stored = await orClose([approvals, durable], () =>
-    requests.openStored({
-      ...{ store: durable.store, log },
-      outbox: to => (isMember(directory, to) ? durable.outboxes.of(to) : undefined),
-      checkMember: to => {
-        if (!isMember(directory, to)) directory.activeMember(to);
-      },
-    }),
-  );
-  heard.stored = stored;
-  const filesParts: FilesParts = {
-    state: files.state,
-    policy,
-    store: durable.store,
-    org,
-    config,
-    groups,
-    log,
-    remote: { open: (...request) => remote.open(...request) },
-    isApproved: sha256 => approvals.book.isApproved(sha256),
-    onAlarm: (error, from) => refusals.write(error, from, { org: from }, true),
-  };
-  const filesOf = await orClose([stored, approvals, durable], () => Files.open(filesParts));
-  const topics = await orClose([filesOf, stored, approvals, durable], () =>
-    Topics.open({ federation, org, config, policy, identity, directory, store: durable.store, refusals, log }),
-  );
-  const kept = {
-    ...{ policy, closePolicy, authentication },
-    ...{ directory, remembered, nodes, durable, approvals, requests, stored, files: filesOf, topics, groups },
-  };
-  return new RunningGateway({ config, log, membership, identity, access, refusals, ...kept, origin, remote }).start();
-}
-
-/** Where shares of others are opened, once there are links. */
-interface Remote {
-  open: RemoteShares['open'];
-}
-
-const noLinks = (): FedgateError => new FedgateError('PEER_UNREACHABLE', 'the gateway is about to start');
-
-/** When it fails, what was opened before is closed, in this order. */
-async function orClose<T>(opened: readonly { close(): Promise<void> }[], open: () => Promise<T>): Promise<T> {
-  try {
-    return await open();
-  } catch (error) {
-    for (const each of opened) await each.close();
-    throw error;
-  }
-}
-
-/** The way back to where a batch came from; there is one once there are links. */
-interface Origin {
-  ask: Peers['refetch'];
-}
-
-function checkOwnCertificate(
-  { certificate }: KeyAndCertificate,
-  { federation, org }: Membership,
-  gateway: string,
-): void {
-  const subject = subjectOfLeaf(new X509Certificate(certificate), federation);
-  if (subject.org === org && subject.role === 'gateway' && subject.name === gateway) return;
-  throw new FedgateError(
-    'CONFIG_INVALID',
-    `gateway ${gateway} of ${org} is configured, but the certificate is ${subject.org}'s ${subject.role} ${subject.name}`,
-  );
-}
-
-function loadDirectory({ federation, registry }: Membership, stateFolder: string, log: Log): Promise<Directory> {
-  return Directory.load(snapshotFile(stateFolder), {
-    federation,
-    snapshotKey: createPublicKey({ key: Buffer.from(registry.snapshotKey), format: 'der', type: 'spki' }),
-    onProblem: (message, cause) => log.warn({ err: cause }, message),
-  });
-}
-
-interface Parts {
-  readonly config: GatewayConfig;
-  readonly log: Log;
-  readonly membership: Membership;
-  readonly identity: KeyAndCertificate;
-  readonly directory: Directory;
-  readonly remembered: RememberedPeers;
-  readonly nodes: Nodes;
-  readonly policy: Policy;
-  readonly closePolicy: () => void;
-  readonly authentication: NodeAuthentication;
-  readonly durable: Durability;
-  readonly access: Access;
-  readonly refusals: Refusals;
-  readonly approvals: Approvals;
-  readonly requests: Requests;
-  readonly stored: StoredRequests;
-  readonly files: Files;
-  readonly groups: Groups;
-  readonly topics: Topics;
-  readonly origin: Origin;
-  readonly remote: Remote;
+  return new RunningGateway(await openParts(config, log)).start();
 }
 
 class RunningGateway implements Gateway {
@@ -305,6 +150,7 @@ class RunningGateway implements Gateway {
       parts.nodes.presence.recheck();
       parts.authentication.recheck();
     }, RECHECK_MS);
+    parts.revocations.watch(() => this.#nodesRevoked());
   }
 
   get nodeAddress(): string {
@@ -349,6 +195,7 @@ class RunningGateway implements Gateway {
     const { drainMs } = this.#parts.config.limits;
     this.#parts.log.info('draining');
     clearInterval(this.#recheck);
+    this.#parts.revocations.close();
     this.#health.drain();
     this.#parts.nodes.drain();
     this.#draining.abort(new FedgateError('DRAINING', 'the gateway is about to stop', { retryAfterMs: 200 }));
@@ -534,6 +381,7 @@ class RunningGateway implements Gateway {
       },
       presence: this.#parts.nodes.presence,
       authentication: this.#parts.authentication,
+      revocations: this.#parts.revocations,
       requests: this.#requests.forNodes({
         gateway: config.gateway,
         draining: this.#draining.signal,
@@ -549,8 +397,8 @@ class RunningGateway implements Gateway {
   }
 
   #makeStreams(): GatewayStreams {
-    const { config, directory, membership, access, policy, refusals } = this.#parts;
-    const own = new CertificateVerifier(membership.federation, ownTrust(directory, membership.org));
+    const { config, directory, membership, access, policy, refusals, revocations } = this.#parts;
+    const own = new CertificateVerifier(membership.federation, ownTrust(directory, membership.org, revocations));
     return new GatewayStreams({
       org: membership.org,
       gateway: config.gateway,
@@ -561,7 +409,7 @@ class RunningGateway implements Gateway {
       link: (org, signal) => this.#peers.streamLink(org, signal),
       explain: error => this.#explain(error) as FedgateError,
       inactive: org => notActive(directory, org),
-      good: ({ identity }) => identity === undefined || isGood(own, identity),
+      complaint: ({ identity }) => identity && complaintOf(own, identity),
     });
   }
 
@@ -596,6 +444,13 @@ class RunningGateway implements Gateway {
     if (!this.#draining.signal.aborted) this.#wantPeers();
   }
 
+  /** Streams first: their calls end with them, and both ends are told why. */
+  #nodesRevoked(): void {
+    this.#streams.streams.recheck();
+    this.#parts.authentication.revoked();
+    this.#parts.nodes.presence.recheck();
+  }
+
   #diagnose(org: Peer['org'], signal: AbortSignal): ReturnType<typeof diagnose> {
     const { identity, directory, config } = this.#parts;
     const options = {
@@ -611,13 +466,13 @@ class RunningGateway implements Gateway {
   }
 }
 
-/** Whether a node that called before might call again now. */
-function isGood(verifier: CertificateVerifier, { fingerprint, certificate }: Identity): boolean {
+/** Why a node that called before might not call again now; undefined: it might. */
+function complaintOf(verifier: CertificateVerifier, { fingerprint, certificate }: Identity): FedgateError | undefined {
   try {
     verifier.identify(fingerprint, () => new X509Certificate(certificate));
-    return true;
-  } catch {
-    return false;
+    return undefined;
+  } catch (error) {
+    return error as FedgateError;
   }
 }
 
@@ -629,10 +484,4 @@ function notActive(directory: Directory, org: string): FedgateError | undefined 
   } catch (error) {
     return error as FedgateError;
   }
-}
-
-/** Whether an organisation takes part, or may again one day. */
-function isMember(directory: Directory, org: string): boolean {
-  const state = directory.member(org)?.state;
-  return state === 'active' || state === 'suspended';
 }

@@ -35,6 +35,7 @@ import { type Admission, admission, hostOf } from './admission.js';
 import { Arrivals } from './arrivals.js';
 import type { GatewayConfig } from './config.js';
 import type { NodeAuthentication, NodeCaller } from './node-authentication.js';
+import type { NodeRevocations } from './node-revocations.js';
 import type { Refusals } from './refusals.js';
 
 /** The two doors of a gateway: different ports, different callers, different services. */
@@ -60,6 +61,8 @@ export interface NodeServices {
   readonly presence: Presence;
   /** Who may come by something else than a certificate. */
   readonly authentication: NodeAuthentication;
+  /** Whose certificate counts no more. */
+  readonly revocations: NodeRevocations;
   readonly requests: RequestHost;
   readonly topics: TopicHost;
   readonly stored: StoredRequestHost;
@@ -87,7 +90,7 @@ const EXPLAINED = [
 /** For nodes of the own organisation: messaging, files, approvals, status and diagnosis, health, reflection. */
 export function makeNodeListener(parts: ListenerParts, federation: string, services: NodeServices): Listener {
   const { config, identity, org, directory, log, refusals } = parts;
-  const verifier = new CertificateVerifier(federation, ownTrust(directory, org));
+  const verifier = new CertificateVerifier(federation, ownTrust(directory, org, services.revocations));
   const certificates = admission({ verifier, log, refusals, role: 'node', ownOrg: org });
   const arrivals = new Arrivals(services.presence);
   const { authentication } = services;
@@ -173,10 +176,15 @@ export const ownAuthorities = (directory: Directory, org: OrgName): string[] =>
   directory.member(org)?.profile.authorities.map(ca => ca.toString()) ?? [];
 
 /** Nodes of the own organisation are served whatever the federation thinks of it at the moment. */
-export function ownTrust(directory: Directory, ownOrg: OrgName): TrustDirectory {
+export function ownTrust(
+  directory: Directory,
+  ownOrg: OrgName,
+  revocations: Pick<NodeRevocations, 'isRevoked'>,
+): TrustDirectory {
+  const isRevoked = revocations.isRevoked.bind(revocations);
   const own = () => {
     const trust = directory.trust(ownOrg);
-    return trust && { ...trust, active: true };
+    return trust && { ...trust, active: true, isRevoked };
   };
   return {
     trust: org => (org === ownOrg ? own() : undefined),

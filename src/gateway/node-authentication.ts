@@ -33,6 +33,7 @@ export class NodeAuthentication {
   readonly #tokens: Tokens;
   readonly #module: OperatorModule | undefined;
   readonly #leases = new Leases();
+  #byCertificate: Pick<Admission, 'complaint'> | undefined;
   /** Whether anything but certificates is taken. */
   readonly takesTokens: boolean;
 
@@ -83,6 +84,7 @@ export class NodeAuthentication {
 
   /** Who calls, by certificate, by what else it shows, or by both when they agree. */
   policy(byCertificate: Admission, seen: (caller: NodeCaller, remoteAddress: string) => void): CallPolicy<NodeCaller> {
+    this.#byCertificate = byCertificate;
     return {
       authenticate: (certificate, path, facts) => {
         const shown = certificate && this.#withCertificate(byCertificate, certificate);
@@ -97,13 +99,24 @@ export class NodeAuthentication {
         return others instanceof Promise ? others.then(settle) : settle(others);
       },
       onFailure: failure => byCertificate.onFailure(failure),
-      lasting: (caller, end) => this.#leases.begin(caller, end),
+      lasting: (caller, end) => {
+        const release = this.#leases.begin(caller, end);
+        // While a token was asked about, the certificate beside it may have been revoked.
+        const complaint = this.#complaint({ caller, end });
+        if (complaint) end(complaint);
+        return release;
+      },
     };
   }
 
   /** Looks whether keys are gone, when that is due. */
   recheck(): void {
     void this.#tokens.recheck();
+  }
+
+  /** Certificates were revoked: ends the streams that were let in by one of them. */
+  revoked(): void {
+    this.#leases.check(lease => this.#complaint(lease));
   }
 
   #withCertificate(byCertificate: Admission, certificate: CallerCertificate): NodeCaller {
@@ -122,7 +135,10 @@ export class NodeAuthentication {
     return this.#module.identify({ method: path, remoteAddress: facts.remoteAddress, token, headers: facts.headers() });
   }
 
-  #complaint({ caller: { token } }: Lease): FedgateError | undefined {
+  #complaint({ caller: { identity, token } }: Lease): FedgateError | undefined {
+    const complaint = identity && this.#byCertificate?.complaint(identity);
+    // Of all else streams hear when their certificate ends, or when they are opened again.
+    if (complaint?.reason === 'CERTIFICATE_REVOKED') return complaint;
     if (!token?.key || this.#tokens.stillGood(token)) return undefined;
     return invalidToken('key', 'the key that signed it is no more one of its issuer');
   }

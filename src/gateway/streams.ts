@@ -10,8 +10,8 @@ export interface GatewayStreamsOptions extends StreamsOptions {
   readonly gateway: string;
   readonly refusals: Refusals;
   readonly draining: AbortSignal;
-  /** Whether the certificate of a node, if it has one, still counts. */
-  readonly good: (node: NodeCaller) => boolean;
+  /** Why the certificate of a node, if it has one, counts no longer; undefined: it does. */
+  readonly complaint: (node: NodeCaller) => FedgateError | undefined;
 }
 
 /** What a gateway has for byte streams. */
@@ -39,8 +39,8 @@ export class GatewayStreams {
 
   /** For the own nodes. */
   get forNodes(): StreamServiceHost<NodeCaller> {
-    const { gateway, org, access, draining, good } = this.#options;
-    return { gateway, org, access, draining, good, streams: this.streams };
+    const { gateway, org, access, draining, complaint } = this.#options;
+    return { gateway, org, access, draining, complaint, streams: this.streams };
   }
 
   status(): StreamStatus {

@@ -11,8 +11,10 @@ import { type OrgName, parseOrgName } from './names.js';
  *     registry.crt            the registry's certificate, as its fingerprint promised
  *     ca/tls.key, tls.crt     the organisation's certificate authority; may live elsewhere once the gateway runs
  *     gateways/NAME/tls.*     a gateway's key and certificate
+ *     gateways/NAME/previous.crt  the certificate that its present one replaced
  *     nodes/NAME/tls.*        a node's key and certificate, and context.yaml
  *     approvers/NAME/         an approver's key, approval.key and approval.pub, if it was made here
+ *     revoked.json            certificates of nodes that count no more, if there are any
  *     gateway.yaml            the configuration of the first gateway
  *     state/                  what the gateway remembers
  *     state/store/            what it has stored: outboxes, log, subscriptions
@@ -24,6 +26,7 @@ export const orgFolder = (folder: string) => ({
   gateway: (name: string) => join(folder, 'gateways', name),
   node: (name: string) => join(folder, 'nodes', name),
   approver: (name: string) => join(folder, 'approvers', name),
+  revokedNodes: join(folder, 'revoked.json'),
   gatewayConfig: join(folder, 'gateway.yaml'),
   state: join(folder, 'state'),
   store: join(folder, 'state', 'store'),

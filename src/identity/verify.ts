@@ -1,6 +1,8 @@
 import type { KeyObject, X509Certificate } from 'node:crypto';
 import { FedgateError, quoted } from '../errors.js';
+import { MAX_LEAF_LIFETIME_MS } from './lifetime.js';
 import type { OrgName } from './names.js';
+import { tlsKeyId } from './revocation.js';
 import { formatSubject, type Subject, subjectOf } from './subject.js';
 
 /** What counts about a member when somebody shows its certificate. */
@@ -10,7 +12,12 @@ export interface MemberTrust {
   readonly active: boolean;
   /** The registered CA certificates: one, or two while a rotation lasts. */
   readonly authorities: readonly X509Certificate[];
+  /** Whether it took back one of its certificates. Undefined: none. */
+  readonly isRevoked?: ((leaf: Leaf) => boolean) | undefined;
 }
+
+/** What revocations speak of. */
+export type Leaf = Pick<Identity, 'role' | 'name' | 'keyId' | 'notBeforeMs'>;
 
 /** Who is a member. Answers change while the process runs. */
 export interface TrustDirectory {
@@ -20,15 +27,17 @@ export interface TrustDirectory {
 
 /** A caller or peer whose certificate was verified. */
 export interface Identity extends Subject {
+  /** SHA-256, as Node writes it: `AB:CD:…`. */
   readonly fingerprint: string;
   /** DER. */
   readonly certificate: Buffer;
   readonly publicKey: KeyObject;
+  /** See `tlsKeyId`. */
+  readonly keyId: string;
+  readonly notBeforeMs: number;
   readonly notAfterMs: number;
 }
 
-/** The longest life of a leaf that is believed, so that a leaked key does not count for decades. */
-export const MAX_LEAF_LIFETIME_MS = 400 * 24 * 3_600_000;
 /** How far two honest clocks may differ. */
 const CLOCK_SKEW_MS = 5 * 60_000;
 const CACHE_ENTRIES = 10_000;
@@ -56,22 +65,31 @@ export class CertificateVerifier {
     this.#now = now;
   }
 
-  /** Throws CERTIFICATE_UNTRUSTED, CERTIFICATE_EXPIRED or ORG_INACTIVE. Costs two map look-ups for a certificate seen before. */
+  /** Throws CERTIFICATE_UNTRUSTED, CERTIFICATE_EXPIRED, CERTIFICATE_REVOKED or ORG_INACTIVE. Costs a few look-ups for a certificate seen before. */
   identify(fingerprint: string, leaf: () => X509Certificate): Identity {
     const known = this.#cache.get(fingerprint);
-    if (known && this.#isRegistered(known)) return this.#stillGood(known.identity);
+    if (known && this.#isRegistered(known)) return this.#unlessOver(known.identity);
     const verified = this.#verify(leaf());
     if (this.#cache.size >= CACHE_ENTRIES) this.#cache.clear();
     this.#cache.set(fingerprint, verified);
-    return this.#stillGood(verified.identity);
+    return this.#unlessOver(verified.identity);
   }
 
-  /** Whether a certificate that was identified before would be again: for connections that outlive what they began with. */
-  stillGood(identity: Identity): boolean {
+  /**
+   * Why a certificate that was identified before would not be again: for connections that outlive what they began with. Undefined: it
+   * would.
+   */
+  complaint(identity: Identity): FedgateError | undefined {
+    const over = this.#over(identity);
+    if (over) return over;
     const known = this.#cache.get(identity.fingerprint);
-    const trust = this.#directory.trust(identity.org);
-    if (!trust?.active || this.#now() > identity.notAfterMs) return false;
-    return known === undefined || this.#isRegistered(known);
+    if (known === undefined || this.#isRegistered(known)) return undefined;
+    return untrusted(`the CA that signed it is no more one of ${identity.org}`, identity.org);
+  }
+
+  /** Whether there is no such complaint. */
+  stillGood(identity: Identity): boolean {
+    return this.complaint(identity) === undefined;
   }
 
   /** Whether the CA that signed it still is one of its organisation: also when a record with the same CAs was read since. */
@@ -83,19 +101,29 @@ export class CertificateVerifier {
     return same !== undefined;
   }
 
-  #stillGood(identity: Identity): Identity {
-    if (this.#now() > identity.notAfterMs) {
-      throw new FedgateError(
+  #unlessOver(identity: Identity): Identity {
+    const over = this.#over(identity);
+    if (over) throw over;
+    return identity;
+  }
+
+  #over(identity: Identity): FedgateError | undefined {
+    const { org, notAfterMs } = identity;
+    if (this.#now() > notAfterMs) {
+      return new FedgateError(
         'CERTIFICATE_EXPIRED',
-        `the certificate of ${formatSubject(identity)} ended ${new Date(identity.notAfterMs).toISOString()}`,
+        `the certificate of ${formatSubject(identity)} ended ${new Date(notAfterMs).toISOString()}`,
       );
     }
-    if (!this.#directory.trust(identity.org)?.active) {
-      throw new FedgateError('ORG_INACTIVE', `${identity.org} is not an active member`, {
-        metadata: { org: identity.org },
+    const trust = this.#directory.trust(org);
+    if (!trust?.active)
+      return new FedgateError('ORG_INACTIVE', `${org} is not an active member`, { metadata: { org } });
+    if (trust.isRevoked?.(identity)) {
+      return new FedgateError('CERTIFICATE_REVOKED', `${org} revoked the certificate of ${formatSubject(identity)}`, {
+        metadata: { org },
       });
     }
-    return identity;
+    return undefined;
   }
 
   #verify(leaf: X509Certificate): Verified {
@@ -110,6 +138,8 @@ export class CertificateVerifier {
       fingerprint: leaf.fingerprint256,
       certificate: leaf.raw,
       publicKey: leaf.publicKey,
+      keyId: tlsKeyId(leaf.publicKey),
+      notBeforeMs: Date.parse(leaf.validFrom),
       notAfterMs: Date.parse(leaf.validTo),
     };
     return { identity, authority };

@@ -22,8 +22,8 @@ export interface PeerHost {
   find?: ((org: OrgName) => Promise<readonly DialTarget[]>) | undefined;
   /** Hears of a way that was found and led nowhere. */
   onFoundNothing?(target: DialTarget): void;
-  /** Whether a certificate that was good when the link was made still is. */
-  trusts(peer: Identity): boolean;
+  /** Why a certificate that was good when the link was made is so no more. Undefined: it still is. */
+  complaint(peer: Identity): FedgateError | undefined;
   /** Hears of every change of state. */
   onState(peer: Peer): void;
   /** Hears of each link that is taken, once it is. */
@@ -188,6 +188,8 @@ export class Peer {
 
   /** Takes a link whichever side dialled it. Between two gateways one link stays: a new process's, else the preferred one, else the newer. */
   adopt(link: Link): void {
+    const complaint = this.#host.complaint(link.peer);
+    if (complaint) return this.#reject(link, complaint);
     const old = this.#link;
     if (old?.usable && old.peer.fingerprint === link.peer.fingerprint && this.#keeps(old, link)) {
       link.close(new FedgateError('LINK_SUPERSEDED', 'the other link between these gateways stays'));
@@ -218,11 +220,8 @@ export class Peer {
       this.#block(error as FedgateError);
       return;
     }
-    if (this.#link && !this.#host.trusts(this.#link.peer)) {
-      this.#link.close(
-        new FedgateError('CERTIFICATE_UNTRUSTED', `the certificate of ${this.org}'s gateway no longer counts`),
-      );
-    }
+    const complaint = this.#link && this.#host.complaint(this.#link.peer);
+    if (complaint) this.#link?.close(complaint);
     if (fingerprint(targets) === this.#knownTargets) return;
     if (this.#state === 'blocked') this.#enter('idle');
     if (this.#wanted && (this.#state === 'idle' || this.#state === 'backoff')) {
@@ -236,6 +235,12 @@ export class Peer {
     this.#stopDialling();
     this.#refuseWaiting(new FedgateError('DRAINING', 'the gateway is about to stop'));
     await this.#link?.drain('the gateway is about to stop', graceMs);
+  }
+
+  /** Between the hello and now the peer was revoked or cut off. */
+  #reject(link: Link, complaint: FedgateError): void {
+    link.close(complaint);
+    if (link.dialled && !this.#link?.usable) this.#failed(complaint);
   }
 
   #keeps(old: Link, fresh: Link): boolean {

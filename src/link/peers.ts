@@ -92,7 +92,7 @@ export class Peers {
       ...this.#looking(options.finder),
       dial: async (target, signal) =>
         this.#link(await dialLink(target, { ...settings, timeoutMs: options.dialTimeoutMs }, signal)),
-      trusts: peer => options.verifier.stillGood(peer),
+      complaint: peer => options.verifier.complaint(peer),
       onState: options.onState,
       onLink: link => {
         this.#files?.linked(link);

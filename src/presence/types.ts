@@ -16,7 +16,7 @@ export interface NodePresence {
 
 /**
  * Why a node is not there. Away: it said goodbye (`closed`), its connection broke (`lost`), or the gateway stopped (`drained`). Left: its
- * certificate is past its end (`expired`), or its CA no longer counts (`untrusted`).
+ * certificate is past its end (`expired`), or it was revoked or its CA no longer counts (`untrusted`).
  */
 export type Why = 'closed' | 'lost' | 'drained' | 'expired' | 'untrusted';
 

@@ -5,6 +5,7 @@ import { SignedSnapshot } from '../../gen/ts/fedgate/registry/v1/record.js';
 import { describe, FedgateError } from '../errors.js';
 import { writeFileAtomically } from '../identity/files.js';
 import type { MemberTrust, TrustDirectory } from '../identity/verify.js';
+import { revokedBy } from './record.js';
 import { type AcceptedSnapshot, acceptSnapshot, type DirectoryMember, readSnapshot } from './snapshot.js';
 
 /** Where a gateway keeps its last good snapshot, within its state folder. */
@@ -92,7 +93,8 @@ export class Directory implements TrustDirectory {
   }
 
   #trustOf({ org, state, profile }: DirectoryMember): MemberTrust {
-    return { org, active: state === 'active' && this.isFresh(), authorities: profile.authorities };
+    const active = state === 'active' && this.isFresh();
+    return { org, active, authorities: profile.authorities, isRevoked: revokedBy(profile) };
   }
 
   /** PEM of the CAs of active members, for the TLS layer. */

@@ -5,8 +5,11 @@ import { approvalKeyId, canonicalSpki } from '../identity/approval-key.js';
 import type { Approver } from '../identity/approver.js';
 import { type OrgName, parseGatewayName, parseHostPort, parseOrgName } from '../identity/names.js';
 import { isP256, signDetached, verifyDetached } from '../identity/signing.js';
+import type { MemberTrust } from '../identity/verify.js';
 import { approverToWire, checkApproverSuccession, readApprovalsRequired, readApprovers } from './record-approvers.js';
 import { consentToWire, groupsToWire, type OrgGroup, type RecordGroups, readGroups } from './record-groups.js';
+import { type RecordRevocations, type RevokedKey, readRevocations, revokedKeyToWire } from './record-revocations.js';
+import { forgottenKey } from './revocation-changes.js';
 
 /** What an organisation says of itself, made and signed by itself. */
 
@@ -31,6 +34,8 @@ export interface OrgProfile {
   readonly approvalsRequired: number;
   /** Groups that it names, and those of others that it consents to be in. */
   readonly grouping: RecordGroups;
+  /** Keys of its gateways that count no more. */
+  readonly revocations: RecordRevocations;
   /** The bytes it was read from. */
   readonly signed: SignedRecord;
 }
@@ -51,6 +56,8 @@ export interface RecordContent {
   readonly groups?: readonly OrgGroup[];
   /** `acme.suppliers`. @default none */
   readonly consents?: readonly string[];
+  /** @default none */
+  readonly revokedKeys?: readonly RevokedKey[];
 }
 
 /** Makes a record and signs it with a CA key of the organisation. The caller reads it back with `readRecord` to have it checked. */
@@ -66,6 +73,7 @@ export function signRecord(content: RecordContent, key: KeyObject): SignedRecord
     approvalsRequired: content.approvalsRequired,
     groups: groupsToWire(content.groups ?? []),
     consents: (content.consents ?? []).map(consentToWire),
+    revokedKeys: (content.revokedKeys ?? []).map(revokedKeyToWire),
   }).finish();
   return { record, signature: signDetached('org-record', key, record) };
 }
@@ -90,6 +98,7 @@ export function readRecord(signed: SignedRecord, federation: string): OrgProfile
     approvers,
     approvalsRequired,
     grouping: readGroups(org, record),
+    revocations: readRevocations(record.revokedKeys),
     signed,
   };
   if (!isSignedBy(profile, authorities)) throw invalid('its signature is not by a CA that stands in it', org);
@@ -120,9 +129,28 @@ export function checkSuccession(previous: OrgProfile, next: OrgProfile): void {
 }
 
 /** What a registry asks beyond `readRecord` of a record that is new. Throws RECORD_INVALID. */
-export function checkNewRecord({ org, grouping }: Pick<OrgProfile, 'org' | 'grouping'>): void {
-  if (grouping.problem !== undefined) throw invalid(grouping.problem, org);
+export function checkNewRecord({
+  org,
+  grouping,
+  revocations,
+}: Pick<OrgProfile, 'org' | 'grouping' | 'revocations'>): void {
+  const problem = grouping.problem ?? revocations.problem;
+  if (problem !== undefined) throw invalid(problem, org);
 }
+
+/**
+ * What a registry asks beyond `checkSuccession` of a record that takes the place of another: what was revoked stays so. A registry of an
+ * earlier version let it through, so a gateway that reads a snapshot does not ask it. Throws RECORD_INVALID.
+ */
+export function checkStillRevoked(previous: OrgProfile, next: OrgProfile, nowMs: number): void {
+  const forgotten = forgottenKey(previous, next, nowMs);
+  if (forgotten)
+    throw invalid(`the key ${forgotten.keyId} is revoked no more; is fedgate older than 0.5.0 there?`, next.org);
+}
+
+/** What says whether a certificate of a member was taken back. Undefined: none was. */
+export const revokedBy = ({ revocations: { keys } }: OrgProfile): MemberTrust['isRevoked'] =>
+  keys.size === 0 ? undefined : ({ role, keyId }) => role === 'gateway' && keys.has(keyId);
 
 /** What makes one CA key the same as another, whatever certificate it stands in. */
 export const authorityKeyId = ({ publicKey }: X509Certificate): string => canonicalSpki(publicKey).toString('base64');

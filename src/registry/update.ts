@@ -19,6 +19,7 @@ import {
   readRecord,
   signRecord,
 } from './record.js';
+import { revokeKey } from './revocation-changes.js';
 import { type AcceptedSnapshot, acceptSnapshot } from './snapshot.js';
 
 /** What an organisation does with its own record once it is a member. */
@@ -91,6 +92,16 @@ export const updateGroups = ({
   readonly change: (previous: OrgProfile) => Pick<RecordContent, 'groups' | 'consents'> | undefined;
 }): Promise<OrgProfile> => replaceRecord(settings, change);
 
+/**
+ * Signs a record that revokes a key of a gateway and hands it to the registry. Throws as `updateGroups`, and LIMIT_REACHED. When the key at
+ * hand is the one that is revoked the registry answers this call, and none after it.
+ */
+export const revokeGatewayKey = ({
+  keyId,
+  ...settings
+}: OrgFolderSettings & { readonly keyId: string }): Promise<OrgProfile> =>
+  replaceRecord(settings, previous => revokeKey(previous, keyId, Date.now()));
+
 /** All members as the registry knows them now, its signature checked. Throws as above, and SNAPSHOT_*. */
 export async function fetchMembers({ folder, signal }: OrgFolderSettings): Promise<AcceptedSnapshot['members']> {
   const membership = await readMembership(folder);
@@ -114,7 +125,7 @@ async function replaceRecord(
     const previous = await readOwn(client, membership, signal);
     const changes = await change(previous);
     if (!changes) return previous;
-    const { sequence, authorities, gateways, approvers, approvalsRequired, grouping } = previous;
+    const { sequence, authorities, gateways, approvers, approvalsRequired, grouping, revocations } = previous;
     const content: RecordContent = {
       federation,
       org,
@@ -126,6 +137,7 @@ async function replaceRecord(
       approvalsRequired,
       groups: grouping.groups,
       consents: grouping.consents,
+      revokedKeys: [...revocations.keys.values()],
       ...changes,
     };
     const next = readRecord(signRecord(content, createPrivateKey(authority.key)), federation);

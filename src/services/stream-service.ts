@@ -1,6 +1,7 @@
 import type { ServerDuplexStream, ServiceDefinition } from '@grpc/grpc-js';
 import type { StreamInfo } from '../../gen/ts/fedgate/messaging/v1/stream_service.js';
 import { StreamServiceService } from '../../gen/ts/fedgate/messaging/v1/stream_service.js';
+import type { FedgateError } from '../errors.js';
 import type { Access } from '../messaging/access.js';
 import { ACCEPTOR, OPENER, type Relay } from '../streams/relay.js';
 import type { CallingNode, Streams } from '../streams/streams.js';
@@ -20,8 +21,8 @@ export interface StreamServiceHost<C extends StreamCaller> {
   readonly org: string;
   readonly streams: Streams;
   readonly access: Access;
-  /** Whether the certificate of a caller still counts. */
-  readonly good: (caller: C) => boolean;
+  /** Why the certificate of a caller, if it has one, counts no longer; undefined: it does. */
+  readonly complaint: (caller: C) => FedgateError | undefined;
   /** Fires when the gateway stops. */
   readonly draining: AbortSignal;
 }
@@ -47,7 +48,7 @@ export function streamService<C extends StreamCaller>(
         out: FrameWriter<Buffer>,
         { caller, signal }: CallContext<C>,
       ) => {
-        const node: CallingNode = { name: caller.name, good: () => host.good(caller) };
+        const node: CallingNode = { name: caller.name, complaint: () => host.complaint(caller) };
         await new StreamCall(call, out, node, host).run(signal);
       },
     ),

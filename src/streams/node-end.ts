@@ -23,20 +23,20 @@ export class NodeEnd {
   readonly token: string;
   readonly relay: Relay;
   readonly side: Side;
-  /** Whether the node's certificate still counts. */
-  readonly good: () => boolean;
+  /** Why the node's certificate counts no longer; undefined: it does. */
+  readonly complaint: () => FedgateError | undefined;
   /** Whether the stream was accepted: before that, the end that opened it only waits. */
   #accepted: boolean;
   #send: EndCall | undefined;
   #receive: EndCall | undefined;
   #port: Port | undefined;
 
-  constructor(facts: Pick<NodeEnd, 'node' | 'token' | 'relay' | 'side' | 'good'>, accepted: boolean) {
+  constructor(facts: Pick<NodeEnd, 'node' | 'token' | 'relay' | 'side' | 'complaint'>, accepted: boolean) {
     this.node = facts.node;
     this.token = facts.token;
     this.relay = facts.relay;
     this.side = facts.side;
-    this.good = facts.good;
+    this.complaint = facts.complaint;
     this.#accepted = accepted;
   }
 

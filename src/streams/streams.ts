@@ -26,8 +26,8 @@ import type { Port } from './track.js';
 /** A node of the own organisation that calls. */
 export interface CallingNode {
   readonly name: string;
-  /** Whether its certificate still counts. */
-  readonly good: () => boolean;
+  /** Why its certificate counts no longer; undefined: it does. */
+  readonly complaint: () => FedgateError | undefined;
 }
 
 /** Hears which end a call is of, before anything else happens to it. */
@@ -215,9 +215,10 @@ export class Streams {
       const inactive = peer === this.#options.org ? undefined : this.#options.inactive(peer);
       const why = inactive ?? this.#ungranted(relay);
       if (why) relay.end(why);
-      const bad = ends.find(end => end && !end.good());
-      if (bad)
-        relay.end(new FedgateError('CERTIFICATE_UNTRUSTED', `the certificate of node ${bad.node} counts no longer`));
+      for (const end of ends) {
+        const complaint = end?.complaint();
+        if (complaint) relay.end(complaint);
+      }
     }
   }
 
@@ -293,7 +294,7 @@ export class Streams {
   }
 
   #end(entry: Entry, node: CallingNode, side: Side, token: string, accepted: boolean): NodeEnd {
-    const end = new NodeEnd({ node: node.name, token, relay: entry.relay, side, good: node.good }, accepted);
+    const end = new NodeEnd({ node: node.name, token, relay: entry.relay, side, complaint: node.complaint }, accepted);
     entry.ends[side] = end;
     this.#tokens.set(token, end);
     if (side === ACCEPTOR) this.#nodes.add(node.name);

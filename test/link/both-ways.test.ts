@@ -43,6 +43,8 @@ function durableSide(org: OrgName, { identity: pair }: Member): Promise<DurableS
     fingerprint: leaf.fingerprint256,
     certificate: leaf.raw,
     publicKey: leaf.publicKey,
+    keyId: '',
+    notBeforeMs: 0,
     notAfterMs: Date.parse(leaf.validTo),
   };
   return DurableSide.open({ org, pair, key: createPrivateKey(pair.key), identity }, new TestStore());

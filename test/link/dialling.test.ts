@@ -28,7 +28,7 @@ function refusedPeer(port: number) {
   const host: PeerHost = {
     selfId: 'ACME/gw1',
     targets: () => [target],
-    trusts: () => true,
+    complaint: () => undefined,
     onState: ({ state, lastError }) => states.push(state === 'backoff' ? `${state} ${lastError?.reason}` : state),
     dial: async () => {
       dials.push(performance.now());

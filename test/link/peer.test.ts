@@ -22,7 +22,7 @@ function deadPeer(start: readonly DialTarget[], find?: PeerHost['find']) {
     },
     find,
     onFoundNothing: ({ address }) => void nothing.push(address),
-    trusts: () => true,
+    complaint: () => undefined,
     isUrgent: () => seen.urgent,
     onState: ({ state }) => {
       seen.states.push(state);

@@ -115,7 +115,13 @@ test('record: a CA of another curve or with bytes after it is refused', async t 
     approvalsRequired: 0,
   };
   for (const der of [Buffer.concat([raw, Buffer.from('more')]), randomBytes(300), Buffer.alloc(0)]) {
-    const record = OrgRecord.encode({ ...content, groups: [], consents: [], caCertificates: [der] }).finish();
+    const record = OrgRecord.encode({
+      ...content,
+      groups: [],
+      consents: [],
+      revokedKeys: [],
+      caCertificates: [der],
+    }).finish();
     const signature = signDetached('org-record', createPrivateKey(acme.authority.key), record);
     t.is(
       reasonOf(() => readRecord({ record, signature }, FEDERATION)),

@@ -73,7 +73,7 @@ function world() {
         finish: (error: Error | undefined) => void ends.finished.push(error),
       };
       queueMicrotask(() =>
-        streams.accept({ name: 'shop', good: () => true }, offer.facts.token, call, end => {
+        streams.accept({ name: 'shop', complaint: () => undefined }, offer.facts.token, call, end => {
           queueMicrotask(() => end.take(call, { kind: 'credit', limit: 100, received: 0, ended: false, round: 1 }));
         }),
       );

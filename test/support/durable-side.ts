@@ -54,6 +54,8 @@ export async function issueTestIdentity(org: OrgName): Promise<TestIdentity> {
     fingerprint: leaf.fingerprint256,
     certificate: leaf.raw,
     publicKey: leaf.publicKey,
+    keyId: '',
+    notBeforeMs: 0,
     notAfterMs: Date.parse(leaf.validTo),
   };
   return { org, pair, key: createPrivateKey(pair.key), identity };

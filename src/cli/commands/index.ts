@@ -85,8 +85,8 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
     commands: {
       registry: async () => (await import('./registry/index.js')).registerRegistry,
       org: async () => (await import('./org/index.js')).registerOrg,
-      gateway: async () => (await import('./gateway/run.js')).registerGateway,
-      node: async () => (await import('./node/add.js')).registerNode,
+      gateway: async () => (await import('./gateway/index.js')).registerGateway,
+      node: async () => (await import('./node/index.js')).registerNode,
       context: async () => (await import('./context/context.js')).registerContext,
     },
   },

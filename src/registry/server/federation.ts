@@ -9,9 +9,11 @@ import {
   authorityApprovalKeyId,
   authorityKeyId,
   checkNewRecord,
+  checkStillRevoked,
   checkSuccession,
   type OrgProfile,
   readRecord,
+  revokedBy,
 } from '../record.js';
 import { type DirectoryMember, type MemberState, memberStateFromWire, memberToWire } from '../snapshot.js';
 import { Challenges } from './challenges.js';
@@ -220,6 +222,7 @@ export class Federation implements TrustDirectory {
       if (member.state !== 'active') throw inactive(member);
       checkSuccession(member.profile, profile);
       checkNewRecord(profile);
+      checkStillRevoked(member.profile, profile, this.#now());
       this.#refuseTakenKeys(profile);
       return this.#change({ member: { ...member, profile } });
     });
@@ -296,6 +299,7 @@ const trustOf = ({ org, state, profile }: DirectoryMember): MemberTrust => ({
   org,
   active: state === 'active',
   authorities: profile.authorities,
+  isRevoked: revokedBy(profile),
 });
 
 const inactive = ({ org, state }: DirectoryMember): FedgateError =>

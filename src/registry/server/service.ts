@@ -39,7 +39,8 @@ export interface ServiceOptions {
 export function registryService(options: ServiceOptions): RegistryServiceServer {
   const { federation, watches, onFailure } = options;
   const anyone = new CallWrapper<undefined>({ authenticate: () => undefined, onFailure });
-  const members = new CallWrapper<Identity>({ authenticate: memberGateways(federation, options.now), onFailure });
+  const verifier = new CertificateVerifier(federation.domain, federation, options.now);
+  const members = new CallWrapper<Identity>({ authenticate: memberGateways(verifier), onFailure });
   const snapshotKey = createPublicKey(options.snapshotKey).export({ type: 'spki', format: 'der' });
 
   return {
@@ -73,17 +74,13 @@ export function registryService(options: ServiceOptions): RegistryServiceServer 
 
     watchSnapshot: members.serverStream<WatchSnapshotRequest, WatchSnapshotResponse>(
       ({ knownVersion }, out, { caller, signal }) =>
-        watches.run(caller.org, knownVersion, snapshot => out.send({ snapshot }), signal),
+        watches.run(caller, knownVersion, snapshot => out.send({ snapshot }), signal, verifier),
     ),
   };
 }
 
 /** Lets in the gateways of active members. */
-function memberGateways(
-  federation: Federation,
-  now: () => number,
-): (certificate: CallerCertificate | undefined) => Identity {
-  const verifier = new CertificateVerifier(federation.domain, federation, now);
+function memberGateways(verifier: CertificateVerifier): (certificate: CallerCertificate | undefined) => Identity {
   return certificate => {
     if (!certificate) {
       throw new FedgateError('CERTIFICATE_MISSING', "this call needs a certificate of a member's gateway");

@@ -1,6 +1,7 @@
 import type { SignedSnapshot } from '../../../gen/ts/fedgate/registry/v1/record.js';
 import { FedgateError } from '../../errors.js';
 import type { OrgName } from '../../identity/names.js';
+import type { CertificateVerifier, Identity } from '../../identity/verify.js';
 import type { Federation } from './federation.js';
 
 export const MAX_WATCHES_PER_ORG = 8;
@@ -17,19 +18,23 @@ export class Watches {
 
   /**
    * Sends the newest snapshot unless the caller has it, then each newer one; a slow reader gets only the newest. Ends when the signal
-   * fires or the registry stops. Throws LIMIT_REACHED, and ORG_INACTIVE as soon as the caller is cut off.
+   * fires or the registry stops. Throws LIMIT_REACHED, and as soon as the caller is cut off ORG_INACTIVE or CERTIFICATE_REVOKED.
    */
   async run(
-    org: OrgName,
+    caller: Identity,
     knownVersion: bigint,
     send: (snapshot: SignedSnapshot) => Promise<void>,
     signal: AbortSignal,
+    verifier: CertificateVerifier,
   ): Promise<void> {
+    const { org } = caller;
     this.#enter(org);
     let known = knownVersion;
     try {
       while (!signal.aborted && !this.#closed.signal.aborted) {
         this.#federation.requireActive(org);
+        const complaint = verifier.complaint(caller);
+        if (complaint) throw complaint;
         const { version, signed } = this.#federation.snapshot;
         if (version === known) {
           await this.#nextSnapshot(signal);

@@ -5,8 +5,7 @@ import { createLog } from '../../../telemetry/log.js';
 import type { CliEnv } from '../../env.js';
 import { examples } from '../../help.js';
 
-export function registerGateway(program: Command, env: CliEnv): void {
-  const gateway = program.command('gateway').description('run the gateway of your organisation');
+export function registerRun(gateway: Command, env: CliEnv): void {
   gateway
     .command('run')
     .description(

@@ -22,8 +22,7 @@ interface AddOptions {
   readonly json?: boolean;
 }
 
-export function registerNode(program: Command, env: CliEnv): void {
-  const node = program.command('node').description('certificates for the programs of your organisation');
+export function registerAdd(node: Command, env: CliEnv): void {
   node
     .command('add')
     .argument('<name>', 'the name of the node: a-z 0-9 -')

@@ -9,7 +9,7 @@ const WHYS: { readonly [why in NonNullable<NodePresence['why']>]: string } = {
   lost: 'its connection broke',
   drained: 'the gateway stopped',
   expired: 'its certificate ended',
-  untrusted: 'its CA no longer counts',
+  untrusted: 'revoked, or its CA no longer counts',
 };
 
 const answersText = ({ patterns, patternsCut }: NodePresence): string =>

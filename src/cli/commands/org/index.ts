@@ -3,6 +3,7 @@ import type { CliEnv } from '../../env.js';
 import { registerGroup } from './group/index.js';
 import { registerJoin } from './join.js';
 import { registerRecord } from './record.js';
+import { registerOrgRevoke } from './revoke.js';
 
 /** `fedgate org …`: for whoever runs an organisation in a federation. */
 export function registerOrg(program: Command, env: CliEnv): void {
@@ -10,4 +11,5 @@ export function registerOrg(program: Command, env: CliEnv): void {
   registerJoin(org, env);
   registerRecord(org, env);
   registerGroup(org, env);
+  registerOrgRevoke(org, env);
 }

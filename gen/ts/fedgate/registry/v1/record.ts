@@ -35,6 +35,23 @@ export interface OrgRecord {
   readonly groups: readonly OrgGroup[];
   /** The groups of others that it consents to be in, at most 1024. A consent without a group of that name is kept for when there is one. */
   readonly consents: readonly GroupConsent[];
+  /**
+   * Keys of its gateways that it took back, at most 1000, each once: no certificate of this organisation with such a key counts, whatever
+   * signed it. A revoked key stays in the records that follow for 401 days after its time, when all certificates that were there have ended.
+   * What breaks a rule is refused by the registry, and does not count in a record that it let through.
+   */
+  readonly revokedKeys: readonly RevokedKey[];
+}
+
+/**
+ * A key whose certificates count no more. It is known by the key, not by a certificate: the signature in a certificate can be written in
+ * several ways by anybody.
+ */
+export interface RevokedKey {
+  /** SHA-256 of its SubjectPublicKeyInfo (DER, the point of an elliptic curve uncompressed). 32 bytes. */
+  readonly sha256: Uint8Array;
+  /** When it was revoked, milliseconds since 1970-01-01T00:00:00Z. */
+  readonly timeMs: bigint;
 }
 
 /** A group of organisations, for addresses (`pubsub://@acme.suppliers/channel`) and audiences of shares. */
@@ -158,6 +175,7 @@ function createBaseOrgRecord(): OrgRecord {
     approvalsRequired: 0,
     groups: [],
     consents: [],
+    revokedKeys: [],
   };
 }
 
@@ -198,6 +216,9 @@ export const OrgRecord: MessageFns<OrgRecord> = {
     }
     for (const v of message.consents) {
       GroupConsent.encode(v!, writer.uint32(82).fork()).join();
+    }
+    for (const v of message.revokedKeys) {
+      RevokedKey.encode(v!, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -295,6 +316,14 @@ export const OrgRecord: MessageFns<OrgRecord> = {
             message.consents.push(GroupConsent.decode(reader, reader.uint32()));
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.revokedKeys.push(RevokedKey.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -322,6 +351,77 @@ export const OrgRecord: MessageFns<OrgRecord> = {
     message.approvalsRequired = object.approvalsRequired ?? 0;
     message.groups = object.groups?.map((e) => OrgGroup.fromPartial(e)) || [];
     message.consents = object.consents?.map((e) => GroupConsent.fromPartial(e)) || [];
+    message.revokedKeys = object.revokedKeys?.map((e) => RevokedKey.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRevokedKey(): RevokedKey {
+  return { sha256: new Uint8Array(0), timeMs: 0n };
+}
+
+export const RevokedKey: MessageFns<RevokedKey> = {
+  encode(message: RevokedKey, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sha256.length !== 0) {
+      writer.uint32(10).bytes(message.sha256);
+    }
+    if (message.timeMs !== 0n) {
+      if (BigInt.asIntN(64, message.timeMs) !== message.timeMs) {
+        throw new globalThis.Error("value provided for field message.timeMs of type int64 too large");
+      }
+      writer.uint32(16).int64(message.timeMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RevokedKey {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevokedKey() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sha256 = reader.bytes();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.timeMs = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RevokedKey>): RevokedKey {
+    return RevokedKey.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RevokedKey>): RevokedKey {
+    const message = createBaseRevokedKey() as any;
+    message.sha256 = object.sha256 ?? new Uint8Array(0);
+    message.timeMs = (object.timeMs !== undefined && object.timeMs !== null) ? BigInt(object.timeMs) : 0n;
     return message;
   },
 };

@@ -1089,6 +1089,7 @@ export const RegistryServiceService = {
   /**
    * Streams snapshots: the newest at once unless the caller has it, then each new one. Idle for a long time is normal. The
    * client reconnects after any end; what it missed is in the next snapshot. Only the newest is sent to a slow reader.
+   * Ends with PERMISSION_DENIED (ORG_INACTIVE) or UNAUTHENTICATED (CERTIFICATE_REVOKED) as soon as the caller is cut off.
    */
   watchSnapshot: {
     path: "/fedgate.registry.v1.RegistryService/WatchSnapshot" as const,
@@ -1134,6 +1135,7 @@ export interface RegistryServiceServer extends UntypedServiceImplementation {
   /**
    * Streams snapshots: the newest at once unless the caller has it, then each new one. Idle for a long time is normal. The
    * client reconnects after any end; what it missed is in the next snapshot. Only the newest is sent to a slow reader.
+   * Ends with PERMISSION_DENIED (ORG_INACTIVE) or UNAUTHENTICATED (CERTIFICATE_REVOKED) as soon as the caller is cut off.
    */
   watchSnapshot: handleServerStreamingCall<WatchSnapshotRequest, WatchSnapshotResponse>;
 }
@@ -1251,6 +1253,7 @@ export interface RegistryServiceClient extends Client {
   /**
    * Streams snapshots: the newest at once unless the caller has it, then each new one. Idle for a long time is normal. The
    * client reconnects after any end; what it missed is in the next snapshot. Only the newest is sent to a slow reader.
+   * Ends with PERMISSION_DENIED (ORG_INACTIVE) or UNAUTHENTICATED (CERTIFICATE_REVOKED) as soon as the caller is cut off.
    */
   watchSnapshot(
     request: WatchSnapshotRequest,
