@@ -462,7 +462,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
     for (const responding of [...this.#respondings]) responding.close();
     this.#topics.close();
     for (const accepting of [...this.#acceptings]) accepting.close();
-    for (const stream of [...this.#streams.open]) stream.destroy(new FedgateError('CANCELLED', 'the client is closed'));
+    for (const stream of [...this.#streams.open]) stream.abandon(new FedgateError('CANCELLED', 'the client is closed'));
     this.#publisher.close();
     this.#connections.close();
     this.#streamChannels.close();

@@ -159,6 +159,34 @@ test.serial(
   },
 );
 
+test.serial(
+  'stream: a connection that breaks when all has come, and nobody knows so yet, costs neither end anything',
+  async t => {
+    for (const when of ['read before', 'read while it is away'] as const) {
+      const accepting = await wiredNode(t, shared.GLOBEX, 'last-word');
+      const [near, far] = await pair({ opener: shared.opener, acceptor: accepting.client }, undefined, {
+        resumeMs: 20_000,
+      });
+      await writeAll(far, Buffer.from('there'));
+      // What is said from now on does not come through, and nobody is told that.
+      accepting.wire.stall('forth');
+      near.resume().end('here');
+      if (when === 'read before') t.is(String(await readAll(far)), 'here', when);
+      else await once(far, 'readable');
+      accepting.wire.cut();
+      if (when !== 'read before') {
+        while (far.attached) await new Promise(resolve => setImmediate(resolve));
+        t.is(String(await readAll(far)), 'here', when);
+      }
+      accepting.wire.heal();
+      const from = performance.now();
+      t.deepEqual(await Promise.all([failure(near), failure(far)]), [undefined, undefined], when);
+      t.true(performance.now() - from < 15_000, when);
+      accepting.client.close();
+    }
+  },
+);
+
 test.serial('stream: patterns are disabled and enabled, and stay so after the connection was made again', async t => {
   const { client, wire } = await wiredNode(t, shared.GLOBEX, 'switching');
   const accepting = client.acceptStreams(['sw/a', 'sw/b'], stream => void stream.end(), { enabled: false });

@@ -40,6 +40,17 @@ export class ByteStream extends Duplex {
   #attachment: Attachment | undefined;
   #lostMs: number | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** Whether this end has given it up. One that Node has destroyed because both directions have ended goes on until the gateway knows so. */
+  #brokenOff = false;
+  #saidAll = false;
+  #forget: () => void = () => undefined;
+  /** Resolves when nothing of it is left. */
+  readonly #gone = new Promise<void>(resolve => {
+    this.#forget = () => {
+      this.#host.open.delete(this);
+      resolve();
+    };
+  });
 
   private constructor(
     host: StreamHost,
@@ -120,10 +131,21 @@ export class ByteStream extends Duplex {
     return this.#attachment !== undefined;
   }
 
-  /** Resolves when what this end has ended is at the other one, or the stream is over. At once unless it has called `end()`. @internal */
+  /**
+   * Resolves when what this end has ended is at the other one, and the other one knows what has come here if it has ended too; or the stream is
+   * over. At once unless this end has called `end()`. @internal
+   */
   async settled(): Promise<void> {
-    if (!this.writableEnded || this.writableFinished || this.destroyed) return;
-    await new Promise<void>(resolve => this.once('finish', resolve).once('close', resolve));
+    if (!this.writableEnded) return;
+    if (!this.writableFinished && !this.destroyed)
+      await new Promise<void>(resolve => this.once('finish', resolve).once('close', resolve));
+    if (this.#receiving.complete) await this.#gone;
+  }
+
+  /** Breaks it off, whatever is still to be said. @internal */
+  abandon(error: FedgateError): void {
+    if (this.destroyed) this.#breakOff(error);
+    else this.destroy(error);
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, taken: () => void): void {
@@ -142,14 +164,23 @@ export class ByteStream extends Duplex {
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    // What is left to say, that all has come, goes out by itself.
+    if (error || !this.#isComplete) this.#breakOff(error);
+    done(error);
+  }
+
+  #breakOff(error: Error | null): void {
     clearTimeout(this.#timer);
     const attachment = this.#attachment;
-    // What is left to say, that all has come, goes out by itself.
-    if (!error && this.#sending.done && this.#receiving.complete) return done(null);
-    this.#host.open.delete(this);
+    this.#brokenOff = true;
     this.#attachment = undefined;
+    this.#forget();
     attachment?.reset(messageOf(error));
-    done(error);
+  }
+
+  /** Whether all that was written is at the other end, and all that it wrote here. */
+  get #isComplete(): boolean {
+    return this.#sending.done && this.#receiving.complete;
   }
 
   get #isDone(): boolean {
@@ -170,7 +201,7 @@ export class ByteStream extends Duplex {
   }
 
   #take(frame: StreamFrame): void {
-    if (this.destroyed && !this.#attachment) return;
+    if (this.#brokenOff) return;
     try {
       if (frame.kind === 'data') this.#receiving.data(frame);
       else if (frame.kind === 'credit') this.#sending.credit(frame);
@@ -189,12 +220,11 @@ export class ByteStream extends Duplex {
     this.#leave();
   }
 
-  /** All was said and heard: the calls may end. */
+  /** All was said and heard: the gateway ends the calls once it knows so. */
   #leave(): void {
-    if (!this.#isDone) return;
+    if (!this.#isDone || this.#saidAll) return;
+    this.#saidAll = true;
     this.#attachment?.end();
-    this.#attachment = undefined;
-    this.#host.open.delete(this);
   }
 
   /** The calls are over: by the gateway's word, or because a connection broke. */
@@ -203,26 +233,32 @@ export class ByteStream extends Duplex {
     this.#attachment = undefined;
     this.#sending.attach(undefined);
     this.#receiving.attach(undefined);
-    if (this.#isDone) return;
+    this.#saidAll = false;
     if (!error) return this.#endedWell();
-    if (!canGoOn(error)) return void this.destroy(error);
+    if (!canGoOn(error)) return this.#lose(error);
     this.#lostMs ??= performance.now();
     void this.#resume(error);
   }
 
   /** The gateway says that all has arrived both ways. */
   #endedWell(): void {
-    if (this.#receiving.complete && this.#sending.finish()) this.#host.open.delete(this);
+    if (this.#receiving.complete && this.#sending.finish()) this.#forget();
     else this.destroy(new FedgateError('STREAM_LOST', 'the stream was ended before all had arrived'));
+  }
+
+  /** It does not go on. One of which all is where it belongs has only lost who wanted to know that. */
+  #lose(error: FedgateError): void {
+    if (this.#isComplete) this.#forget();
+    else this.destroy(error);
   }
 
   async #resume(cause: FedgateError): Promise<void> {
     const backoff = new Backoff(RETRY);
     let last = cause;
     const giveUpMs = (this.#lostMs ?? performance.now()) + this.#resumeMs;
-    while (!this.destroyed) {
+    while (!this.#brokenOff) {
       if (performance.now() >= giveUpMs)
-        return void this.destroy(
+        return this.#lose(
           new FedgateError('STREAM_LOST', `the gateway was away for ${this.#resumeMs / 1000} s: ${last.message}`, {
             cause: last,
           }),
@@ -230,13 +266,13 @@ export class ByteStream extends Duplex {
       await new Promise<void>(resolve => {
         this.#timer = setTimeout(resolve, backoff.next());
       });
-      if (this.destroyed) return;
+      if (this.#brokenOff) return;
       try {
         return await this.#attachAgain();
       } catch (error) {
         if (error === ENDED_WELL) return this.#endedWell();
         last = error as FedgateError;
-        if (!canGoOn(last)) return void this.destroy(asLost(last));
+        if (!canGoOn(last)) return this.#lose(asLost(last));
       }
     }
   }
@@ -258,7 +294,7 @@ export class ByteStream extends Duplex {
     } finally {
       clearTimeout(late);
     }
-    if (this.destroyed) return attachment.reset(messageOf(null));
+    if (this.#brokenOff) return attachment.reset(messageOf(null));
     this.#attached(attachment);
     const frames = early;
     early = undefined;
