@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import test from 'ava';
-import type { FedgateError } from '../../src/errors.js';
+import { FedgateError } from '../../src/errors.js';
 import { digest, failure, MIB, pair, readAll, type Scene, scene, wiredNode, writeAll } from '../support/streams.js';
 
 let shared: Scene;
@@ -184,6 +184,29 @@ test.serial(
       t.true(performance.now() - from < 15_000, when);
       accepting.client.close();
     }
+  },
+);
+
+test.serial(
+  'stream: one that is broken off the moment it is accepted is heard of with its reason, every time',
+  async t => {
+    const { opener, acceptor } = shared;
+    const accepting = acceptor.acceptStreams('never', stream => {
+      stream.on('error', () => undefined).destroy(new FedgateError('STREAM_RESET', 'not today'));
+    });
+    await accepting.opened;
+    const attempt = async (): Promise<string | undefined> => {
+      const stream = await opener.openStream('pubsub://GLOBEX/never');
+      stream.on('error', () => undefined);
+      return (await failure(stream))?.message;
+    };
+    for (let round = 0; round < 40; round++) {
+      const heard = await Promise.all(
+        Array.from({ length: 8 }, () => attempt().catch((error: Error) => error.message)),
+      );
+      for (const message of heard) t.regex(message ?? 'nothing', /not today/);
+    }
+    accepting.close();
   },
 );
 

@@ -25,6 +25,8 @@ export interface AttachmentEvents {
 export const HALF = { send: 1, receive: 2 } as const;
 /** The gateway says that all has arrived both ways, and that the stream is over. */
 export const ENDED_WELL = new FedgateError('STREAM_LOST', 'the stream is over');
+/** How long the half that the gateway knows nothing of waits for the other one to hear why. */
+export const WHY_MS = 1_000;
 const same = (bytes: Buffer): Buffer => bytes;
 
 /** One call of an end: a half of it. */
@@ -121,6 +123,9 @@ export class Attachment {
   readonly #pair: ChannelPair;
   readonly #events: AttachmentEvents;
   #over = false;
+  #late: NodeJS.Timeout | undefined;
+  /** What the calls ended with, once they have; its error is undefined when the gateway says that the stream ended as it should. */
+  ended: { readonly error: FedgateError | undefined } | undefined;
 
   /** `first` opens, accepts or resumes, with the half that sends. */
   constructor(channels: StreamChannels, first: Frame, events: AttachmentEvents) {
@@ -144,14 +149,25 @@ export class Attachment {
   /** Brings the other half. What the gateway said of the stream. Rejects with what the calls ended with. */
   async complete(): Promise<Opened> {
     const opened = await this.sending.opened;
+    if (this.ended) throw this.ended.error ?? ENDED_WELL;
     if (this.#over) throw new FedgateError('CANCELLED', 'it is over');
     const resume: Frame = { $case: 'resume', value: { token: opened.token, half: HALF.receive } };
-    this.receiving = new HalfCall(this.#pair.incoming, resume, this.#events);
+    this.receiving = new HalfCall(this.#pair.incoming, resume, {
+      ...this.#events,
+      over: error => this.#halfOver(error),
+    });
     return opened;
+  }
+
+  /** The half that receives came too late when the stream was over by then: why, the other half is told. */
+  #halfOver(error: FedgateError | undefined): void {
+    if (error?.reason !== 'STREAM_UNKNOWN') return this.#events.over(error);
+    this.#late = setTimeout(() => this.#events.over(error), WHY_MS);
   }
 
   /** Breaks the stream off. */
   reset(message: string): void {
+    clearTimeout(this.#late);
     this.#over = true;
     const { receiving } = this;
     receiving?.ignore();
@@ -166,6 +182,7 @@ export class Attachment {
   }
 
   cancel(): void {
+    clearTimeout(this.#late);
     this.#over = true;
     this.sending.cancel();
     this.receiving?.cancel();
@@ -173,6 +190,7 @@ export class Attachment {
 
   #end(error: FedgateError | undefined, events: AttachmentEvents): void {
     if (this.#over) return;
+    this.ended = { error };
     this.cancel();
     if (error?.reason === 'GATEWAY_UNREACHABLE') this.#channels.broken(this.#pair);
     events.over(error);

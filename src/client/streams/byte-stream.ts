@@ -109,8 +109,7 @@ export class ByteStream extends Duplex {
       if (signal?.aborted) throw new FedgateError('CANCELLED', 'the caller gave up');
       const { org, node, token, resumeMs } = await Promise.race([attachment.complete(), gaveUp]);
       stream = new ByteStream(host, { org, node, token, resumeMs, channel, window });
-      stream.#attached(attachment);
-      for (const frame of early) stream.#take(frame);
+      stream.#attached(attachment, early);
       if (signal) stream.#breakOffWith(signal);
       return stream;
     } catch (error) {
@@ -193,11 +192,14 @@ export class ByteStream extends Duplex {
     this.once('close', () => signal.removeEventListener('abort', abort));
   }
 
-  #attached(attachment: Attachment): void {
+  /** `early`: what came on it before. It may have ended by now, too. */
+  #attached(attachment: Attachment, early: readonly StreamFrame[]): void {
     this.#attachment = attachment;
     this.#lostMs = undefined;
     this.#sending.attach(attachment.sending);
     this.#receiving.attach(attachment.receiving);
+    for (const frame of early) this.#take(frame);
+    if (attachment.ended) this.#detached(attachment, attachment.ended.error);
   }
 
   #take(frame: StreamFrame): void {
@@ -295,10 +297,9 @@ export class ByteStream extends Duplex {
       clearTimeout(late);
     }
     if (this.#brokenOff) return attachment.reset(messageOf(null));
-    this.#attached(attachment);
     const frames = early;
     early = undefined;
-    for (const frame of frames) this.#take(frame);
+    this.#attached(attachment, frames);
   }
 }
 
