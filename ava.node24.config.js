@@ -1,16 +1,15 @@
 /**
- * What runs on a second version of Node: what depends on it most, its TLS, HTTP/2, streams, files and workers, and one story of each kind between
- * gateways. `npm test` runs all there is on whichever version it is called with.
+ * What runs on a second version of Node: what depends on it most, its TLS, HTTP/2, streams and files, and a few stories between gateways. `npm test` runs
+ * all there is on whichever version it is called with.
  */
 const ON_BOTH_VERSIONS = [
   'approvals/signers/*',
   'authentication/*',
   'cli/commands',
   'client/{connections,consume,publish,responding-writes}',
-  'finding/*',
-  'gateway/{admission,messaging,policy,topics}',
+  'gateway/{admission,messaging}',
   'identity/*',
-  'link/{both-ways,durable-lane,files-lane,hostile-peer}',
+  'link/{durable-lane,hostile-peer}',
   'registry/{access,join,watcher}',
   'requests/requests',
   'services/{frames,consume}',
