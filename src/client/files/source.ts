@@ -87,13 +87,26 @@ export class FileSource implements Source {
   }
 
   async *frames(offset: number): AsyncGenerator<SourceFrame> {
-    for (let at = offset; at < this.size; ) {
-      const length = Math.min(CHUNK_BYTES, this.size - at);
-      const buffer = Buffer.allocUnsafeSlow(CHUNK_HEADROOM + length);
-      await this.#read(buffer.subarray(CHUNK_HEADROOM), at);
-      yield { frame: frameChunk(buffer, CHUNK_HEADROOM, buffer.length, at), end: at + length };
-      at += length;
+    if (offset >= this.size) return;
+    // The disk is at work while the one before is on its way.
+    for (let reading = this.#frame(offset); ; ) {
+      const frame = await reading;
+      const last = frame.end === this.size;
+      if (!last) {
+        reading = this.#frame(frame.end);
+        // Who leaves early does not hear of it.
+        reading.catch(() => undefined);
+      }
+      yield frame;
+      if (last) return;
     }
+  }
+
+  async #frame(at: number): Promise<SourceFrame> {
+    const length = Math.min(CHUNK_BYTES, this.size - at);
+    const buffer = Buffer.allocUnsafeSlow(CHUNK_HEADROOM + length);
+    await this.#read(buffer.subarray(CHUNK_HEADROOM), at);
+    return { frame: frameChunk(buffer, CHUNK_HEADROOM, buffer.length, at), end: at + length };
   }
 
   async checkUnchanged(): Promise<void> {
