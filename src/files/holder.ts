@@ -88,7 +88,6 @@ export class Holder implements ShareHolder {
 }
 
 class LocalDownload implements Download {
-  readonly roomy = true;
   readonly share: ShareFacts;
   readonly manifest: Manifest;
   readonly ended: AbortSignal;

@@ -72,14 +72,12 @@ export interface Download {
   /** Fires when the right to it ends, or the way to it; its reason is a FedgateError. */
   readonly ended: AbortSignal;
   /**
-   * The bytes of a piece from a place on, in order, to its end. Bytes are not kept for a reader that does not read: its pace is the pace of
+   * The bytes of a piece from a place on, in order, to its end; each chunk is good until the next is asked for. Bytes are not kept for a reader that does not read: its pace is the pace of
    * the holder. Leaving early ends the reading of this piece. Through a link they are as the peer sent them: the reader checks them.
    *
    * Throws the reason of `ended`, FILE_DAMAGED, TRANSFER_STALLED, or what `signal` says.
    */
   readPiece(index: number, offset: number, signal: AbortSignal): AsyncIterable<Buffer>;
-  /** Whether each chunk of `readPiece` is a buffer of its own behind room that whoever takes it may write to, as HeldContent.readPiece says. */
-  readonly roomy?: boolean;
   close(complete: boolean): void;
 }
 

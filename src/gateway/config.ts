@@ -198,6 +198,7 @@ export const CONFIG_SCHEMA = z.strictObject({
       reserveBytes: size(MIB).default(256 * MIB),
       keepMs: milliseconds(0, 3_650 * DAY_MS).default(DAY_MS),
       uploadKeepMs: milliseconds(1_000, 3_650 * DAY_MS).default(DAY_MS),
+      directIo: z.boolean().default(true),
     })
     .prefault({}),
   finding: FINDING_SCHEMA,

@@ -88,6 +88,7 @@ export class Files {
       store,
       now,
       limits: config.files,
+      directIo: config.files.directIo,
       onEvent: event => logContent(log, event),
     });
     try {

@@ -17,9 +17,6 @@ interface Want {
   readonly offset: number;
 }
 
-/** Chunks that are read before they may be sent: the disk and the line work at the same time. Memory: that many per session. */
-const READ_AHEAD_CHUNKS = 2;
-
 /** One download that is served: what is wanted of it is read in the order in which it was asked for, as far as the credit goes. */
 export class Serving {
   readonly session: number;
@@ -29,9 +26,8 @@ export class Serving {
   readonly #over = new AbortController();
   readonly #wants = new Fifo<Want>();
   readonly #wanted = new Set<number>();
-  readonly #ready = new Fifo<FileChunk>();
-  /** What there was no credit for of the chunk that was sent last. */
-  #rest: FileChunk | undefined;
+  /** What was read and not wholly sent yet. It is good as long as nothing more is read. */
+  #ready: FileChunk | undefined;
   readonly #progress: Progress;
   readonly #onEnded: () => void;
   #readBytes = 0;
@@ -92,19 +88,18 @@ export class Serving {
 
   /** Whether a chunk may be sent now. */
   get sendable(): boolean {
-    return !this.over && (this.#rest !== undefined || this.#ready.length > 0) && this.#creditBytes > this.#sentBytes;
+    return !this.over && this.#ready !== undefined && this.#creditBytes > this.#sentBytes;
   }
 
   /** The next chunk, or as much of it as there is credit for. */
   take(): FileChunk | undefined {
-    const chunk = this.sendable ? (this.#rest ?? this.#ready.shift()) : undefined;
-    if (!chunk) return undefined;
-    this.#rest = undefined;
+    const chunk = this.#ready;
+    if (!chunk || !this.sendable) return undefined;
     const allowed = this.#creditBytes - this.#sentBytes;
     const { offset, data } = chunk;
-    if (data.length <= allowed) return this.#sent(chunk);
-    this.#rest = { ...chunk, offset: offset + allowed, data: data.subarray(allowed), roomy: false };
-    return this.#sent({ ...chunk, data: data.subarray(0, allowed) });
+    const whole = data.length <= allowed;
+    this.#ready = whole ? undefined : { ...chunk, offset: offset + allowed, data: data.subarray(allowed) };
+    return this.#sent(whole ? chunk : { ...chunk, data: data.subarray(0, allowed) });
   }
 
   /** Ends it when nothing moves that should, or when nothing was wanted for long. */
@@ -126,8 +121,7 @@ export class Serving {
     if (this.over) return;
     this.download.ended.removeEventListener('abort', this.#onEnded);
     this.#over.abort(new FedgateError('CANCELLED', 'the session is over'));
-    this.#ready.drain();
-    this.#rest = undefined;
+    this.#ready = undefined;
     this.#wants.drain();
     this.#continue();
     this.download.close(complete);
@@ -162,28 +156,33 @@ export class Serving {
     const { session, download } = this;
     const end = lengthOfPiece(download.manifest, piece);
     let at = offset;
-    await this.#room();
+    await this.#credited();
     if (this.over) return;
     for await (const bytes of download.readPiece(piece, offset, this.#over.signal)) {
       if (at + bytes.length > end) throw new FedgateError('FILE_DAMAGED', `piece ${piece} is longer than it should be`);
       for (let from = 0; from < bytes.length; from += CHUNK_BYTES) {
-        await this.#room();
-        if (this.over) return;
         const data = bytes.subarray(from, from + CHUNK_BYTES);
-        // In front of the others is the one before, which may not have been sent yet.
-        const roomy = from === 0 && download.roomy === true;
-        this.#ready.push({ session, piece, offset: at, data, roomy });
+        this.#ready = { session, piece, offset: at, data };
         at += data.length;
         this.#readBytes += data.length;
         this.#host.wake(this);
+        await this.#until(() => this.#ready === undefined);
+        if (this.over) return;
       }
+      if (at < end) await this.#credited();
+      if (this.over) return;
     }
     if (at < end && !this.over) throw new FedgateError('FILE_DAMAGED', `piece ${piece} is shorter than it should be`);
   }
 
   /** Nothing is read for an asker that cannot take it. */
-  async #room(): Promise<void> {
-    while (!this.over && (this.#ready.length >= READ_AHEAD_CHUNKS || this.#readBytes >= this.#creditBytes)) {
+  #credited(): Promise<void> {
+    return this.#until(() => this.#readBytes < this.#creditBytes);
+  }
+
+  /** Until something is so, or it is over. */
+  async #until(so: () => boolean): Promise<void> {
+    while (!this.over && !so()) {
       await new Promise<void>(resolve => {
         this.#resume = resolve;
       });

@@ -5,7 +5,7 @@ import type { OpenFetch } from '../files/fetch/remote-fetch.js';
 import { parseShareId } from '../files/share-id.js';
 import { fetchQuestion } from '../policy/types.js';
 import type { FrameWriter } from '../transport/frame-writer.js';
-import { CHUNK_HEADROOM, encodeOpening, frameChunk } from '../wire/file-frames.js';
+import { encodeChunk, encodeOpening } from '../wire/file-frames.js';
 import type { FetchRoom } from './fetch-room.js';
 import type { FileHost } from './file-host.js';
 import { readId, readOffset, toManifest } from './file-messages.js';
@@ -66,14 +66,8 @@ async function send(
 ): Promise<void> {
   let at = offset;
   for await (const bytes of fetch.chunks()) {
-    await guard.waiting(unlessAborted(put(framed(bytes, at)), signal));
+    await guard.waiting(unlessAborted(put(encodeChunk(at, bytes)), signal));
     guard.moved(bytes.length);
     at += bytes.length;
   }
-}
-
-/** Makes a frame of a chunk, in the room in front of it. */
-function framed(bytes: Buffer, offset: number): Buffer {
-  const room = Buffer.from(bytes.buffer, bytes.byteOffset - CHUNK_HEADROOM, CHUNK_HEADROOM + bytes.length);
-  return frameChunk(room, CHUNK_HEADROOM, room.length, offset);
 }

@@ -1,7 +1,7 @@
 /** Frames of one Fetch that lie in its stream's buffer at most. */
 export const MAX_UNFLUSHED = 4;
-/** Of all of them together, as long as there are no more calls than that: 8 MiB. */
-export const MAX_UNFLUSHED_TOGETHER = 32;
+/** Of all of them together, as long as there are no more calls than that: 4 MiB. */
+export const MAX_UNFLUSHED_TOGETHER = 16;
 
 /** What many Fetch calls keep in memory for their readers: few may keep some frames each, many one each. */
 export class FetchRoom {

@@ -59,26 +59,24 @@ export class FrameWriter<T> {
 
   /** Waits until the stream takes frames, then writes. Throws CANCELLED when the call is over. */
   async send(frame: T): Promise<void> {
-    while (!this.#writable && !this.#signal.aborted) {
-      await new Promise<void>(resolve => this.#waiting.push(resolve));
-    }
-    if (this.#signal.aborted) throw new FedgateError('CANCELLED', 'the call is over', { cause: this.#signal.reason });
+    while (!this.#writable && !this.#signal.aborted) await this.#woken();
+    this.#throwIfOver();
     this.put(frame);
   }
 
   /**
-   * As `send`, for frames so large that few of them may lie in the stream's buffer: waits until the transport has taken all but so many.
+   * Writes a frame so large that few of them may lie in the stream's buffer, and then waits until the transport has taken all but so many:
+   * whoever makes the next one makes it no sooner than it can go. Throws CANCELLED when the call is over.
    */
   async sendPaced(frame: T, unflushed: number): Promise<void> {
-    while (this.#unflushed >= unflushed && !this.#signal.aborted) {
-      await new Promise<void>(resolve => this.#waiting.push(resolve));
-    }
-    if (this.#signal.aborted) throw new FedgateError('CANCELLED', 'the call is over', { cause: this.#signal.reason });
+    this.#throwIfOver();
     this.#unflushed++;
     this.#call.write(frame, () => {
       this.#unflushed--;
       this.#wake();
     });
+    while (this.#unflushed >= unflushed && !this.#signal.aborted) await this.#woken();
+    this.#throwIfOver();
   }
 
   #putWatched(frame: T): boolean {
@@ -95,6 +93,14 @@ export class FrameWriter<T> {
     this.#writable = true;
     this.#wake();
     this.#onDrain?.();
+  }
+
+  #throwIfOver(): void {
+    if (this.#signal.aborted) throw new FedgateError('CANCELLED', 'the call is over', { cause: this.#signal.reason });
+  }
+
+  #woken(): Promise<void> {
+    return new Promise(resolve => this.#waiting.push(resolve));
   }
 
   #wake(): void {

@@ -9,8 +9,6 @@ export interface FileChunk {
   /** Where in the piece they begin. */
   readonly offset: number;
   readonly data: Buffer;
-  /** Whether there are FILE_DATA_ROOM_BYTES in front of the data that may be written to. */
-  readonly roomy?: boolean;
 }
 
 /** Field numbers of the frame in LaneFrame, and of LaneFrame in OpenLaneRequest and OpenLaneResponse. */
@@ -19,26 +17,18 @@ const FRAME = 1;
 const DATA = 4;
 /** The most bytes that one frame may hold. */
 export const MAX_CHUNK_BYTES = 1024 * 1024;
-/** Room in front of the data in which it becomes a frame without a copy. */
-export const FILE_DATA_ROOM_BYTES = 32;
 const MAX_UINT32 = 2 ** 32 - 1;
 
 const fields = new FieldWriter();
 const inner = new FieldWriter();
 const outer = new FieldWriter();
 
-/** Encodes OpenLaneRequest or OpenLaneResponse with the chunk in it. Without room in front of them the bytes are copied once: into the frame. */
-export function encodeFileData({ session, piece, offset, data, roomy = false }: FileChunk): Buffer {
+/** Encodes OpenLaneRequest or OpenLaneResponse with the chunk in it. The bytes are copied into it. */
+export function encodeFileData({ session, piece, offset, data }: FileChunk): Buffer {
   fields.reset().number(1, session).number(2, piece).number(3, offset).prefix(DATA, data.length);
   const length = fields.length + data.length;
   inner.reset().prefix(FILE_DATA, length);
   outer.reset().prefix(FRAME, inner.length + length);
-  const header = outer.length + inner.length + fields.length;
-  if (roomy && header <= FILE_DATA_ROOM_BYTES) {
-    const frame = Buffer.from(data.buffer, data.byteOffset - header, header + data.length);
-    frame.set(outer.raw(inner.view()).raw(fields.view()).view());
-    return frame;
-  }
   return Buffer.concat([outer.view(), inner.view(), fields.view(), data], outer.length + inner.length + length);
 }
 

@@ -163,7 +163,7 @@ for (const [what, lie] of [
     const came: Buffer[] = [];
     const error = await refusal(
       (async () => {
-        for await (const chunk of erp.fetch(share).chunks()) came.push(chunk);
+        for await (const chunk of erp.fetch(share).chunks()) came.push(Buffer.from(chunk));
       })(),
     );
     t.like(error, { reason: 'PIECE_MISMATCH', status: 'DATA_LOSS' });

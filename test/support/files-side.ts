@@ -163,7 +163,7 @@ export async function readAll(
   signal: AbortSignal = forever,
 ): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of download.readPiece(piece, offset, signal)) chunks.push(chunk);
+  for await (const chunk of download.readPiece(piece, offset, signal)) chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks);
 }
 

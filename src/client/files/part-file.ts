@@ -4,7 +4,7 @@ import { type FileHandle, link, lstat, open, readFile, rename, rm, stat } from '
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { describe, FedgateError } from '../../errors.js';
-import { WriteQueue, WriteRoom, writeAll } from '../../files/write-queue.js';
+import { WriteQueue, writeAll } from '../../files/disk/write-queue.js';
 import { writeFileAtomically } from '../../identity/files.js';
 
 /** What stands beside a part, so that a later call knows what it is a part of. */
@@ -17,9 +17,6 @@ const sidecarSchema = z.strictObject({
 });
 
 export type Sidecar = z.output<typeof sidecarSchema>;
-
-/** Of all downloads of this process. */
-const room = new WriteRoom();
 
 const NO_FOLLOW = constants.O_NOFOLLOW ?? 0;
 
@@ -101,7 +98,7 @@ export class PartFile {
     });
   }
 
-  /** Resolves when the next may come; the bytes are kept until they are on the disk. Throws also for bytes before them. */
+  /** Copies the bytes; resolves when the next may come. Throws also for bytes before them. */
   write(bytes: Buffer, position: number): Promise<void> {
     return this.#usable(async () => {
       if (position !== this.#queue.next) {
@@ -147,6 +144,7 @@ export class PartFile {
     if (this.#handle) await this.#queue.flush().catch(() => undefined);
     const handle = this.#handle;
     this.#handle = undefined;
+    this.#queue.drop();
     this.#queue = this.#newQueue();
     await handle?.close();
   }
@@ -154,7 +152,7 @@ export class PartFile {
   #newQueue(): WriteQueue {
     const write = async (left: readonly Buffer[], at: number): Promise<number> =>
       (await this.#open.writev(left, at)).bytesWritten;
-    return new WriteQueue((buffers, position) => writeAll(write, buffers, position), room);
+    return new WriteQueue((buffers, position) => writeAll(write, buffers, position));
   }
 
   get #open(): FileHandle {

@@ -1,11 +1,6 @@
-/** What of a file's state changes when somebody writes to it. */
-export interface FileState {
-  readonly ino: bigint;
-  readonly size: bigint;
-  readonly mtimeNs: bigint;
-}
+import type { FileState } from '../disk/open-file.js';
 
-/** How long a file counts as fresh: what was just written is usually read at once, and then comes from memory, not from the disk. */
+/** How long a file counts as fresh: what was just written is usually read at once, and hashed by whoever gets it. */
 export const FRESH_MS = 60_000;
 /** 4 GiB in pieces of 4 MiB; some 200 KB of memory. */
 const MAX_PIECES = 1_024;

@@ -23,6 +23,8 @@ export interface ContentsOptions {
   /** Epoch milliseconds. */
   readonly now: () => number;
   readonly limits: ContentLimits;
+  /** Whether pieces go past the page cache where the file system lets them. @default true */
+  readonly directIo?: boolean;
   readonly onEvent: OnContentEvent;
 }
 
@@ -32,8 +34,9 @@ export interface ContentsOptions {
  * Throws FILE_UNUSABLE when something else lies where its folders should be, STORE_* when they cannot be written to. What a process before this one
  * left half-written is removed.
  */
-export async function openContents({ folder, store, now, limits, onEvent }: ContentsOptions): Promise<ContentStore> {
-  const files = await PieceFiles.open(folder);
+export async function openContents(options: ContentsOptions): Promise<ContentStore> {
+  const { folder, store, now, limits, directIo = true, onEvent } = options;
+  const files = await PieceFiles.open(folder, directIo);
   const ledger = new Ledger(limits);
   let sweeper: Sweeper | undefined;
   const tell: OnContentEvent = event => {

@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
 import { rename, unlink } from 'node:fs/promises';
 import { storeFailure } from '../../store/failures.js';
-import { WriteQueue, type WriteRoom } from '../write-queue.js';
-import type { FileState } from './fresh-pieces.js';
-import type { OpenFile } from './open-file.js';
+import type { FileState, OpenFile } from '../disk/open-file.js';
+import { WriteQueue } from '../disk/write-queue.js';
 
 /** A temporary file that is to become a piece. Hashed while it is written: no piece is ever in memory. */
 export class PieceDraft {
@@ -15,10 +14,10 @@ export class PieceDraft {
   #closed = false;
   readonly #queue: WriteQueue;
 
-  constructor(path: string, file: OpenFile, room?: WriteRoom) {
+  constructor(path: string, file: OpenFile) {
     this.#path = path;
     this.#file = file;
-    this.#queue = new WriteQueue((buffers, position) => file.write(buffers, position), room);
+    this.#queue = new WriteQueue((buffers, position) => file.write(buffers, position));
   }
 
   get length(): number {
@@ -32,8 +31,8 @@ export class PieceDraft {
   }
 
   /**
-   * Writes behind what there is. Resolves when the next may come; the chunk is kept until it is on the disk, and may not change. Throws
-   * STORE_*, also for chunks before it; the draft is then of no use any more. `meanwhile` runs while the disk is at work.
+   * Writes a copy behind what there is. Resolves when the next may come. Throws STORE_*, also for chunks before it; the draft is then of no use
+   * any more. `meanwhile` runs while the disk is at work.
    */
   async write(chunk: Buffer, meanwhile?: () => void): Promise<void> {
     this.#length += chunk.length;

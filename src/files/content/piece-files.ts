@@ -4,9 +4,7 @@ import { lstat, mkdir, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FedgateError } from '../../errors.js';
 import { storeFailure } from '../../store/failures.js';
-import { WriteRoom } from '../write-queue.js';
-import type { FileState } from './fresh-pieces.js';
-import { OpenFile } from './open-file.js';
+import { type FileState, OpenFile } from '../disk/open-file.js';
 import { PieceDraft } from './piece-draft.js';
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
@@ -26,18 +24,22 @@ export interface FoundFile {
 export class PieceFiles {
   readonly #pieces: string;
   readonly #incoming: string;
+  readonly #direct: boolean;
   /** Folders that are there, are no links, and whose entries in their own folders are on stable storage. */
   readonly #entered = new Set<string>();
-  readonly #room = new WriteRoom();
 
-  private constructor(folder: string) {
+  private constructor(folder: string, direct: boolean) {
+    this.#direct = direct;
     this.#pieces = join(folder, 'pieces');
     this.#incoming = join(folder, 'incoming');
   }
 
-  /** Makes the folders, and removes what a process before this one was writing. Throws FILE_UNUSABLE for a link in the place of a folder, STORE_*. */
-  static async open(folder: string): Promise<PieceFiles> {
-    const files = new PieceFiles(folder);
+  /**
+   * Makes the folders, and removes what a process before this one was writing. Throws FILE_UNUSABLE for a link in the place of a folder, STORE_*.
+   * `direct`: whether pieces go past the page cache.
+   */
+  static async open(folder: string, direct: boolean): Promise<PieceFiles> {
+    const files = new PieceFiles(folder, direct);
     try {
       await mkdir(join(folder, '..'), { recursive: true, mode: 0o700 });
       for (const path of [folder, files.#pieces, files.#incoming]) await makeFolder(path);
@@ -58,8 +60,11 @@ export class PieceFiles {
   async draft(): Promise<PieceDraft> {
     const path = join(this.#incoming, randomBytes(16).toString('hex'));
     try {
-      const file = await OpenFile.open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
-      return new PieceDraft(path, file, this.#room);
+      const file = await OpenFile.open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, {
+        mode: 0o600,
+        direct: this.#direct,
+      });
+      return new PieceDraft(path, file);
     } catch (error) {
       throw storeFailure(error, 'a piece cannot be written');
     }
@@ -104,7 +109,7 @@ export class PieceFiles {
   /** Throws what the operating system says. */
   read(sha256: Buffer): Promise<OpenFile> {
     // A pipe in its place must not hold the reader up.
-    return OpenFile.open(this.pathOf(sha256), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    return OpenFile.open(this.pathOf(sha256), O_RDONLY | O_NOFOLLOW | O_NONBLOCK, { direct: this.#direct });
   }
 
   /** Whether a file of that length is in the place of a piece. */

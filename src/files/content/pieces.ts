@@ -5,6 +5,7 @@ import { IndexQueue } from './index-queue.js';
 import { type IndexView, storedRow } from './index-view.js';
 import type { PieceDraft } from './piece-draft.js';
 import type { PieceFiles } from './piece-files.js';
+import { PieceReaders } from './piece-readers.js';
 import { decodePieceRow, TABLE } from './rows.js';
 import { Turns } from './turns.js';
 
@@ -26,6 +27,7 @@ export interface Order {
 export class Pieces {
   readonly files: PieceFiles;
   readonly fresh = new FreshPieces();
+  readonly readers = new PieceReaders();
   readonly index: IndexQueue;
   readonly #store: Store;
   readonly #onEvent: OnContentEvent;

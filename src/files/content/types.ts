@@ -7,9 +7,6 @@ export interface Reservation {
   release(bytes?: number): void;
 }
 
-/** Room in front of each chunk that is read from the disk, in a buffer of its own: a frame can be made around it without a copy. */
-export const CHUNK_ROOM_BYTES = 32;
-
 /** A content that cannot be removed while somebody holds it. */
 export interface HeldContent {
   readonly manifest: Manifest;
@@ -22,8 +19,8 @@ export interface HeldContent {
   /** Bytes of a range that are on the disk. */
   bytesHeld(offset: number, length: number): number;
   /**
-   * The bytes of a piece from a place on, in chunks, each behind CHUNK_ROOM_BYTES that whoever takes it may write to. Read from the disk and verified on the way: when the piece is not what was written it
-   * is taken out of the index and FILE_DAMAGED is thrown behind its last byte. Also when it is not there.
+   * The bytes of a piece from a place on, in chunks, each good until the next is asked for. Read from the disk and verified on the way: when the
+   * piece is not what was written it is taken out of the index and FILE_DAMAGED is thrown behind its last byte. Also when it is not there.
    */
   readPiece(index: number, offset: number, signal: AbortSignal): AsyncIterable<Buffer>;
   /** A place for a piece that is to come, or undefined when it is on the disk by now (another content has it, or another call wrote it). */

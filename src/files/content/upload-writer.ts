@@ -15,7 +15,7 @@ import { demandFits, demandWhole, type UploadProgress } from './upload-bounds.js
 import { addDigest } from './upload-digests.js';
 
 /** Pieces of an upload that are on their way to stable storage while the next one is written. */
-const PIECES_BEHIND = 2;
+const PIECES_BEHIND = 4;
 
 export interface UploadWriterOptions {
   readonly parts: Parts;

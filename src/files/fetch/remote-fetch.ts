@@ -16,7 +16,7 @@ export interface OpenFetch {
   readonly manifest: Manifest;
   /** Bytes of the range that the own gateway has already. */
   readonly cachedBytes: number;
-  /** The bytes of the range in order, each chunk behind the room that HeldContent.readPiece gives it. Throws whatever ends it before. */
+  /** The bytes of the range in order, each chunk good until the next is asked for. Throws whatever ends it before. */
   chunks(): AsyncIterable<Buffer>;
   /** `complete`: all that was asked for was handed on. */
   close(complete: boolean): void;

@@ -106,7 +106,7 @@ test('chunks that were read do not change when more is read', async t => {
   const content = contentOf('fresh', PIECE);
   const held = await share(contents, content);
   const chunks: Buffer[] = [];
-  for await (const chunk of held.readPiece(0, 0, never())) chunks.push(chunk);
+  for await (const chunk of held.readPiece(0, 0, never())) chunks.push(Buffer.from(chunk));
   t.is(new Set(chunks.map(({ buffer }) => buffer)).size, chunks.length);
   t.true(Buffer.concat(chunks).equals(content));
   held.release();

@@ -122,7 +122,7 @@ export async function share(contents: ContentStore, content: Buffer, owner = 'bi
 
 export async function readAll(held: HeldContent, index: number, offset = 0): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of held.readPiece(index, offset, never())) chunks.push(chunk);
+  for await (const chunk of held.readPiece(index, offset, never())) chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks);
 }
 

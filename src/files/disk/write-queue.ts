@@ -1,32 +1,24 @@
+import { BLOCK_BYTES, type BlockPool, blocks } from './blocks.js';
 import { behind } from './buffers.js';
 
-/** What is written at once at least, unless it is the end: calls to the disk cost more than the bytes. */
-export const BATCH_BYTES = 512 * 1024;
 /** What one file may have waiting for the disk: as long as it is less, nobody waits for a disk that is slow for a moment. */
 export const WAITING_BYTES = 4 * 1024 * 1024;
-/** The same of all files that share a room. Above it each has a batch only, or the chunk that is larger. */
-export const WAITING_BYTES_TOGETHER = 12 * 1024 * 1024;
-
-/** What many queues have waiting together. */
-export class WriteRoom {
-  bytes = 0;
-
-  get full(): boolean {
-    return this.bytes >= WAITING_BYTES_TOGETHER;
-  }
-}
 
 /** Writes all of the buffers from a place on, or rejects. They stay as they are until it resolves. */
 export type WriteBuffers = (buffers: readonly Buffer[], position: number) => Promise<void>;
 
 /**
- * Bytes on their way to one file, in order, one write at a time: what comes while the disk is at work goes with the next write. A write
- * that failed fails all that follow.
+ * Bytes on their way to one file, in order, one write at a time: gathered in blocks that lie at multiples of a block's size in the file, and what
+ * comes while the disk is at work goes with the next write. A write that failed fails all that follow.
  */
 export class WriteQueue {
   readonly #write: WriteBuffers;
-  readonly #room: WriteRoom;
+  readonly #pool: BlockPool;
+  /** Full, or to be written as they are. */
   #waiting: Buffer[] = [];
+  /** The one that is being filled, from its beginning on. */
+  #block: Buffer | undefined;
+  #filled = 0;
   #waitingBytes = 0;
   #writingBytes = 0;
   /** Where the first waiting byte belongs. */
@@ -34,22 +26,27 @@ export class WriteQueue {
   #writing: Promise<void> | undefined;
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(write: WriteBuffers, room: WriteRoom = new WriteRoom()) {
+  constructor(write: WriteBuffers, pool: BlockPool = blocks) {
     this.#write = write;
-    this.#room = room;
+    this.#pool = pool;
   }
 
   /** Where the next byte belongs if it is to go with those before it. */
   get next(): number {
-    return this.#position + this.#waitingBytes;
+    return this.#position + this.#waitingBytes + this.#filled;
   }
 
-  /** Takes bytes behind those before them. They are kept until they are on the disk, and may not change. */
+  /** Takes bytes behind those before them. They are copied. */
   push(bytes: Buffer): void {
-    this.#waiting.push(bytes);
-    this.#waitingBytes += bytes.length;
-    this.#room.bytes += bytes.length;
-    if (this.#waitingBytes >= BATCH_BYTES) this.#begin();
+    for (let at = 0; at < bytes.length; ) {
+      const room = BLOCK_BYTES - (this.next % BLOCK_BYTES);
+      this.#block ??= this.#pool.take();
+      const copied = bytes.copy(this.#block, this.#filled, at, at + room);
+      at += copied;
+      this.#filled += copied;
+      if (copied === room) this.#seal();
+    }
+    this.#begin();
   }
 
   /** Resolves when more may come. Throws what a write before failed with. */
@@ -63,6 +60,7 @@ export class WriteQueue {
 
   /** Resolves when all of it is written. Throws as `ready`. */
   async flush(): Promise<void> {
+    this.#seal();
     while (this.#waitingBytes > 0 || this.#writing !== undefined) {
       this.#throwFailure();
       this.#begin();
@@ -78,22 +76,32 @@ export class WriteQueue {
 
   /** Throws away what waits. What is being written is written. */
   drop(): void {
-    this.#room.bytes -= this.#waitingBytes;
+    this.#seal();
+    this.#release(this.#waiting);
     this.#waiting = [];
     this.#waitingBytes = 0;
   }
 
+  /** Others wait for blocks too when there are none: then each has one that is being written, and one that waits. */
   get #tooMuch(): boolean {
     const bytes = this.#waitingBytes + this.#writingBytes;
-    return bytes >= WAITING_BYTES || (this.#waitingBytes >= BATCH_BYTES && this.#room.full);
+    return bytes >= WAITING_BYTES || (this.#waiting.length > 0 && this.#pool.scarce);
   }
 
   #throwFailure(): void {
     if (this.#failure) throw this.#failure.error;
   }
 
+  #seal(): void {
+    if (!this.#block) return;
+    this.#waiting.push(this.#block.subarray(0, this.#filled));
+    this.#waitingBytes += this.#filled;
+    this.#block = undefined;
+    this.#filled = 0;
+  }
+
   #begin(): void {
-    if (this.#writing !== undefined || this.#failure || this.#waitingBytes === 0) return;
+    if (this.#writing !== undefined || this.#failure || this.#waiting.length === 0) return;
     const batch = this.#waiting;
     const bytes = this.#waitingBytes;
     const at = this.#position;
@@ -108,9 +116,13 @@ export class WriteQueue {
       .then(() => {
         this.#writing = undefined;
         this.#writingBytes = 0;
-        this.#room.bytes -= bytes;
-        if (this.#waitingBytes >= BATCH_BYTES) this.#begin();
+        this.#release(batch);
+        this.#begin();
       });
+  }
+
+  #release(batch: readonly Buffer[]): void {
+    for (const block of batch) this.#pool.give(block);
   }
 }
 
