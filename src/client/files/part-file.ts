@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { describe, FedgateError } from '../../errors.js';
 import { WriteQueue, WriteRoom, writeAll } from '../../files/write-queue.js';
 import { writeFileAtomically } from '../../identity/files.js';
+import { besidePath } from './part-names.js';
 
 /** What stands beside a part, so that a later call knows what it is a part of. */
 const sidecarSchema = z.strictObject({
@@ -38,11 +39,11 @@ export class PartFile {
   }
 
   get #part(): string {
-    return `${this.#path}.part`;
+    return besidePath(this.#path, '.part');
   }
 
   get #note(): string {
-    return `${this.#path}.part.json`;
+    return besidePath(this.#path, '.part.json');
   }
 
   /** What an earlier call left. Undefined: nothing, or nothing that is of use. */
