@@ -7,6 +7,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import { smallDisk } from '../store/small-disk.js';
 import {
   type CommandResult,
   type CommandSettings,
@@ -185,6 +186,12 @@ test.serial('share: what cannot be is a usage error that names it, before anythi
     [[file, '--to', 'GLOBEX,'], /--to: /],
     [[file, '--expires', 'soon'], /--expires: /],
     [[file, '--max-downloads', '-1'], /--max-downloads/],
+    [[file, '--max-downloads', '4294967296'], /--max-downloads: .* from 0 to 4294967295/],
+    [[file, '--expires', '0s'], /--expires: it would be over at once/],
+    [[file, '--expires', '999999999d'], /--expires: "999999999d" ends later than there are dates/],
+    [[file, '--type', 'text'], /--type: is not a media type/],
+    [[file, '--name', 'n'.repeat(256)], /--name: is longer than 255 bytes/],
+    [['-', '-'], /-: standard input is there once/],
     [[file, file, '--name', 'x'], /--name: is for one file/],
     [[place.path('none')], /no such file/],
     [['/dev/null'], /no regular file/],
@@ -255,6 +262,52 @@ test.serial('shares: list, show, update and remove, for people and as JSON', asy
 
   t.is((await place.run(['shares', 'remove', id, '--context', acme])).stdout, `${id} is over\n`);
   t.is((await place.run(['fetch', id, '-o', place.path('three'), '--context', globex])).code, 5);
+});
+
+test.serial('shares remove: one that cannot be removed keeps none of the others, and is told of', async t => {
+  const place = await Place.make(t);
+  const { acme } = t.context;
+  const file = await place.write('a.txt', 'hello');
+  const [one, two] = [await place.share(t, file), await place.share(t, file)];
+  const removed = await place.run(['shares', 'remove', one, UNKNOWN, two, '--context', acme]);
+  t.is(removed.code, 5);
+  t.is(removed.stdout, `${one} is over\n${two} is over\n`);
+  t.is(removed.stderr, `fedgate: there is no share ${UNKNOWN} for the caller [SHARE_UNKNOWN]\n`);
+  const again = await place.run(['shares', 'remove', one, 'x', '--json', '--context', acme]);
+  t.is(again.code, 2);
+  const events = again.stdout.trim().split('\n');
+  t.like(JSON.parse(events[0] ?? ''), { event: 'failed', share: one, reason: 'SHARE_ENDED' });
+  t.like(JSON.parse(events[1] ?? ''), { event: 'failed', share: 'x', reason: 'FIELD_INVALID' });
+});
+
+test.serial('fetch: whatever the path is, sha256sum -c reads what is printed', async t => {
+  const place = await Place.make(t);
+  const { globex } = t.context;
+  const id = await place.share(t, await place.write('a', 'hello'), '--to', 'GLOBEX');
+  for (const name of ['plain', 'with space', 'back\\slash', 'two\nlines']) {
+    const { stdout } = await place.run(['fetch', id, '-o', place.path(name), '--context', globex]);
+    t.is(execFileSync('sha256sum', [place.path(name)]).toString(), stdout);
+    execFileSync('sha256sum', ['-c', '--strict'], { input: stdout });
+  }
+});
+
+test.serial('fetch: a disk that is full is said to be; with room the same command goes on', async t => {
+  const place = await Place.make(t);
+  const { acme, globex } = t.context;
+  const disk = await smallDisk(t, 6 * 1024 * 1024);
+  if (!disk) return;
+  const content = randomBytes(9 * 1024 * 1024);
+  const id = await place.share(t, await place.write('big', content), '--to', 'GLOBEX', '--max-downloads', '1');
+  const fetch = () => place.run(['fetch', id, '-o', join(disk, 'out'), '--context', globex]);
+  const full = await fetch();
+  t.is(full.code, 2);
+  t.regex(full.stderr, /out: cannot be written: ENOSPC/);
+  t.regex(full.stderr, /there is no room left; once there is, the same command goes on/);
+  execFileSync('mount', ['-o', `remount,size=${20 * 1024 * 1024}`, disk]);
+  const { code, stderr } = await fetch();
+  t.is(code, 0, stderr);
+  t.true((await readFile(join(disk, 'out'))).equals(content));
+  t.is((await place.run(['shares', 'remove', id, '--context', acme])).code, 0);
 });
 
 test.serial(
@@ -336,14 +389,15 @@ test.serial(
     const place = await Place.make(t);
     const { acme } = t.context;
     const before = (await place.run(['shares', 'list', '--json', '--context', acme])).stdout;
-    const plant: readonly (readonly [string, (path: string) => unknown])[] = [
+    const plant: readonly (readonly [name: string, make: (path: string) => unknown, shown?: RegExp])[] = [
       ['link', path => symlink('/etc/passwd', path)],
       ['pipe', path => execFileSync('mkfifo', [path])],
       ['con.txt', path => writeFile(path, '')],
       ['a\\b', path => writeFile(path, '')],
       ['A', path => writeFile(path, '')],
+      ['latin', path => writeFile(Buffer.from(`${path}\xe9`, 'latin1'), ''), /latin\ufffd: .*not valid UTF-8/],
     ];
-    for (const [name, make] of plant) {
+    for (const [name, make, shown] of plant) {
       const folder = place.path(`folder-${name.length}-${plant.findIndex(([each]) => each === name)}`);
       await mkdir(folder);
       await writeFile(join(folder, 'a'), '');
@@ -351,6 +405,8 @@ test.serial(
       const { code, stderr } = await place.run(['share', folder, '--to', 'GLOBEX', '--context', acme]);
       t.is(code, 2, name);
       t.true(stderr.includes(JSON.stringify(name).slice(1, -1)), stderr);
+      t.true(stderr.includes(folder), stderr);
+      if (shown) t.regex(stderr, shown);
     }
     t.is((await place.run(['shares', 'list', '--json', '--context', acme])).stdout, before);
   },

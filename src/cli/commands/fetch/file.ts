@@ -47,4 +47,16 @@ export const tellFetched = (
     readonly resumedBytes?: number;
   },
 ): Promise<void> =>
-  json ? printJson(env, { event: 'fetched', ...facts }) : print(env, `${facts.sha256}  ${facts.path}`);
+  json ? printJson(env, { event: 'fetched', ...facts }) : print(env, sumLine(facts.sha256, facts.path));
+
+/** A line that `sha256sum -c` reads: what would end it, or stand for that, is escaped, which a backslash in front of all says. */
+function sumLine(sha256: string, path: string): string {
+  const escaped = path.replace(/[\\\n\r]/g, character => ESCAPES.get(character) ?? character);
+  return `${escaped === path ? '' : '\\'}${sha256}  ${escaped}`;
+}
+
+const ESCAPES: ReadonlyMap<string, string> = new Map([
+  ['\\', '\\\\'],
+  ['\n', '\\n'],
+  ['\r', '\\r'],
+]);

@@ -72,9 +72,16 @@ async function fetch(env: CliEnv, id: string, options: FetchCommandOptions): Pro
     } catch (error) {
       if (error instanceof FedgateError && error.reason === 'CANCELLED')
         say(env, 'fedgate: interrupted; the same command goes on where this one ended');
+      if (isFull(error)) say(env, 'fedgate: there is no room left; once there is, the same command goes on');
       throw error;
     }
   });
+}
+
+/** Whether the disk that is written to has no room, or the user no more of it. */
+function isFull(error: unknown): boolean {
+  const code = error instanceof FedgateError ? (error.cause as NodeJS.ErrnoException | undefined)?.code : undefined;
+  return code === 'ENOSPC' || code === 'EDQUOT';
 }
 
 async function toDisk(
