@@ -10,6 +10,7 @@ import {
   contentOf,
   deliver,
   filesIn,
+  GLOBEX,
   LIMITS,
   MIB,
   manifestOf,
@@ -62,7 +63,7 @@ test.serial('full disk: a piece that is received fails with STORE_FULL, leaves n
   if (!disk) return;
   const { contents, folder } = await openWorld(t, { folder: join(disk, 'gateway') });
   const content = contentOf('full', 2 * PIECE);
-  const held = await contents.holdRemote(manifestOf(content));
+  const held = await contents.holdRemote(manifestOf(content), GLOBEX);
   await deliver(held, 0, content);
   const filler = await fill(disk);
   await refused(t, 'STORE_FULL', () => deliver(held, 1, content));

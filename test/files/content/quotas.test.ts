@@ -5,6 +5,7 @@ import { refused } from '../../support/reasons.js';
 import {
   contentOf,
   deliver,
+  GLOBEX,
   MIB,
   manifestOf,
   nothing,
@@ -140,12 +141,12 @@ test('reserve: makes room by removing what was used least recently, never what i
   const own = await share(contents, contentOf('own', 3 * PIECE));
   own.release();
   const fetch = async (content: Buffer) => {
-    const held = await contents.holdRemote(manifestOf(content));
+    const held = await contents.holdRemote(manifestOf(content), GLOBEX);
     await deliver(held, 0, content);
     return held;
   };
   const isThere = async (content: Buffer): Promise<boolean> => {
-    const held = await contents.holdRemote(manifestOf(content));
+    const held = await contents.holdRemote(manifestOf(content), GLOBEX);
     const there = held.has(0);
     held.release();
     return there;

@@ -206,7 +206,7 @@ export interface FetchOpened {
   readonly manifest:
     | Manifest
     | undefined;
-  /** Bytes of the range asked for that the own gateway already has. */
+  /** Bytes of the range asked for that the own gateway already has: of own shares all, of another organisation's what that has sent before. */
   readonly cachedBytes: bigint;
 }
 
