@@ -351,6 +351,17 @@ attack('data in chunks of a byte ends the link when the reader is behind', async
   await endsWith(t, lane, 'FRAME_UNEXPECTED');
 });
 
+attack('data in small chunks ends the link, also when few of them wait for their reader', async (t, scene) => {
+  const { lane, download, reading } = await wanted(scene);
+  lane.data({ data: Buffer.alloc(1_000_000) });
+  // Fewer than may wait for a reader.
+  for (let offset = 1_000_000; offset < 1_002_000; offset++) lane.data({ offset, data: Buffer.alloc(1) });
+  await endsWith(t, lane, 'FRAME_UNEXPECTED');
+  await t.throwsAsync(reading);
+  t.is((download.ended.reason as FedgateError).reason, 'PEER_UNREACHABLE');
+  alarmed(t, 'FRAME_UNEXPECTED');
+});
+
 attack('data that goes on after a download was closed ends the link once the credit is used up', async (t, scene) => {
   const { lane, download, reading } = await wanted(scene);
   download.close(false);
