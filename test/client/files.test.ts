@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { appendFileSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { link, mkdir, open, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -601,6 +601,61 @@ test.serial('fetch: goes on when the gateway is started again', async t => {
   await back;
   same(t, await readFile(to), bytes);
 });
+
+test.serial(
+  'signal: one that has fired asks for nothing; in the middle all three end with CANCELLED, and nothing listens on',
+  async t => {
+    const world = await start(t);
+    const { path, bytes } = await makeFile(world.folder, 4);
+    const id = world.files.add(bytes);
+    const to = join(world.folder, 'out.bin');
+    const readAll = async (signal: AbortSignal, read: () => void = () => undefined): Promise<void> => {
+      for await (const part of await world.client.fetchStream(id, { signal })) if (part.length > 0) read();
+    };
+    const fired = AbortSignal.abort();
+    await refused(t, 'CANCELLED', () => world.client.share(path, { signal: fired }));
+    await refused(t, 'CANCELLED', () => world.client.fetch(id, { to, signal: fired }));
+    await refused(t, 'CANCELLED', () => readAll(fired));
+    t.deepEqual([world.files.fetches.length, world.files.uploadOffsets.length], [0, 0]);
+    t.deepEqual(await readdir(world.folder), ['source.bin']);
+
+    // The gateway stands still, and the program does not wait for it.
+    const cases: readonly ((control: AbortController) => Promise<unknown>)[] = [
+      ({ signal }) => world.client.fetch(id, { to, signal }),
+      ({ signal }) => readAll(signal),
+      ({ signal }) => world.client.share(Readable.from(silent()), { signal }),
+    ];
+    async function* silent(): AsyncGenerator<Buffer> {
+      yield bytes;
+      await new Promise(() => undefined);
+    }
+    for (const run of cases) {
+      const control = new AbortController();
+      const stands = new Deferred<void>();
+      world.files.onFetch = chunk => {
+        if (chunk.offset < 2 * PIECE) return chunk;
+        stands.resolve();
+        return new Promise(() => undefined);
+      };
+      world.files.onUpload = ({ offset }) => {
+        if (offset >= 2 * PIECE) stands.resolve();
+        return undefined;
+      };
+      const running = run(control);
+      await stands.promise;
+      control.abort();
+      await refused(t, 'CANCELLED', () => running);
+      t.is(getEventListeners(control.signal, 'abort').length, 0);
+    }
+    // What was to be gone on with is left, and is.
+    world.files.onFetch = chunk => chunk;
+    const control = new AbortController();
+    t.true((await world.client.fetch(id, { to, signal: control.signal })).resumedBytes >= PIECE);
+    await world.client.share(path, { signal: control.signal });
+    await readAll(control.signal);
+    t.is(getEventListeners(control.signal, 'abort').length, 0);
+  },
+);
 
 test.serial('fetchStream: whole, ranges, and the end of the loop ends the download', async t => {
   const world = await start(t);
