@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, symlink, utimes, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -342,6 +342,35 @@ test.serial(
     t.is((await place.run(['fetch', id, '-o', 'a.txt', '--overwrite', '--context', globex])).code, 0);
     t.is((await place.run(['fetch', id, '-o', place.folder, '--overwrite', '--context', globex])).code, 0);
     t.is((await place.run(['fetch', id, '--offset', '1', '--context', globex])).code, 2);
+  },
+);
+
+test.serial(
+  'fetch: a folder that was interrupted goes on under its own name too, and what is no part of it is not touched',
+  async t => {
+    const place = await Place.make(t);
+    const { globex } = t.context;
+    for (const name of ['tree/a.txt', 'tree/b.txt']) await place.write(name, name);
+    const id = await place.share(t, place.path('tree'), '--to', 'GLOBEX', '--max-downloads', '1');
+    const back = process.cwd();
+    await mkdir(place.path('here'));
+    process.chdir(place.path('here'));
+    t.teardown(() => process.chdir(back));
+    // It stops at the second file, because something else is in its place.
+    await place.write('here/tree/b.txt', 'mine');
+    const fetch = () => place.run(['fetch', id, '--context', globex]);
+    const taken = await fetch();
+    t.is(taken.code, 2);
+    t.regex(taken.stderr, /"tree" is there already; say where to with -o/);
+    t.is((await place.run(['fetch', id, '-o', 'tree', '--context', globex])).code, 2);
+    t.deepEqual((await readdir(place.path('here/tree'))).sort(), ['a.txt', 'b.txt']);
+    t.is(await readFile(place.path('here/tree/b.txt'), 'utf8'), 'mine');
+    // From now on it is a folder that was begun.
+    await rm(place.path('here/tree/b.txt'));
+    const { code, stderr } = await fetch();
+    t.is(code, 0, stderr);
+    t.deepEqual(tree(place.path('here/tree')), tree(place.path('tree')));
+    t.is((await fetch()).code, 2);
   },
 );
 

@@ -85,6 +85,9 @@ async function fetchFiles(
   }
 }
 
+/** What a folder that is fetched to a path is noted under. */
+export const noteOf = (share: string, target: string): readonly string[] => ['download', share, resolve(target)];
+
 /** One that goes on is the same download, so that it counts once. */
 async function readListing(
   env: CliEnv,
@@ -95,7 +98,7 @@ async function readListing(
 ): Promise<readonly ListedFile[]> {
   if (size > MAX_LISTING_BYTES)
     throw new FedgateError('FILE_UNUSABLE', `the listing of the folder has ${size} bytes, more than are read`);
-  const { id: downloadId } = await notes.recall(['download', id, resolve(target)]);
+  const { id: downloadId } = await notes.recall(noteOf(id, target));
   const parts: Buffer[] = [];
   for await (const part of await client.fetchStream(id, { downloadId, signal: env.signal })) parts.push(part);
   return parseListing(Buffer.concat(parts), orgOfShare(id));

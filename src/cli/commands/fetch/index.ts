@@ -9,7 +9,7 @@ import { examples } from '../../help.js';
 import { type GatewayOptions, parseCount, withClient, withGatewayOptions } from '../../options.js';
 import { TransferNotes } from '../../transfer-notes.js';
 import { ApprovalDemand, type ApprovalOptions, withApprovalOptions } from './approved.js';
-import { fetchDirectory } from './directory.js';
+import { fetchDirectory, noteOf } from './directory.js';
 import { fetchOne } from './file.js';
 import { pipe } from './pipe.js';
 import { chooseTarget } from './target.js';
@@ -94,7 +94,8 @@ async function toDisk(
   const demand = await ApprovalDemand.open(env, client, options);
   const share = await client.getShare(id);
   const isFolder = share.mediaType === DIRECTORY_TYPE;
-  const target = await chooseTarget(output, share.name, isFolder);
+  const notes = await TransferNotes.open(env, options);
+  const target = await chooseTarget(output, share.name, isFolder, path => notes.has(noteOf(id, path)));
   if (!isFolder) {
     // Before anything is fetched, and again for the very bytes that were.
     const accept = demand && ((fetched: SharedFile) => demand.check(fetched, target));
@@ -102,7 +103,6 @@ async function toDisk(
     return void (await fetchOne(env, client, id, { to: target, ...(accept ? { accept } : {}) }, { overwrite, json }));
   }
   if (demand && overwrite) throw fieldError('--overwrite', 'not for a folder with --require-approved');
-  const notes = await TransferNotes.open(env, options);
   await fetchDirectory(env, client, notes, share, target, { overwrite, json }, demand);
   await notes.forgetAll();
 }
