@@ -10,7 +10,7 @@ import { type GatewayOptions, parseCount, withClient, withGatewayOptions } from 
 import { TransferNotes } from '../../transfer-notes.js';
 import { ApprovalDemand, type ApprovalOptions, withApprovalOptions } from './approved.js';
 import { fetchDirectory, noteOf } from './directory.js';
-import { fetchOne } from './file.js';
+import { fetchOne, tellFetched } from './file.js';
 import { pipe } from './pipe.js';
 import { chooseTarget } from './target.js';
 
@@ -100,7 +100,8 @@ async function toDisk(
     // Before anything is fetched, and again for the very bytes that were.
     const accept = demand && ((fetched: SharedFile) => demand.check(fetched, target));
     await accept?.(share);
-    return void (await fetchOne(env, client, id, { to: target, ...(accept ? { accept } : {}) }, { overwrite, json }));
+    const place = { to: target, ...(accept ? { accept } : {}) };
+    return await tellFetched(env, json, await fetchOne(env, client, id, place, { overwrite, json }));
   }
   if (demand && overwrite) throw fieldError('--overwrite', 'not for a folder with --require-approved');
   await fetchDirectory(env, client, notes, share, target, { overwrite, json }, demand);
