@@ -2,7 +2,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { getEventListeners, once } from 'node:events';
 import { appendFileSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
-import { link, mkdir, open, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, open, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
@@ -464,6 +464,15 @@ test.serial('fetch: files of others where the part belongs are neither followed 
   await writeFile(`${to}.part`, 'somebody else needs this');
   await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to }));
   t.is(await readFile(`${to}.part`, 'utf8'), 'somebody else needs this');
+
+  // A pipe that nobody writes to keeps nobody waiting.
+  for (const suffix of ['.part', '.part.json', '.part.lock']) {
+    const planted = join(world.folder, `pipe${suffix}`);
+    execFileSync('mkfifo', [planted]);
+    await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to: join(world.folder, 'pipe') }));
+    t.true((await stat(planted)).isFIFO());
+    await rm(planted);
+  }
 
   for (const plant of [symlink, link]) {
     const planted = join(world.folder, `${plant.name}.bin`);

@@ -352,6 +352,20 @@ for (const reason of ['SHARE_UNKNOWN', 'APPROVAL_MISSING', 'FEATURE_UNSUPPORTED'
   });
 }
 
+for (const reason of ['SHARE_UNKNOWN', 'SHARE_ENDED', 'NOT_GRANTED', 'POLICY_DENIED', 'ORG_INACTIVE'] as const) {
+  test(`fetch: a link that drops, and behind it the word ${reason}, ends the fetch with that, at once`, async t => {
+    const { remote, world } = await scene(t, 12 * MIB, { patienceMs: 3_600_000 });
+    const erp = await world.client('erp');
+    remote.pace = index => {
+      if (index < 2) return undefined;
+      remote.refusal = new FedgateError(reason, 'no more');
+      remote.end();
+      return undefined;
+    };
+    t.is((await refusal(erp.fetch(remote.share()).bytes())).reason, reason);
+  });
+}
+
 test('fetch: a file that does not fit into the cache is refused before a byte is asked for; two that do not fit together', async t => {
   const { remote, world } = await scene(t, 6 * MIB, { limits: { cacheBytes: 8 * MIB } });
   const erp = await world.client('erp');

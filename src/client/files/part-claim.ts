@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { describe, FedgateError } from '../../errors.js';
-import { besidePath } from './part-names.js';
+import { besidePath, readBeside } from './part-names.js';
 
 const claimSchema = z.strictObject({
   version: z.literal(1),
@@ -126,7 +126,7 @@ export class PartClaim {
 async function read(lock: string): Promise<Claim | undefined> {
   let text: string;
   try {
-    text = await readFile(lock, 'utf8');
+    text = await readBeside(lock);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, link, lstat, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, link, lstat, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { describe, FedgateError } from '../../errors.js';
 import { WriteQueue, WriteRoom, writeAll } from '../../files/write-queue.js';
 import { writeFileAtomically } from '../../identity/files.js';
-import { besidePath } from './part-names.js';
+import { besidePath, readBeside } from './part-names.js';
 
 /** What stands beside a part, so that a later call knows what it is a part of. */
 const sidecarSchema = z.strictObject({
@@ -49,7 +49,7 @@ export class PartFile {
   /** What an earlier call left. Undefined: nothing, or nothing that is of use. */
   async sidecar(): Promise<Sidecar | undefined> {
     try {
-      return sidecarSchema.parse(JSON.parse(await readFile(this.#note, 'utf8')));
+      return sidecarSchema.parse(JSON.parse(await readBeside(this.#note)));
     } catch {
       return undefined;
     }

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 /** What file systems allow a name to have. */
@@ -19,4 +21,16 @@ export function besidePath(path: string, suffix: string): string {
     .toString()
     .replace(/\ufffd$/, '');
   return join(dirname(path), `${kept}~${digest}${suffix}`);
+}
+
+const READ_ONLY = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
+
+/** What a small file beside it says. No link is followed, and a pipe that somebody put there keeps nobody waiting. Throws what the system says. */
+export async function readBeside(path: string): Promise<string> {
+  const handle = await open(path, READ_ONLY);
+  try {
+    return await handle.readFile('utf8');
+  } finally {
+    await handle.close();
+  }
 }
