@@ -675,13 +675,31 @@ test.serial('share, fetch: a person at a terminal sees a bar with size, rate and
 test.serial('transfers: tells what is on its way, for people and as JSON', async t => {
   const place = await Place.make(t);
   const { acme, globex } = t.context;
-  const watching = place.start(t, ['transfers', '--context', acme]);
+  const watching = [acme, globex].flatMap(context =>
+    [[], ['--json']].map(options => place.start(t, ['transfers', ...options, '--context', context])),
+  );
   const file = await place.write('watched.txt', 'hello');
-  for (const giveUp = Date.now() + 60_000; !/watched/.test(watching.stdout) && Date.now() < giveUp; ) {
-    const id = await place.share(t, file, '--to', 'GLOBEX');
+  const giveUp = Date.now() + 60_000;
+  let id = '';
+  while (watching.some(({ stdout }) => !stdout.includes('done')) && Date.now() < giveUp) {
+    id = await place.share(t, file, '--to', 'GLOBEX');
     t.is((await place.run(['fetch', id, '-o', '-', '--context', globex])).stdout, 'hello');
   }
-  t.regex(watching.stdout, /ACME\/billing shares watched\.txt/);
-  watching.child.kill('SIGINT');
-  t.is(await watching.exited, 130);
+  for (const { child, exited } of watching) {
+    child.kill('SIGINT');
+    t.is(await exited, 130);
+  }
+  const [shares, sharesJson, fetches, fetchesJson] = watching.map(({ stdout }) => stdout);
+  t.regex(shares ?? '', /^billing shares watched\.txt share:\/\/ACME\/[0-9a-f]{32} {2}5 B of 5 B {2}done$/m);
+  t.regex(fetches ?? '', /^erp fetches watched\.txt of ACME share:\/\/ACME\/[0-9a-f]{32} {2}5 B of 5 B {2}done$/m);
+  const json = (lines = ''): object => JSON.parse(lines.split('\n')[0] ?? '');
+  t.like(json(sharesJson), { kind: 'upload', org: 'ACME', node: 'billing', name: 'watched.txt', totalBytes: 5 });
+  t.like(json(fetchesJson), { kind: 'fetch', org: 'ACME', node: 'erp', name: 'watched.txt', totalBytes: 5 });
+  const [own, others] = await Promise.all(
+    [acme, globex].map(
+      async context => (await place.run(['shares', 'show', id, '--json', '--context', context])).stdout,
+    ),
+  );
+  t.deepEqual(['downloads' in JSON.parse(own ?? ''), 'downloads' in JSON.parse(others ?? '')], [true, false]);
+  t.regex((await place.run(['shares', 'show', id, '--context', globex])).stdout, /^downloads +any number$/m);
 });
