@@ -34,26 +34,25 @@ export function pathProblem(path: string): string | undefined {
 }
 
 /**
- * Throws FIELD_INVALID unless all paths can be those of files in one folder, on any system: two that differ in case or in how accents
+ * Throws FIELD_INVALID, naming `field`, unless all paths can be those of files in one folder, on any system: two that differ in case or in how accents
  * are written are one file on some, and what is a file cannot be a folder too.
  */
-export function checkPaths(paths: readonly string[]): void {
+export function checkPaths(paths: readonly string[], field = 'path'): void {
   const files = new Map<string, string>();
   const folders = new Map<string, string>();
   for (const path of paths) {
     const problem = pathProblem(path);
-    if (problem) throw fieldError('path', `${quoted(path)} ${problem}`);
+    if (problem) throw fieldError(field, `${quoted(path)} ${problem}`);
     const key = sameness(path);
     const twin = files.get(key) ?? folders.get(key);
-    if (twin !== undefined)
-      throw fieldError('path', `${quoted(path)} and ${quoted(twin)} are the same on some systems`);
+    if (twin !== undefined) throw fieldError(field, `${quoted(path)} and ${quoted(twin)} are the same on some systems`);
     files.set(key, path);
     for (const folder of foldersOf(path)) {
       const folderKey = sameness(folder);
       const known = files.get(folderKey) ?? folders.get(folderKey);
       if (known !== undefined && known !== folder)
-        throw fieldError('path', `${quoted(folder)} and ${quoted(known)} are the same on some systems`);
-      if (files.has(folderKey)) throw fieldError('path', `${quoted(folder)} is a file and a folder`);
+        throw fieldError(field, `${quoted(folder)} and ${quoted(known)} are the same on some systems`);
+      if (files.has(folderKey)) throw fieldError(field, `${quoted(folder)} is a file and a folder`);
       folders.set(folderKey, folder);
     }
   }

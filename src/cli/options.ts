@@ -57,10 +57,12 @@ export async function withClient<T>(
 }
 
 /** Parses a whole number. Throws FIELD_INVALID naming the option. */
-export function parseCount(text: string, option: string, least = 0): number {
+export function parseCount(text: string, option: string, least = 0, most = Number.MAX_SAFE_INTEGER): number {
   const count = Number(text);
-  if (!/^\d{1,15}$/.test(text) || count < least)
-    throw fieldError(option, `${quoted(text)} is not a whole number from ${least} on`);
+  if (!/^\d{1,15}$/.test(text) || count < least || count > most) {
+    const range = most === Number.MAX_SAFE_INTEGER ? `from ${least} on` : `from ${least} to ${most}`;
+    throw fieldError(option, `${quoted(text)} is not a whole number ${range}`);
+  }
   return count;
 }
 

@@ -75,7 +75,10 @@ export function showBytes(env: CliEnv): { update(bytes: number): void; stop(): v
   return { update: bytes => update({ doneBytes: bytes, totalBytes: undefined, resumedBytes: 0 }), stop };
 }
 
-/** A bar with rate and time left when the size is known, otherwise a count with the rate; on a terminal only. It is gone at the end. */
+/**
+ * A bar with rate and time left when the size is known, otherwise a count with the rate; on a terminal only. It is gone when it is stopped, and
+ * back with the next update.
+ */
 export function showTransfer(env: CliEnv): { update(progress: TransferProgress): void; stop(): void } {
   if (!env.terminal) return { update: () => undefined, stop: () => undefined };
   let bar: Bar | undefined;
@@ -83,6 +86,7 @@ export function showTransfer(env: CliEnv): { update(progress: TransferProgress):
   return {
     update({ doneBytes, totalBytes, resumedBytes }) {
       pace ??= new Pace(resumedBytes);
+      pace.from = resumedBytes;
       const total = totalBytes || undefined;
       const format =
         total === undefined
@@ -96,18 +100,21 @@ export function showTransfer(env: CliEnv): { update(progress: TransferProgress):
         left: pace.left(doneBytes, total),
       });
     },
-    stop: () => bar?.stop(),
+    stop() {
+      bar?.stop();
+      bar = undefined;
+    },
   };
 }
 
 /** How fast something goes, from where it began. */
 export class Pace {
   readonly #startMs = performance.now();
-  readonly #from: number;
+  /** What was done before. */
+  from: number;
 
-  /** `from`: what was done before. */
   constructor(from: number) {
-    this.#from = from;
+    this.from = from;
   }
 
   get seconds(): number {
@@ -116,12 +123,12 @@ export class Pace {
 
   /** Per second. */
   rate(done: number): number {
-    return Math.max(0, Math.round((done - this.#from) / this.seconds));
+    return Math.max(0, Math.round((done - this.from) / this.seconds));
   }
 
   /** `2 m 5 s`; `…` while it is not known. */
   left(done: number, total: number | undefined): string {
-    const rate = (done - this.#from) / this.seconds;
+    const rate = (done - this.from) / this.seconds;
     if (total === undefined || rate <= 0) return '…';
     const seconds = Math.ceil(Math.max(0, total - done) / rate);
     return seconds === 0 ? '0 s' : formatDuration(seconds * 1000);

@@ -48,6 +48,11 @@ export class TransferNotes {
     return new TransferNotes(folder, JSON.stringify([address, serverName, who]));
   }
 
+  /** Whether an earlier run began a transfer that the facts describe, and did not end it. */
+  async has(facts: readonly unknown[]): Promise<boolean> {
+    return (await readNote(this.#path(facts))) !== undefined;
+  }
+
   /** The note of a transfer that the facts describe: of an earlier run, or a new one, which is written down. */
   async recall(facts: readonly unknown[], expiresMs?: number): Promise<TransferNote> {
     const path = this.#path(facts);

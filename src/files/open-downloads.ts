@@ -44,7 +44,12 @@ export class OpenDownloads {
     for (const { asker, ending } of this.#byShare.get(share) ?? []) if (!except(asker)) ending.abort(error);
   }
 
+  /** The shares that have some. */
+  get shares(): readonly string[] {
+    return [...this.#byShare.keys()];
+  }
+
   endAll(error: FedgateError): void {
-    for (const share of [...this.#byShare.keys()]) this.end(share, error);
+    for (const share of this.shares) this.end(share, error);
   }
 }

@@ -212,6 +212,20 @@ export class Shares {
     });
   }
 
+  /** Ends the downloads of those who are in the audience no more: groups mean others than before. */
+  recheck(): void {
+    for (const name of this.#downloads.shares) {
+      const entry = this.#index.get(Buffer.from(name, 'latin1'));
+      if (!entry) continue;
+      const rechecked = this.#turns.run(name, async () => {
+        const share = await this.#read(entry);
+        if (share && share.audience.groups.length > 0)
+          this.#downloads.end(name, shareUnknown(formatShareId(share)), asker => this.#isFor(share, asker));
+      });
+      rechecked.catch(error => this.#options.onEvent({ kind: 'sweep-failed', error }));
+    }
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);

@@ -129,6 +129,11 @@ export class Files {
     };
   }
 
+  /** Ends what those have under way who are in an audience no more. To be called when groups may mean others. */
+  recheck(): void {
+    this.#shares.recheck();
+  }
+
   /** Ends what is under way. Nobody may share or fetch any more. */
   async close(): Promise<void> {
     clearTimeout(this.#scrub);

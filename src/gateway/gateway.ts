@@ -439,6 +439,7 @@ class RunningGateway implements Gateway {
     this.#nodeListener.swap(identity, ownAuthorities(directory, this.#parts.membership.org));
     this.#peerListener.swap(identity, directory.authoritiesPem());
     this.#parts.nodes.presence.recheck();
+    this.#parts.files.recheck();
     this.#streams.streams.recheck();
     log.info({ snapshot: String(directory.version), members: directory.members().length }, 'registry snapshot taken');
     if (!this.#draining.signal.aborted) this.#wantPeers();

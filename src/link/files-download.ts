@@ -35,6 +35,10 @@ interface Want {
 /** Chunks that may wait for a reader: with honest chunks the window is full long before. Each costs something beside its bytes. */
 const MAX_UNREAD_CHUNKS = 4096;
 
+/** From so many chunks of a session on they must have so much on average: smaller ones cost more than they bring, and ours have 256 KiB. */
+const WARM_UP_CHUNKS = 1_024;
+const MIN_CHUNK_BYTES = 1_024;
+
 const unexpected = (what: string): FedgateError => new FedgateError('FRAME_UNEXPECTED', what);
 
 /** A download of another organisation's share, through the files lane. */
@@ -54,6 +58,7 @@ export class LinkDownload implements Download, CreditUser {
   #grantedBytes = 0;
   #receivedBytes = 0;
   #takenBytes = 0;
+  #chunks = 0;
   #unreadChunks = 0;
 
   constructor({ session, share, manifest, look }: DownloadFacts, host: DownloadHost) {
@@ -122,6 +127,8 @@ export class LinkDownload implements Download, CreditUser {
     this.#receivedBytes += data.length;
     if (this.#receivedBytes > this.#grantedBytes)
       throw new FedgateError('CREDIT_EXCEEDED', `session ${this.session} was sent more than there was credit for`);
+    if (++this.#chunks > WARM_UP_CHUNKS && this.#receivedBytes < this.#chunks * MIN_CHUNK_BYTES)
+      throw unexpected('the chunks of a file are too small');
     want.next += data.length;
     this.#progress.moved(data.length, this.#host.now());
     if (want.next === want.end) this.#whole(want);

@@ -10,6 +10,7 @@ import type { FetchRoom } from './fetch-room.js';
 import type { FileHost } from './file-host.js';
 import { readId, readOffset, toManifest } from './file-messages.js';
 import { ProgressGuard } from './progress-guard.js';
+import { whileGranted } from './while-granted.js';
 
 /** Carries out one Fetch call. Throws what it ends with. */
 export async function fetchCall(
@@ -29,7 +30,8 @@ export async function fetchCall(
   const downloadId = request.downloadId.length === 0 ? randomBytes(16) : readId(request.downloadId, 'download_id');
   const wanted = { offset, length, downloadId, checksWhole: request.checksWhole };
   const guard = new ProgressGuard(host.progress);
-  const stop = firstOf([signal, host.draining, guard.stalled]);
+  const granted = whileGranted(host.access, () => host.access.checkFetch(node, ref.org));
+  const stop = firstOf([signal, host.draining, guard.stalled, granted.gone]);
   const leave = room.enter();
   try {
     const fetch = await host.fetcher.fetch(node, ref, wanted, stop.signal);
@@ -45,6 +47,7 @@ export async function fetchCall(
     leave();
     stop.stop();
     guard.stop();
+    granted.stop();
   }
 }
 

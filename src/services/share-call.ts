@@ -11,6 +11,7 @@ import { type FileFrame, readFileFrame } from '../wire/file-frames.js';
 import type { FileHost } from './file-host.js';
 import { type CheckedStart, checkFuture, readShareStart, toOwnShare } from './file-messages.js';
 import { ProgressGuard } from './progress-guard.js';
+import { whileGranted } from './while-granted.js';
 
 /** One Share call: a file on its way from a node to the disk. Frames are read one at a time, each when the one before is taken. */
 export class ShareCall {
@@ -89,7 +90,8 @@ export class ShareCall {
       node: this.#node,
       totalBytes: size ?? 0,
     });
-    const stop = firstOf([signal, upload.taken]);
+    const granted = whileGranted(this.#host.access, () => this.#checkGrants(start));
+    const stop = firstOf([signal, upload.taken, granted.gone]);
     try {
       transfer.done(upload.committedSize);
       await this.#chunks(start, upload, transfer, stop.signal);
@@ -102,6 +104,7 @@ export class ShareCall {
       throw error;
     } finally {
       stop.stop();
+      granted.stop();
     }
   }
 

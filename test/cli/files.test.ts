@@ -2,11 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, symlink, utimes, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import { smallDisk } from '../store/small-disk.js';
 import {
   type CommandResult,
   type CommandSettings,
@@ -185,6 +186,12 @@ test.serial('share: what cannot be is a usage error that names it, before anythi
     [[file, '--to', 'GLOBEX,'], /--to: /],
     [[file, '--expires', 'soon'], /--expires: /],
     [[file, '--max-downloads', '-1'], /--max-downloads/],
+    [[file, '--max-downloads', '4294967296'], /--max-downloads: .* from 0 to 4294967295/],
+    [[file, '--expires', '0s'], /--expires: it would be over at once/],
+    [[file, '--expires', '999999999d'], /--expires: "999999999d" ends later than there are dates/],
+    [[file, '--type', 'text'], /--type: is not a media type/],
+    [[file, '--name', 'n'.repeat(256)], /--name: is longer than 255 bytes/],
+    [['-', '-'], /-: standard input is there once/],
     [[file, file, '--name', 'x'], /--name: is for one file/],
     [[place.path('none')], /no such file/],
     [['/dev/null'], /no regular file/],
@@ -257,6 +264,52 @@ test.serial('shares: list, show, update and remove, for people and as JSON', asy
   t.is((await place.run(['fetch', id, '-o', place.path('three'), '--context', globex])).code, 5);
 });
 
+test.serial('shares remove: one that cannot be removed keeps none of the others, and is told of', async t => {
+  const place = await Place.make(t);
+  const { acme } = t.context;
+  const file = await place.write('a.txt', 'hello');
+  const [one, two] = [await place.share(t, file), await place.share(t, file)];
+  const removed = await place.run(['shares', 'remove', one, UNKNOWN, two, '--context', acme]);
+  t.is(removed.code, 5);
+  t.is(removed.stdout, `${one} is over\n${two} is over\n`);
+  t.is(removed.stderr, `fedgate: there is no share ${UNKNOWN} for the caller [SHARE_UNKNOWN]\n`);
+  const again = await place.run(['shares', 'remove', one, 'x', '--json', '--context', acme]);
+  t.is(again.code, 2);
+  const events = again.stdout.trim().split('\n');
+  t.like(JSON.parse(events[0] ?? ''), { event: 'failed', share: one, reason: 'SHARE_ENDED' });
+  t.like(JSON.parse(events[1] ?? ''), { event: 'failed', share: 'x', reason: 'FIELD_INVALID' });
+});
+
+test.serial('fetch: whatever the path is, sha256sum -c reads what is printed', async t => {
+  const place = await Place.make(t);
+  const { globex } = t.context;
+  const id = await place.share(t, await place.write('a', 'hello'), '--to', 'GLOBEX');
+  for (const name of ['plain', 'with space', 'back\\slash', 'two\nlines']) {
+    const { stdout } = await place.run(['fetch', id, '-o', place.path(name), '--context', globex]);
+    t.is(execFileSync('sha256sum', [place.path(name)]).toString(), stdout);
+    execFileSync('sha256sum', ['-c', '--strict'], { input: stdout });
+  }
+});
+
+test.serial('fetch: a disk that is full is said to be; with room the same command goes on', async t => {
+  const place = await Place.make(t);
+  const { acme, globex } = t.context;
+  const disk = await smallDisk(t, 6 * 1024 * 1024);
+  if (!disk) return;
+  const content = randomBytes(9 * 1024 * 1024);
+  const id = await place.share(t, await place.write('big', content), '--to', 'GLOBEX', '--max-downloads', '1');
+  const fetch = () => place.run(['fetch', id, '-o', join(disk, 'out'), '--context', globex]);
+  const full = await fetch();
+  t.is(full.code, 2);
+  t.regex(full.stderr, /out: cannot be written: ENOSPC/);
+  t.regex(full.stderr, /there is no room left; once there is, the same command goes on/);
+  execFileSync('mount', ['-o', `remount,size=${20 * 1024 * 1024}`, disk]);
+  const { code, stderr } = await fetch();
+  t.is(code, 0, stderr);
+  t.true((await readFile(join(disk, 'out'))).equals(content));
+  t.is((await place.run(['shares', 'remove', id, '--context', acme])).code, 0);
+});
+
 test.serial(
   'fetch: a name that another chose is used only when it is a plain one and free; else -o is asked for',
   async t => {
@@ -289,6 +342,35 @@ test.serial(
     t.is((await place.run(['fetch', id, '-o', 'a.txt', '--overwrite', '--context', globex])).code, 0);
     t.is((await place.run(['fetch', id, '-o', place.folder, '--overwrite', '--context', globex])).code, 0);
     t.is((await place.run(['fetch', id, '--offset', '1', '--context', globex])).code, 2);
+  },
+);
+
+test.serial(
+  'fetch: a folder that was interrupted goes on under its own name too, and what is no part of it is not touched',
+  async t => {
+    const place = await Place.make(t);
+    const { globex } = t.context;
+    for (const name of ['tree/a.txt', 'tree/b.txt']) await place.write(name, name);
+    const id = await place.share(t, place.path('tree'), '--to', 'GLOBEX', '--max-downloads', '1');
+    const back = process.cwd();
+    await mkdir(place.path('here'));
+    process.chdir(place.path('here'));
+    t.teardown(() => process.chdir(back));
+    // It stops at the second file, because something else is in its place.
+    await place.write('here/tree/b.txt', 'mine');
+    const fetch = () => place.run(['fetch', id, '--context', globex]);
+    const taken = await fetch();
+    t.is(taken.code, 2);
+    t.regex(taken.stderr, /"tree" is there already; say where to with -o/);
+    t.is((await place.run(['fetch', id, '-o', 'tree', '--context', globex])).code, 2);
+    t.deepEqual((await readdir(place.path('here/tree'))).sort(), ['a.txt', 'b.txt']);
+    t.is(await readFile(place.path('here/tree/b.txt'), 'utf8'), 'mine');
+    // From now on it is a folder that was begun.
+    await rm(place.path('here/tree/b.txt'));
+    const { code, stderr } = await fetch();
+    t.is(code, 0, stderr);
+    t.deepEqual(tree(place.path('here/tree')), tree(place.path('tree')));
+    t.is((await fetch()).code, 2);
   },
 );
 
@@ -336,14 +418,15 @@ test.serial(
     const place = await Place.make(t);
     const { acme } = t.context;
     const before = (await place.run(['shares', 'list', '--json', '--context', acme])).stdout;
-    const plant: readonly (readonly [string, (path: string) => unknown])[] = [
+    const plant: readonly (readonly [name: string, make: (path: string) => unknown, shown?: RegExp])[] = [
       ['link', path => symlink('/etc/passwd', path)],
       ['pipe', path => execFileSync('mkfifo', [path])],
       ['con.txt', path => writeFile(path, '')],
       ['a\\b', path => writeFile(path, '')],
       ['A', path => writeFile(path, '')],
+      ['latin', path => writeFile(Buffer.from(`${path}\xe9`, 'latin1'), ''), /latin\ufffd: .*not valid UTF-8/],
     ];
-    for (const [name, make] of plant) {
+    for (const [name, make, shown] of plant) {
       const folder = place.path(`folder-${name.length}-${plant.findIndex(([each]) => each === name)}`);
       await mkdir(folder);
       await writeFile(join(folder, 'a'), '');
@@ -351,6 +434,8 @@ test.serial(
       const { code, stderr } = await place.run(['share', folder, '--to', 'GLOBEX', '--context', acme]);
       t.is(code, 2, name);
       t.true(stderr.includes(JSON.stringify(name).slice(1, -1)), stderr);
+      t.true(stderr.includes(folder), stderr);
+      if (shown) t.regex(stderr, shown);
     }
     t.is((await place.run(['shares', 'list', '--json', '--context', acme])).stdout, before);
   },
@@ -590,13 +675,31 @@ test.serial('share, fetch: a person at a terminal sees a bar with size, rate and
 test.serial('transfers: tells what is on its way, for people and as JSON', async t => {
   const place = await Place.make(t);
   const { acme, globex } = t.context;
-  const watching = place.start(t, ['transfers', '--context', acme]);
+  const watching = [acme, globex].flatMap(context =>
+    [[], ['--json']].map(options => place.start(t, ['transfers', ...options, '--context', context])),
+  );
   const file = await place.write('watched.txt', 'hello');
-  for (const giveUp = Date.now() + 60_000; !/watched/.test(watching.stdout) && Date.now() < giveUp; ) {
-    const id = await place.share(t, file, '--to', 'GLOBEX');
+  const giveUp = Date.now() + 60_000;
+  let id = '';
+  while (watching.some(({ stdout }) => !stdout.includes('done')) && Date.now() < giveUp) {
+    id = await place.share(t, file, '--to', 'GLOBEX');
     t.is((await place.run(['fetch', id, '-o', '-', '--context', globex])).stdout, 'hello');
   }
-  t.regex(watching.stdout, /ACME\/billing shares watched\.txt/);
-  watching.child.kill('SIGINT');
-  t.is(await watching.exited, 130);
+  for (const { child, exited } of watching) {
+    child.kill('SIGINT');
+    t.is(await exited, 130);
+  }
+  const [shares, sharesJson, fetches, fetchesJson] = watching.map(({ stdout }) => stdout);
+  t.regex(shares ?? '', /^billing shares watched\.txt share:\/\/ACME\/[0-9a-f]{32} {2}5 B of 5 B {2}done$/m);
+  t.regex(fetches ?? '', /^erp fetches watched\.txt of ACME share:\/\/ACME\/[0-9a-f]{32} {2}5 B of 5 B {2}done$/m);
+  const json = (lines = ''): object => JSON.parse(lines.split('\n')[0] ?? '');
+  t.like(json(sharesJson), { kind: 'upload', org: 'ACME', node: 'billing', name: 'watched.txt', totalBytes: 5 });
+  t.like(json(fetchesJson), { kind: 'fetch', org: 'ACME', node: 'erp', name: 'watched.txt', totalBytes: 5 });
+  const [own, others] = await Promise.all(
+    [acme, globex].map(
+      async context => (await place.run(['shares', 'show', id, '--json', '--context', context])).stdout,
+    ),
+  );
+  t.deepEqual(['downloads' in JSON.parse(own ?? ''), 'downloads' in JSON.parse(others ?? '')], [true, false]);
+  t.regex((await place.run(['shares', 'show', id, '--context', globex])).stdout, /^downloads +any number$/m);
 });

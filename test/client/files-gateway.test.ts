@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import { Deferred } from '../../src/client/deferred.js';
 import type { FedgateClient, SharedFile, Transfer, TransferProgress } from '../../src/client/index.js';
 import { GatewayProcess } from '../support/gateway-process.js';
 import { refused } from '../support/reasons.js';
@@ -108,6 +109,21 @@ for (const victim of ['GLOBEX', 'ACME'] as const) {
     t.true((await readFile(to)).equals(content));
   });
 }
+
+test.serial('share: of two calls with one upload id the newer ends well, the older as taken over', async t => {
+  t.timeout(120_000);
+  const { ACME, acme } = t.context;
+  const { path } = await makeFile(t, 96 * MIB);
+  const other = await ACME.node(t, 'billing');
+  const uploadId = randomBytes(16);
+  const second = new Deferred<SharedFile>();
+  const onProgress = at(24 * MIB, () => other.share(path, { uploadId }).then(second.resolve, second.reject));
+  await refused(t, 'UPLOAD_TAKEN', () => acme.share(path, { uploadId, onProgress }));
+  const shared = await second.promise;
+  t.is(shared.size, 96 * MIB);
+  t.is((await acme.getShare(shared.id)).sha256, shared.sha256);
+  await acme.unshare(shared.id);
+});
 
 test.serial('share, fetch: one client does both at once, several times, and its messages do not wait', async t => {
   t.timeout(120_000);

@@ -1,11 +1,14 @@
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { appendFileSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
-import { link, mkdir, open, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, open, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
-import { type FedgateClient, FedgateError, type TransferProgress } from '../../src/client/index.js';
+import { ShareStart } from '../../gen/ts/fedgate/files/v1/file_service.js';
+import { Deferred } from '../../src/client/deferred.js';
+import { type FedgateClient, FedgateError, type SharedFile, type TransferProgress } from '../../src/client/index.js';
 import { FakeFileService, lost, PIECE } from '../support/fake-file-service.js';
 import { FakeGateway } from '../support/fake-gateway.js';
 import { refused } from '../support/reasons.js';
@@ -136,6 +139,41 @@ test.serial(
     await refused(t, 'FILE_CHANGED', () => other.share(join(world.folder, 'changed.bin'), { uploadId }));
   },
 );
+
+test.serial('share: what an older call wrote while this one began is compared and gone on behind', async t => {
+  const world = await start(t);
+  const { path, bytes } = await makeFile(world.folder, 4);
+  for (const [pieces, late] of [
+    [1, 2],
+    [0, 1],
+  ] as const) {
+    for (const changed of [false, true]) {
+      world.files.reset();
+      const uploadId = randomBytes(16);
+      const name = uploadId.toString('hex');
+      const begun = { start: ShareStart.fromPartial({ uploadId }), pending: Buffer.alloc(0) };
+      const upload = { ...begun, bytes: bytes.subarray(0, pieces * PIECE) };
+      world.files.uploads.set(name, upload);
+      let wrote = false;
+      world.files.onUpload = () => {
+        if (wrote) return undefined;
+        wrote = true;
+        const written = Buffer.from(bytes.subarray(0, (pieces + late) * PIECE));
+        if (changed) written[pieces * PIECE] = (written[pieces * PIECE] ?? 0) ^ 1;
+        upload.bytes = written;
+        return undefined;
+      };
+      const sharing = (): Promise<SharedFile> => world.client.share(path, { uploadId });
+      if (changed) await refused(t, 'FILE_CHANGED', sharing);
+      else same(t, sharedBytes(world, (await sharing()).id), bytes);
+      t.true(wrote);
+    }
+  }
+  // One that is overtaken for ever is told so.
+  world.files.reset();
+  world.files.onUpload = () => new FedgateError('OFFSET_INVALID', 'never right');
+  await refused(t, 'OFFSET_INVALID', () => world.client.share(path));
+});
 
 test.serial('share: a stream that broke off is OUTCOME_UNKNOWN, and goes on with the same id and bytes', async t => {
   const world = await start(t);
@@ -319,6 +357,104 @@ test.serial('fetch: what is there stays, also when it came to be there meanwhile
   await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to: join(world.folder, 'dangling') }));
 });
 
+test.serial(
+  'fetch: what is no regular file is not replaced, and a folder is no file: nothing is asked for',
+  async t => {
+    const world = await start(t);
+    const id = world.files.add(randomBytes(10));
+    const path = (name: string): string => join(world.folder, name);
+    await mkdir(path('folder'));
+    execFileSync('mkfifo', [path('pipe')]);
+    const cases: readonly (readonly [string, RegExp])[] = [
+      [path('folder'), /folder: is no regular file, and is not replaced/],
+      [path('pipe'), /pipe: is no regular file, and is not replaced/],
+      ['/dev/null', /null: is no regular file, and is not replaced/],
+      [`${path('new')}/`, /new\/: names a folder/],
+      [join(path('nowhere'), 'file'), /file: there is no folder .*nowhere$/],
+    ];
+    for (const [to, message] of cases) {
+      const { message: told } = await refused(t, 'FILE_UNUSABLE', () =>
+        world.client.fetch(id, { to, overwrite: true }),
+      );
+      t.regex(told, message);
+    }
+    t.deepEqual([world.files.fetches.length, world.files.looks.length], [0, 0]);
+    t.deepEqual((await readdir(world.folder)).sort(), ['folder', 'pipe']);
+    t.true((await stat('/dev/null')).isCharacterDevice() && (await stat(path('pipe'))).isFIFO());
+  },
+);
+
+test.serial('fetch: a name that leaves no room behind it is fetched and gone on with all the same', async t => {
+  const world = await start(t);
+  const bytes = randomBytes(4 * PIECE);
+  const id = world.files.add(bytes);
+  // Names of 255 bytes whose first 240 are the same, cut in the middle of a character.
+  const names = ['a', 'b'].map(last => `${'\u00e9'.repeat(127)}${last}`);
+  for (const name of names) await leavePart(t, world, id, join(world.folder, name));
+  for (const name of names) {
+    t.is((await world.client.fetch(id, { to: join(world.folder, name) })).resumedBytes, 2 * PIECE);
+    same(t, await readFile(join(world.folder, name)), bytes);
+  }
+  t.deepEqual((await readdir(world.folder)).sort(), names);
+});
+
+test.serial('fetch: while one call fetches to a path, no other does, in this process or elsewhere', async t => {
+  const world = await start(t);
+  const bytes = randomBytes(4 * PIECE);
+  const id = world.files.add(bytes);
+  const to = join(world.folder, 'out.bin');
+  const gate = new Deferred<void>();
+  const begun = new Deferred<void>();
+  world.files.onFetch = async chunk => {
+    if (chunk.offset === 2 * PIECE) {
+      begun.resolve();
+      await gate.promise;
+    }
+    return chunk;
+  };
+  const first = world.client.fetch(id, { to });
+  await begun.promise;
+  const lock = await readFile(`${to}.part.lock`, 'utf8');
+  const busy = await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to, overwrite: true }));
+  t.regex(busy.message, new RegExp(`another call fetches to it \\(process ${process.pid}\\)`));
+  gate.resolve();
+  await first;
+  same(t, await readFile(to), bytes);
+  t.deepEqual(await readdir(world.folder), ['out.bin']);
+
+  // The same as another process says it, as one that was killed has left it, and as one whose number another process has by now.
+  const other = spawn('sleep', ['1000']);
+  t.teardown(() => other.kill());
+  const stats = await readFile(`/proc/${other.pid}/stat`, 'utf8').catch(() => '');
+  const started = stats.slice(stats.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  const left = { ...JSON.parse(lock), pid: other.pid, started };
+  const again = join(world.folder, 'again.bin');
+  await writeFile(`${again}.part.lock`, JSON.stringify(left));
+  await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to: again }));
+  await writeFile(`${again}.part.lock`, JSON.stringify({ ...left, started: '1' }));
+  await world.client.fetch(id, { to: again });
+  await writeFile(`${again}.part.lock`, JSON.stringify(left));
+  other.kill('SIGKILL');
+  await once(other, 'exit');
+  await world.client.fetch(id, { to: again, overwrite: true });
+  same(t, await readFile(again), bytes);
+  await writeFile(`${again}.part.lock`, 'somebody else needs this');
+  await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to: again, overwrite: true }));
+  t.is(await readFile(`${again}.part.lock`, 'utf8'), 'somebody else needs this');
+});
+
+test.serial('fetch: a call whose claim another has taken does not publish', async t => {
+  const world = await start(t);
+  const id = world.files.add(randomBytes(2 * PIECE));
+  const to = join(world.folder, 'out.bin');
+  const other = { version: 1, token: 'another', pid: process.ppid, started: '' };
+  const onProgress = (): void => writeFileSync(`${to}.part.lock`, JSON.stringify(other));
+  const { message } = await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to, onProgress }));
+  t.regex(message, /another call fetches to it/);
+  t.deepEqual(JSON.parse(await readFile(`${to}.part.lock`, 'utf8')), other);
+  t.deepEqual((await readdir(world.folder)).sort(), ['out.bin.part', 'out.bin.part.json', 'out.bin.part.lock']);
+});
+
 test.serial('fetch: files of others where the part belongs are neither followed nor removed', async t => {
   const world = await start(t);
   const id = world.files.add(randomBytes(2 * PIECE));
@@ -328,6 +464,15 @@ test.serial('fetch: files of others where the part belongs are neither followed 
   await writeFile(`${to}.part`, 'somebody else needs this');
   await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to }));
   t.is(await readFile(`${to}.part`, 'utf8'), 'somebody else needs this');
+
+  // A pipe that nobody writes to keeps nobody waiting.
+  for (const suffix of ['.part', '.part.json', '.part.lock']) {
+    const planted = join(world.folder, `pipe${suffix}`);
+    execFileSync('mkfifo', [planted]);
+    await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to: join(world.folder, 'pipe') }));
+    t.true((await stat(planted)).isFIFO());
+    await rm(planted);
+  }
 
   for (const plant of [symlink, link]) {
     const planted = join(world.folder, `${plant.name}.bin`);
@@ -465,6 +610,61 @@ test.serial('fetch: goes on when the gateway is started again', async t => {
   await back;
   same(t, await readFile(to), bytes);
 });
+
+test.serial(
+  'signal: one that has fired asks for nothing; in the middle all three end with CANCELLED, and nothing listens on',
+  async t => {
+    const world = await start(t);
+    const { path, bytes } = await makeFile(world.folder, 4);
+    const id = world.files.add(bytes);
+    const to = join(world.folder, 'out.bin');
+    const readAll = async (signal: AbortSignal, read: () => void = () => undefined): Promise<void> => {
+      for await (const part of await world.client.fetchStream(id, { signal })) if (part.length > 0) read();
+    };
+    const fired = AbortSignal.abort();
+    await refused(t, 'CANCELLED', () => world.client.share(path, { signal: fired }));
+    await refused(t, 'CANCELLED', () => world.client.fetch(id, { to, signal: fired }));
+    await refused(t, 'CANCELLED', () => readAll(fired));
+    t.deepEqual([world.files.fetches.length, world.files.uploadOffsets.length], [0, 0]);
+    t.deepEqual(await readdir(world.folder), ['source.bin']);
+
+    // The gateway stands still, and the program does not wait for it.
+    const cases: readonly ((control: AbortController) => Promise<unknown>)[] = [
+      ({ signal }) => world.client.fetch(id, { to, signal }),
+      ({ signal }) => readAll(signal),
+      ({ signal }) => world.client.share(Readable.from(silent()), { signal }),
+    ];
+    async function* silent(): AsyncGenerator<Buffer> {
+      yield bytes;
+      await new Promise(() => undefined);
+    }
+    for (const run of cases) {
+      const control = new AbortController();
+      const stands = new Deferred<void>();
+      world.files.onFetch = chunk => {
+        if (chunk.offset < 2 * PIECE) return chunk;
+        stands.resolve();
+        return new Promise(() => undefined);
+      };
+      world.files.onUpload = ({ offset }) => {
+        if (offset >= 2 * PIECE) stands.resolve();
+        return undefined;
+      };
+      const running = run(control);
+      await stands.promise;
+      control.abort();
+      await refused(t, 'CANCELLED', () => running);
+      t.is(getEventListeners(control.signal, 'abort').length, 0);
+    }
+    // What was to be gone on with is left, and is.
+    world.files.onFetch = chunk => chunk;
+    const control = new AbortController();
+    t.true((await world.client.fetch(id, { to, signal: control.signal })).resumedBytes >= PIECE);
+    await world.client.share(path, { signal: control.signal });
+    await readAll(control.signal);
+    t.is(getEventListeners(control.signal, 'abort').length, 0);
+  },
+);
 
 test.serial('fetchStream: whole, ranges, and the end of the loop ends the download', async t => {
   const world = await start(t);

@@ -40,6 +40,8 @@ export async function runClients(): Promise<number> {
     }
     await checkGrpcurl(orgs, grpcurl);
     passed('the grpcurl commands of docs/any-language.md');
+    await checkGrpcurlFiles(orgs, grpcurl);
+    passed('the grpcurl commands of docs/files.md');
     return 0;
   } finally {
     for (const each of undo.reverse()) await each();
@@ -99,4 +101,15 @@ async function checkGrpcurl({ acme, globex }: TwoOrgs, folder: string): Promise<
   } finally {
     subscriber.kill();
   }
+}
+
+async function checkGrpcurlFiles({ acme, globex }: TwoOrgs, folder: string): Promise<void> {
+  const PATH = [folder, process.env.PATH].join(delimiter);
+  const run = async (heading: string, variables: Readonly<Record<string, string>>): Promise<string> =>
+    Shell.paste(await codeBlock('files.md', heading), { ...variables, PATH }).finished();
+  const { share } = JSON.parse(await run('grpcurl: share', acme)) as { share: { id: string; size: string } };
+  assert.equal(share.size, '5');
+  const fetched = await run('grpcurl: fetch', { ...globex, SHARE: share.id });
+  assert.match(fetched, /"opened"/);
+  assert.match(fetched, /"data": "aGVsbG8="/);
 }

@@ -9,10 +9,11 @@ interface Row {
   readonly tests: readonly (readonly [file: string, title: string])[];
 }
 
-/** The table of attacks on approvals. */
-function attacks(): Row[] {
+/** The table of attacks below a heading. */
+function attacks(heading = '### Attacks on approvals'): Row[] {
   const page = readFileSync(pageUrl('docs/security.md'), 'utf8');
-  const [, table = ''] = page.split('| # | attack | answer | shown by |\n|---|---|---|---|\n');
+  const [, section = ''] = page.split(`${heading}\n`);
+  const [, table = ''] = section.split('| # | attack | answer | shown by |\n|---|---|---|---|\n');
   return (table.split('\n\n')[0] ?? '').split('\n').map(line => {
     const cells = line.replace(/^\| | \|$/g, '').split(' | ');
     const named = [...(cells[3] ?? '').matchAll(/`(test\/[^`]+)` “([^”]+)”/g)];
@@ -20,21 +21,27 @@ function attacks(): Row[] {
   });
 }
 
-test('security.md: every attack on approvals has its number, an answer and a test', t => {
-  const rows = attacks();
-  t.deepEqual(
-    rows.map(({ number }) => number),
-    Array.from({ length: 26 }, (_, i) => i + 1),
-  );
-  for (const { number, cells, tests } of rows) {
-    t.is(cells.length, 4, `${number}`);
-    for (const cell of cells.slice(1)) t.true(cell.length > 10, `${number}`);
-    t.true(tests.length > 0, `${number}`);
-  }
-});
+const FILES = '## Attacks on files';
+
+for (const [what, count, rows] of [
+  ['approvals', 26, attacks()],
+  ['files', 24, attacks(FILES)],
+] as const) {
+  test(`security.md: every attack on ${what} has its number, an answer and a test`, t => {
+    t.deepEqual(
+      rows.map(({ number }) => number),
+      Array.from({ length: count }, (_, i) => i + 1),
+    );
+    for (const { number, cells, tests } of rows) {
+      t.is(cells.length, 4, `${number}`);
+      for (const cell of cells.slice(1)) t.true(cell.length > 10, `${number}`);
+      t.true(tests.length > 0, `${number}`);
+    }
+  });
+}
 
 test('security.md: every test that it names is in that file, under that title', t => {
-  const missing = attacks()
+  const missing = [...attacks(), ...attacks(FILES)]
     .flatMap(({ tests }) => tests)
     .filter(([file, title]) => !existsSync(pageUrl(file)) || !readFileSync(pageUrl(file), 'utf8').includes(title));
   t.deepEqual(missing, []);

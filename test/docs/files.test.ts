@@ -1,8 +1,11 @@
+import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { parse, stringify } from 'yaml';
+import { Deferred } from '../../src/client/deferred.js';
+import { connect } from '../../src/client/index.js';
 import { packageRoot } from '../../src/package-root.js';
 import { startFederation } from '../support/federation.js';
 import { type TestScope, temporaryFolder } from '../support/registry.js';
@@ -95,4 +98,33 @@ test.serial('files.md: buf curl shares, and fetches at the other organisation', 
   const fetched = await paste(t, 'buf curl: fetch', { ...t.context.globex, SHARE: share.id });
   t.regex(fetched, /"pieceSha256"/);
   t.regex(fetched, /"data": "aGVsbG8="/);
+  const changed = await paste(t, 'buf curl: change and end a share', { ...t.context.acme, SHARE: share.id });
+  t.like(JSON.parse(changed.slice(0, changed.lastIndexOf('{'))), { share: { maxDownloads: 3, downloads: 1 } });
+  await t.throwsAsync(paste(t, 'buf curl: fetch', { ...t.context.globex, SHARE: share.id }), {
+    message: /is over: its owner/,
+  });
+});
+
+test.serial('files.md: buf curl tells how far an upload is', async t => {
+  t.timeout(180_000);
+  const client = await connect({ context: `${t.context.acme.DIR}/context.yaml` });
+  t.teardown(() => client.close());
+  const uploadId = randomBytes(16);
+  const { acme } = t.context;
+  const ask = () => paste(t, 'buf curl: how far an upload is', { ...acme, UPLOAD: uploadId.toString('base64') });
+  await t.throwsAsync(ask, { message: /nothing of that upload is there/ });
+  const silent = new Deferred<void>();
+  async function* source(): AsyncGenerator<Buffer> {
+    yield randomBytes(9 * 1024 * 1024);
+    await silent.promise;
+  }
+  const ended = new AbortController();
+  const sharing = client.share(source(), { uploadId, signal: ended.signal });
+  const told = async (): Promise<object> => JSON.parse(await ask().catch(() => '{}'));
+  let answer: { committedSize?: string; pieceSize?: number } = {};
+  while (answer.committedSize !== String(8 * 1024 * 1024)) answer = await told();
+  t.is(answer.pieceSize, 4 * 1024 * 1024);
+  ended.abort();
+  silent.resolve();
+  await t.throwsAsync(sharing);
 });

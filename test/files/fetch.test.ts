@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import test from 'ava';
 import { FedgateError } from '../../src/errors.js';
+import { formatShareId } from '../../src/files/share-id.js';
+import type { OrgName } from '../../src/identity/names.js';
 import { FakeRemote, lost, manifestFor } from '../support/fake-remote.js';
 import { refusal } from '../support/file-client.js';
 import { FileWorld, type FileWorldOptions } from '../support/file-world.js';
@@ -52,6 +54,57 @@ test('fetch: a range brings its pieces and no other', async t => {
   const fetched = await erp.fetch(remote.share(), request).bytes(2 * MIB + 5);
   t.true(fetched.equals(remote.content.subarray(2 * MIB + 5, 4 * MIB + 5)));
   t.deepEqual([...remote.sent.keys()].sort(), [2, 3, 4]);
+});
+
+test('fetch: what is on the own disk answers for no share of an organisation that did not send it', async t => {
+  const { remote, world } = await scene(t, 0);
+  const [billing, erp, other] = [await world.client('billing'), await world.client('erp'), await world.client('other')];
+  const own = randomBytes(MIB + 1);
+  await billing.share(own);
+  const stored = (await readdir(world.folder, { recursive: true })).length;
+  const piecesOf = (content: Buffer): void => {
+    remote.manifest = manifestFor(content, 4 * MIB);
+    remote.piece = index => content.subarray(index * 4 * MIB, (index + 1) * 4 * MIB);
+  };
+  const ask = async (org: string, node = erp): Promise<readonly [cached: number, sent: number, bytes: Buffer]> => {
+    const before = remote.sentBytes;
+    const fetch = node.fetch(formatShareId({ org: org as OrgName, id: randomBytes(16) }));
+    const { cachedBytes } = await fetch.opened();
+    const bytes = await fetch.bytes();
+    return [Number(cachedBytes), remote.sentBytes - before, bytes];
+  };
+
+  // Who knows the digest alone gets nothing, and learns nothing by what is asked for.
+  piecesOf(own);
+  remote.piece = () => Buffer.alloc(0);
+  const claimed = erp.fetch(remote.share());
+  t.is((await claimed.opened()).cachedBytes, 0n);
+  t.is((await refusal(claimed.bytes())).reason, 'PIECE_MISMATCH');
+  t.true((remote.asked.get(0) ?? 0) > 0);
+
+  // Who sends it is believed, and it is stored once.
+  piecesOf(own);
+  const size = own.length;
+  for (const org of ['GLOBEX', 'INITECH']) {
+    const [cached, sent, bytes] = await ask(org);
+    t.deepEqual([cached, sent, bytes.equals(own)], [0, size, true], org);
+    t.deepEqual((await ask(org, other)).slice(0, 2), [size, 0], org);
+  }
+  t.is((await readdir(world.folder, { recursive: true })).length, stored);
+
+  // The same of a piece in another content: GLOBEX has sent its first one, and HOOLI has not.
+  const first = randomBytes(4 * MIB);
+  piecesOf(first);
+  t.is((await ask('GLOBEX'))[1], first.length);
+  piecesOf(Buffer.concat([first, own]));
+  t.is((await ask('GLOBEX'))[1], 0);
+  t.is((await ask('HOOLI'))[1], first.length + own.length);
+
+  // Nor is what one sends at the moment taken for what the other does.
+  piecesOf(randomBytes(2 * MIB));
+  const before = remote.sentBytes;
+  await Promise.all([ask('GLOBEX'), ask('INITECH'), ask('GLOBEX', other)]);
+  t.is(remote.sentBytes - before, 4 * MIB);
 });
 
 test('fetch: many at once ask for each piece once', async t => {
@@ -246,7 +299,7 @@ test('fetch: a whole that came in ranges is read back and found right', async t 
   await erp.fetch(remote.share(), { length: BigInt(2 * MIB) }).bytes();
   await erp.fetch(remote.share(), { offset: BigInt(2 * MIB) }).bytes(2 * MIB);
   for (;;) {
-    const held = await world.contents.holdRemote(remote.manifest);
+    const held = await world.contents.holdRemote(remote.manifest, remote.org);
     held.release();
     if (held.verified) break;
     await new Promise(resolve => setTimeout(resolve, 20));
@@ -296,6 +349,20 @@ for (const reason of ['SHARE_UNKNOWN', 'APPROVAL_MISSING', 'FEATURE_UNSUPPORTED'
     const erp = await world.client('erp');
     t.is((await refusal(erp.fetch(remote.share()).bytes())).reason, reason);
     t.is((await refusal(erp.getShare(remote.share()))).reason, reason);
+  });
+}
+
+for (const reason of ['SHARE_UNKNOWN', 'SHARE_ENDED', 'NOT_GRANTED', 'POLICY_DENIED', 'ORG_INACTIVE'] as const) {
+  test(`fetch: a link that drops, and behind it the word ${reason}, ends the fetch with that, at once`, async t => {
+    const { remote, world } = await scene(t, 12 * MIB, { patienceMs: 3_600_000 });
+    const erp = await world.client('erp');
+    remote.pace = index => {
+      if (index < 2) return undefined;
+      remote.refusal = new FedgateError(reason, 'no more');
+      remote.end();
+      return undefined;
+    };
+    t.is((await refusal(erp.fetch(remote.share()).bytes())).reason, reason);
   });
 }
 

@@ -1,6 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import test from 'ava';
+import { Deferred } from '../../src/client/deferred.js';
 import { connect, type FedgateClient } from '../../src/client/index.js';
 import { freePort } from '../../src/demo/free-port.js';
 import type { FedgateError } from '../../src/errors.js';
@@ -36,6 +38,37 @@ test('access: a right that is gone ends what it opened, what is still granted st
   // And back: what is granted again is given at once.
   ACME.gateway.replaceAccess(rules('["**"]', '["**"]'));
   await client.subscribe('goes/*').opened;
+});
+
+test('access: a right to share or to fetch that is gone ends what is under way', async t => {
+  const { ACME } = await startFederation(t, {
+    ACME: { access: 'nodes: [{ node: "*", share: ["*"], fetch: ["*"] }]' },
+  });
+  const [billing, erp] = [await ACME.node('billing'), await ACME.node('erp')];
+  const audience = { anyone: true };
+  const { id } = await billing.share(Readable.from([Buffer.alloc(64 * 1024 * 1024)]), { audience });
+  const fetching = await erp.fetchStream(id);
+  const bytes = fetching[Symbol.asyncIterator]();
+  await bytes.next();
+  const begun = new Deferred<void>();
+  async function* silent(): AsyncGenerator<Buffer> {
+    yield Buffer.alloc(1024 * 1024);
+    await begun.promise;
+  }
+  const sharing = billing.share(silent(), { audience, patienceMs: 1_000 });
+  for await (const transfer of billing.watchTransfers()) if (transfer.kind === 'upload') break;
+  ACME.gateway.replaceAccess(
+    parseConfig(
+      'listen: { nodes: 127.0.0.1:1, peers: 127.0.0.1:1 }\naccess: { nodes: [{ node: "*", share: ["ACME"] }] }',
+      'gateway.yaml',
+    ).access,
+  );
+  t.is((await t.throwsAsync<FedgateError>(sharing))?.reason, 'NOT_GRANTED');
+  begun.resolve();
+  const rest = async (): Promise<void> => {
+    while (!(await bytes.next()).done);
+  };
+  t.is((await t.throwsAsync<FedgateError>(rest))?.reason, 'NOT_GRANTED');
 });
 
 test('gateway run: SIGHUP reads `access` again; a file with an error changes nothing', async t => {

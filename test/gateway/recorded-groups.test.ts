@@ -146,8 +146,17 @@ story(
       for await (const part of await initech.fetchStream(share.id)) void part;
     });
     t.is(refused?.reason, 'SHARE_UNKNOWN');
+    const large = await s.a.share(Readable.from([Buffer.alloc(96 * 1024 * 1024)]), {
+      audience: { groups: ['acme.suppliers'] },
+    });
+    const underWay = (await s.g.fetchStream(large.id))[Symbol.asyncIterator]();
+    await underWay.next();
     await updateGroups({ folder: s.globex.folder, change: previous => withdrawFrom(previous, ACME, 'suppliers') });
     await everybodyKnows(s);
+    const ended = await t.throwsAsync<FedgateError>(async () => {
+      while (!(await underWay.next()).done);
+    });
+    t.is(ended?.reason, 'SHARE_UNKNOWN');
     const after = await t.throwsAsync<FedgateError>(async () => {
       for await (const part of await s.g.fetchStream(share.id)) void part;
     });

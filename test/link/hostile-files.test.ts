@@ -1,5 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { gzipSync } from 'node:zlib';
+import { status } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
+import { FederationServiceService } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { FedgateError, type Reason } from '../../src/errors.js';
 import { manifestToProto } from '../../src/files/manifest.js';
 import type { Download, Manifest } from '../../src/files/types.js';
@@ -8,6 +11,7 @@ import { MAX_SESSIONS, MAX_WANTS } from '../../src/link/files-terms.js';
 import { LANE } from '../../src/link/hello.js';
 import { fromRpcStatus, toRpcStatus } from '../../src/transport/status.js';
 import { frameBytes, HostileGateway } from '../support/attack.js';
+import { sendCompressed } from '../support/compressed.js';
 import { ACME, GLOBEX } from '../support/durable-side.js';
 import { FakeHolder, factsOf, forever, MIB, manifestOf, readAll, request } from '../support/files-side.js';
 import { HostileFiles } from '../support/hostile-files.js';
@@ -131,6 +135,16 @@ attack('garbage ends the link with FRAME_MALFORMED', async (t, scene) => {
     lane.lane.write(bytes);
     t.is((await lane.lane.ended)?.reason, 'FRAME_MALFORMED');
   }
+});
+
+attack('a compressed message that is large inside ends its call, and takes no memory', async (t, { acme, globex }) => {
+  const { path } = FederationServiceService.openLane;
+  const message = gzipSync(Buffer.alloc(200_000_000));
+  const before = process.memoryUsage().rss;
+  const ended = await sendCompressed({ address: globex.address, identity: acme.identity, path, message });
+  t.is(ended.status, status.RESOURCE_EXHAUSTED);
+  t.regex(ended.text, /decompresses to a size larger/);
+  t.true(process.memoryUsage().rss - before < 150e6);
 });
 
 attack('wants beyond the content end the session with OFFSET_INVALID, and no other', async (t, scene) => {
@@ -349,6 +363,17 @@ attack('data in chunks of a byte ends the link when the reader is behind', async
   await lane.next('fileCredit');
   for (let offset = 0; offset < 5_000; offset++) lane.data({ offset, data: Buffer.alloc(1) });
   await endsWith(t, lane, 'FRAME_UNEXPECTED');
+});
+
+attack('data in small chunks ends the link, also when few of them wait for their reader', async (t, scene) => {
+  const { lane, download, reading } = await wanted(scene);
+  lane.data({ data: Buffer.alloc(1_000_000) });
+  // Fewer than may wait for a reader.
+  for (let offset = 1_000_000; offset < 1_002_000; offset++) lane.data({ offset, data: Buffer.alloc(1) });
+  await endsWith(t, lane, 'FRAME_UNEXPECTED');
+  await t.throwsAsync(reading);
+  t.is((download.ended.reason as FedgateError).reason, 'PEER_UNREACHABLE');
+  alarmed(t, 'FRAME_UNEXPECTED');
 });
 
 attack('data that goes on after a download was closed ends the link once the credit is used up', async (t, scene) => {

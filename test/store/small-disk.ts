@@ -22,8 +22,8 @@ export interface FailingDisk {
 }
 
 /** A file system that takes some megabytes; what comes then fails, because the disk below it has no more than that. */
-export async function failingDisk(t: ExecutionContext): Promise<FailingDisk | undefined> {
-  const below = await smallDisk(t, 6 * 1024 * 1024);
+export async function failingDisk(t: ExecutionContext, bytes = 6 * 1024 * 1024): Promise<FailingDisk | undefined> {
+  const below = await smallDisk(t, bytes);
   if (!below) return undefined;
   const image = join(below, 'image');
   const folder = await temporaryFolder(t);

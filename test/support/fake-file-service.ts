@@ -60,7 +60,7 @@ export class FakeFileService {
   /** Decides about each chunk that arrives: what the call ends with instead of taking it. */
   onUpload: (chunk: Chunk) => FedgateError | undefined = () => undefined;
   /** Decides about each chunk that is sent: another one, or what the call ends with. */
-  onFetch: (chunk: Chunk) => Chunk | FedgateError = chunk => chunk;
+  onFetch: (chunk: Chunk) => Chunk | FedgateError | Promise<Chunk | FedgateError> = chunk => chunk;
   /** What `opened` and GetShare say instead. */
   lie: (told: { share: Share; manifest: Manifest | undefined }) => { share: Share; manifest: Manifest | undefined } =
     told => told;
@@ -220,7 +220,7 @@ export class FakeFileService {
       // Whether it was ended or given up is known a moment later.
       await new Promise(resolve => setTimeout(resolve, 20));
       if (call.cancelled) return;
-      const chunk = this.onFetch({ offset: at, data: bytes.subarray(at, Math.min(at + CHUNK, end)) });
+      const chunk = await this.onFetch({ offset: at, data: bytes.subarray(at, Math.min(at + CHUNK, end)) });
       if (chunk instanceof FedgateError) return void fail(chunk);
       if (!call.write(encodeChunk(chunk.offset, chunk.data)))
         await new Promise<void>(resolve => {

@@ -12,7 +12,7 @@ import type { StoredShare } from '../../src/files/share-row.js';
 import { type ShareEvent, Shares } from '../../src/files/shares.js';
 import { Transfers } from '../../src/files/transfers.js';
 import type { RemoteShares } from '../../src/files/types.js';
-import { createAuthority, issueLeaf } from '../../src/identity/issue.js';
+import { createAuthority, issueLeaf, type KeyAndCertificate } from '../../src/identity/issue.js';
 import { type OrgName, parseHostPort } from '../../src/identity/names.js';
 import { gatewayDnsName } from '../../src/identity/subject.js';
 import { subjectOfLeaf } from '../../src/identity/verify.js';
@@ -157,11 +157,20 @@ export class FileWorld {
     await this.start();
   }
 
+  /** Where nodes find it. */
+  get address(): string {
+    return this.#running?.listener.address ?? '';
+  }
+
+  identity(node: string): Promise<KeyAndCertificate> {
+    return issueLeaf(this.#authority, FEDERATION, { org: ORG, role: 'node', name: node });
+  }
+
   async client(node: string): Promise<FileClient> {
     const channel = openChannel({
-      address: this.#running?.listener.address ?? '',
+      address: this.address,
       serverName: gatewayDnsName(FEDERATION, ORG, 'gw1'),
-      identity: await issueLeaf(this.#authority, FEDERATION, { org: ORG, role: 'node', name: node }),
+      identity: await this.identity(node),
       authorities: [this.#authority.certificate],
       window: 8 * MIB,
       maxReceiveBytes: 4 * MIB,

@@ -20,7 +20,7 @@ export interface TwoOrgs {
 /** Nodes may do everything, and so may the other organisation. Naming it makes the gateway dial without being asked. */
 const access = (
   other: string,
-): string => `nodes: [{ node: "*", publish: ["**", "@*", "pubsub://*/**", "pubsub://*/@*"], subscribe: ["**"], nodes: ["*"], status: true }]
+): string => `nodes: [{ node: "*", publish: ["**", "@*", "pubsub://*/**", "pubsub://*/@*"], subscribe: ["**"], nodes: ["*"], share: ["*"], fetch: ["*"], status: true }]
 peers: [{ org: ${other}, publish: ["**", "@*"] }]`;
 
 /** ACME and GLOBEX, linked, each with a node that may do everything. */

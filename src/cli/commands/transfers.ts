@@ -32,20 +32,21 @@ async function watch(
   });
 }
 
-/** What the other end does. */
-const VERBS: { readonly [kind in Transfer['kind']]: string } = {
-  upload: 'shares',
-  fetch: 'fetches',
-  send: 'fetches',
-  unknown: 'moves',
-};
+/** Who does what with it. A fetch is one of an own node, whose ever the share is. */
+function describeMove({ kind, org, node, name }: Transfer): string {
+  const shown = escapeControls(name);
+  if (kind === 'upload') return `${node} shares ${shown}`;
+  if (kind === 'fetch') return `${node} fetches ${shown} of ${org}`;
+  return `${org}/${node} ${kind === 'send' ? 'fetches' : 'moves'} ${shown}`;
+}
 
 function describeTransfer(transfer: Transfer): string {
-  const { kind, state, org, node, name, shareId, doneBytes, totalBytes, error } = transfer;
+  const { state, shareId, doneBytes, totalBytes, error } = transfer;
   const size =
     totalBytes === undefined ? formatBytes(doneBytes) : `${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`;
   const why = error === '' ? '' : `: ${escapeControls(error)}`;
-  return `${org}/${node} ${VERBS[kind]} ${escapeControls(name)} ${shareId}  ${size}  ${state}${why}`;
+  // An upload has no share yet.
+  return [describeMove(transfer), ...(shareId ? [shareId] : []), ` ${size} `, `${state}${why}`].join(' ');
 }
 
 const transferJson = ({ startTimeMs, ...transfer }: Transfer): object => ({

@@ -70,6 +70,6 @@ export function checkId(id: Uint8Array, field: string): Buffer {
 /** Checks a number of bytes, milliseconds or downloads that goes into the contract. Throws FIELD_INVALID. */
 export function checkWhole(value: number, field: string, most = Number.MAX_SAFE_INTEGER): number {
   if (!Number.isInteger(value) || value < 0 || value > most)
-    throw fieldError(field, 'must be a whole number from 0 on');
+    throw fieldError(field, `must be a whole number from 0 ${most === Number.MAX_SAFE_INTEGER ? 'on' : `to ${most}`}`);
   return value;
 }

@@ -1,3 +1,5 @@
+import { lstat, stat } from 'node:fs/promises';
+import { basename, dirname, sep } from 'node:path';
 import { FileServiceService as methods } from '../../../gen/ts/fedgate/files/v1/file_service.js';
 import { FedgateError } from '../../errors.js';
 import type { Manifest } from '../../files/types.js';
@@ -6,6 +8,7 @@ import { CHUNK_BYTES } from '../../wire/file-frames.js';
 import { ContentStream } from './content-stream.js';
 import { checkId, toSharedFile } from './convert.js';
 import { checkedManifest } from './manifest.js';
+import { PartClaim } from './part-claim.js';
 import { checkFree, newDownloadId, PartFile, type Sidecar } from './part-file.js';
 import { mayPass, Patience, type TransferHost, throwIfGivenUp } from './patience.js';
 import { PieceCheck } from './piece-check.js';
@@ -16,14 +19,30 @@ const LOOK = { timeoutMs: 30_000 };
 
 /** Fetches a share to a path. What it throws: see `FedgateClient.fetch`. */
 export async function fetchFile(host: TransferHost, shareId: string, options: FetchOptions): Promise<FetchedFile> {
+  const { to, overwrite = false } = options;
   throwIfGivenUp(options.signal);
-  if (!options.overwrite) await checkFree(options.to);
-  const part = new PartFile(options.to);
+  await checkTarget(to, overwrite);
+  const claim = await PartClaim.take(to);
+  const part = new PartFile(to);
   try {
-    return await new Fetching(host, shareId, part, options).run();
+    return await new Fetching(host, shareId, { part, claim }, options).run();
   } finally {
     await part.close();
+    await claim.release();
   }
+}
+
+/** Finds out what would end it after all of it was fetched. Throws FILE_UNUSABLE. */
+async function checkTarget(to: string, overwrite: boolean): Promise<void> {
+  const unusable = (why: string): FedgateError => new FedgateError('FILE_UNUSABLE', `${to}: ${why}`);
+  if (basename(to) === '' || to.endsWith('/') || to.endsWith(sep)) throw unusable('names a folder, not a file in it');
+  if (!overwrite) await checkFree(to);
+  const there = await lstat(to).catch(() => undefined);
+  // A link is replaced, not what it leads to. A device, a pipe or a folder is nothing that a file could stand for.
+  if (there && !there.isFile() && !there.isSymbolicLink()) throw unusable('is no regular file, and is not replaced');
+  await stat(dirname(to)).catch(error => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw unusable(`there is no folder ${dirname(to)}`);
+  });
 }
 
 /** One download on its way to a file. */
@@ -31,13 +50,20 @@ class Fetching {
   readonly #host: TransferHost;
   readonly #shareId: string;
   readonly #part: PartFile;
+  readonly #claim: PartClaim;
   readonly #options: FetchOptions;
   #resumedBytes = 0;
 
-  constructor(host: TransferHost, shareId: string, part: PartFile, options: FetchOptions) {
+  constructor(
+    host: TransferHost,
+    shareId: string,
+    { part, claim }: { readonly part: PartFile; readonly claim: PartClaim },
+    options: FetchOptions,
+  ) {
     this.#host = host;
     this.#shareId = shareId;
     this.#part = part;
+    this.#claim = claim;
     this.#options = options;
   }
 
@@ -66,6 +92,7 @@ class Fetching {
       check.checkWholeOnly();
       await this.#receive(content, check, manifest);
       await this.#accept(share);
+      await this.#claim.check();
       await this.#part.publish(overwrite);
       return { share, path: to, resumedBytes: this.#resumedBytes };
     } catch (error) {

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, link, lstat, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, link, lstat, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { describe, FedgateError } from '../../errors.js';
 import { WriteQueue, writeAll } from '../../files/disk/write-queue.js';
 import { writeFileAtomically } from '../../identity/files.js';
+import { besidePath, readBeside } from './part-names.js';
 
 /** What stands beside a part, so that a later call knows what it is a part of. */
 const sidecarSchema = z.strictObject({
@@ -35,17 +36,17 @@ export class PartFile {
   }
 
   get #part(): string {
-    return `${this.#path}.part`;
+    return besidePath(this.#path, '.part');
   }
 
   get #note(): string {
-    return `${this.#path}.part.json`;
+    return besidePath(this.#path, '.part.json');
   }
 
   /** What an earlier call left. Undefined: nothing, or nothing that is of use. */
   async sidecar(): Promise<Sidecar | undefined> {
     try {
-      return sidecarSchema.parse(JSON.parse(await readFile(this.#note, 'utf8')));
+      return sidecarSchema.parse(JSON.parse(await readBeside(this.#note)));
     } catch {
       return undefined;
     }

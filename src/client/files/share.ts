@@ -12,6 +12,8 @@ import { upload } from './upload.js';
 
 const QUICK = { timeoutMs: 10_000 };
 const MAX_DOWNLOADS = 0xffffffff;
+/** Once is what happens: whoever is overtaken again and again has a gateway that breaks its contract. */
+const MAX_OVERTAKEN = 3;
 
 /** Shares a source, and resumes by itself where that can be done. What it throws: see `FedgateClient.share`. */
 export async function share(host: TransferHost, source: ShareSource, options: ShareOptions): Promise<SharedFile> {
@@ -60,6 +62,7 @@ class Sharing {
   /** Whether the gateway may have something of it already, and whether that must be compared with what is here. */
   #begun: boolean;
   #compare: boolean;
+  #overtaken = 0;
   #committed = 0;
   #resumedBytes = 0;
 
@@ -81,7 +84,7 @@ class Sharing {
           return await this.#attempt();
         } catch (error) {
           if (!this.#source.repeatable) throw this.#outcome(error);
-          await this.#patience.wait(error);
+          if (!this.#isOvertaken(error)) await this.#patience.wait(error);
           this.#begun = true;
         }
       }
@@ -124,6 +127,16 @@ class Sharing {
       this.#resumedBytes = committed.committedSize;
     }
     return committed;
+  }
+
+  /**
+   * Whether an earlier call, of a process or a connection that is gone without the gateway knowing, wrote on after it was asked how far the
+   * upload is. It is over since we began, so what it wrote is compared, and gone on behind.
+   */
+  #isOvertaken(error: unknown): boolean {
+    if (!(error instanceof FedgateError) || error.reason !== 'OFFSET_INVALID') return false;
+    this.#compare = true;
+    return this.#overtaken++ < MAX_OVERTAKEN;
   }
 
   /** A stream cannot be sent again; whether the gateway has all of it is not known when the connection broke. */

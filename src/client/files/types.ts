@@ -132,8 +132,9 @@ export interface Transfer {
   /** Empty for an upload that has none yet. */
   readonly shareId: string;
   readonly name: string;
-  /** Who is at the other end. */
+  /** At the other end: of a fetch the one whose share it is. */
   readonly org: string;
+  /** Who shares or fetches: an own node, or with `send` one of that organisation. */
   readonly node: string;
   /** Undefined: not known. */
   readonly totalBytes: number | undefined;

@@ -1,3 +1,4 @@
+import type { OrgName } from '../../identity/names.js';
 import type { Change, Store } from '../../store/store.js';
 import { manifestDigest } from '../manifest.js';
 import type { Manifest } from '../types.js';
@@ -7,7 +8,7 @@ import { entryOf } from './ledger.js';
 import { contentBad, noneHeld, type OpenedContent } from './opened-contents.js';
 import { closed, freeBytes, type Parts } from './parts.js';
 import { removable, removeContent } from './removal.js';
-import { type ContentRow, sharesOf } from './rows.js';
+import { type ContentRow, remoteKey, sharesOf } from './rows.js';
 import { type ScrubOptions, type ScrubProgress, scrub } from './scrubber.js';
 import type { Sweeper, Swept } from './sweeper.js';
 import type { Contents, HeldContent, Reservation, Upload, UploadStart } from './types.js';
@@ -50,9 +51,12 @@ export class ContentStore implements Contents {
     return this.#hold(id, view => loadContent(view, id));
   }
 
-  async holdRemote(manifest: Manifest): Promise<HeldContent> {
-    const id = manifestDigest(manifest);
-    const held = await this.#hold(id, async view => (await loadContent(view, id)) ?? this.#create(view, id, manifest));
+  async holdRemote(manifest: Manifest, org: OrgName): Promise<HeldContent> {
+    const id = remoteKey(org, manifestDigest(manifest));
+    const held = await this.#hold(
+      id,
+      async view => (await loadContent(view, id, org)) ?? this.#create(view, id, manifest, org),
+    );
     if (!held) throw contentBad(id);
     return held;
   }
@@ -135,14 +139,14 @@ export class ContentStore implements Contents {
     return undefined;
   }
 
-  #create(view: IndexView, id: Buffer, manifest: Manifest): OpenedContent {
+  #create(view: IndexView, id: Buffer, manifest: Manifest, org: OrgName): OpenedContent {
     const { ledger, now } = this.#parts;
     const row: ContentRow = { manifest, verified: false, usedMs: now(), owners: new Map() };
     const held = noneHeld(manifest);
     view.putContent(id, row);
     view.putHeld(id, held);
     view.after(() => ledger.setContent(id.toString('hex'), entryOf(row, 0)));
-    return { id, manifest, held, verified: false, bad: false };
+    return { id, org, manifest, held, verified: false, bad: false };
   }
 
   #fits(bytes: number, free: number): boolean {

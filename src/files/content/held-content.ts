@@ -1,4 +1,5 @@
 import { FedgateError } from '../../errors.js';
+import type { OrgName } from '../../identity/names.js';
 import { pieceDigest, pieceLength } from '../manifest.js';
 import type { Manifest } from '../types.js';
 import type { IndexView } from './index-view.js';
@@ -75,10 +76,11 @@ export class Held implements HeldContent {
     if (this.has(index)) return undefined;
     const { pieces } = this.#parts;
     const sha256 = pieceDigest(this.manifest, index);
+    const { org } = this.#content;
     const refer = (view: IndexView): Promise<number> => this.#refer(view, index);
-    if (await pieces.adopt(sha256, length, refer)) return undefined;
+    if (await pieces.adopt(sha256, length, refer, org)) return undefined;
     const draft = await pieces.files.draft();
-    return new ReceivedPiece({ draft, sha256, length, enter: () => pieces.enter(draft, refer) });
+    return new ReceivedPiece({ draft, sha256, length, enter: () => pieces.enter(draft, refer, { org }) });
   }
 
   async judge(right: boolean): Promise<void> {
@@ -176,10 +178,10 @@ export class Held implements HeldContent {
 }
 
 /** What is committed of a content, and its entry in the ledger. For steps that read it. */
-export async function loadContent(view: IndexView, id: Buffer): Promise<OpenedContent | undefined> {
+export async function loadContent(view: IndexView, id: Buffer, org?: OrgName): Promise<OpenedContent | undefined> {
   const row = await view.content(id);
   if (!row) return undefined;
   if (!row.manifest) throw contentBad(id);
   const held = await view.held(id, row.manifest);
-  return { id, manifest: row.manifest, held, verified: row.verified, bad: false };
+  return { id, org, manifest: row.manifest, held, verified: row.verified, bad: false };
 }

@@ -98,6 +98,21 @@ export class Ledger {
     this.setUpload(name, entry);
   }
 
+  /** The same for an upload of unknown size that has come to `end`: a step ahead, or where that does not fit any more the piece that comes. */
+  reserveStep(
+    name: string,
+    entry: Omit<UploadEntry, 'reservedBytes'>,
+    [end, pieceSize]: [number, number],
+    freeBytes: number,
+  ): void {
+    try {
+      this.reserveUpload(name, { ...entry, reservedBytes: ceilTo(end, STEP_BYTES) }, freeBytes);
+    } catch (error) {
+      if (!(error instanceof FedgateError) || error.reason !== 'FILES_FULL') throw error;
+      this.reserveUpload(name, { ...entry, reservedBytes: ceilTo(end, pieceSize) }, freeBytes);
+    }
+  }
+
   /** Bytes by which the cache is too large for so many more. */
   cacheExcess(bytes = 0): number {
     return this.#cachedBytes + this.#promisedToCache + bytes - this.#quotas.cacheBytes;
@@ -153,15 +168,26 @@ export const entryOf = (row: ContentRow, pieceBytes: number): ContentEntry => ({
   usedMs: row.usedMs,
 });
 
+const ceilTo = (bytes: number, unit: number): number => Math.max(1, Math.ceil(bytes / unit)) * unit;
+
 function add(sums: Map<string, number>, name: string, amount: number): void {
   const sum = (sums.get(name) ?? 0) + amount;
   if (sum === 0) sums.delete(name);
   else sums.set(name, sum);
 }
 
-function demand(quota: string, limit: number, used: number, bytes: number): void {
+type Quota = 'files.sharedBytesPerNode' | 'files.sharedBytes' | 'files.cacheBytes' | 'disk';
+
+const REMEDIES: { readonly [quota in Quota]: string } = {
+  'files.sharedBytesPerNode': 'shares that are removed make room, or a larger quota in gateway.yaml',
+  'files.sharedBytes': 'shares that are removed make room, or a larger quota in gateway.yaml',
+  'files.cacheBytes': 'fetches that end make room, or a larger quota in gateway.yaml',
+  disk: 'what is left of it is kept free (files.reserveBytes in gateway.yaml)',
+};
+
+function demand(quota: Quota, limit: number, used: number, bytes: number): void {
   if (bytes <= 0 || used + bytes <= limit) return;
-  const message = `no room for ${bytes} bytes: ${quota} allows ${Math.max(0, limit)}, and ${used} are taken`;
+  const message = `no room for ${bytes} bytes: ${quota} allows ${Math.max(0, limit)}, and ${used} are taken; ${REMEDIES[quota]}`;
   throw new FedgateError('FILES_FULL', message, {
     metadata: { quota, limit: String(Math.max(0, limit)), used: String(used) },
     retryAfterMs: RETRY_AFTER_MS,

@@ -1,4 +1,5 @@
 import { FedgateError } from '../../errors.js';
+import type { OrgName } from '../../identity/names.js';
 import { pieceCount, pieceDigest, pieceLength } from '../manifest.js';
 import type { Manifest } from '../types.js';
 import { Bitmap } from './bitmap.js';
@@ -6,6 +7,8 @@ import { Bitmap } from './bitmap.js';
 /** A content that somebody holds. There is one of each, however many hold it. */
 export interface OpenedContent {
   readonly id: Buffer;
+  /** Who shared it. Undefined: an own node. */
+  readonly org?: OrgName | undefined;
   readonly manifest: Manifest;
   /** Places whose pieces it refers to. */
   readonly held: Bitmap;
@@ -62,7 +65,7 @@ export class OpenedContents {
 
 export const contentBad = (id: Buffer): FedgateError =>
   new FedgateError('MANIFEST_INVALID', 'the content was found not to be what its manifest says', {
-    metadata: { manifest: id.toString('hex') },
+    metadata: { content: id.toString('hex') },
   });
 
 /** Bytes of the places that are taken. */

@@ -1,3 +1,4 @@
+import type { OrgName } from '../../identity/names.js';
 import type { Store } from '../../store/store.js';
 import type { OnContentEvent } from './events.js';
 import { FreshPieces } from './fresh-pieces.js';
@@ -15,9 +16,11 @@ export type Refer = (view: IndexView) => Promise<number> | number;
 /** Where a step comes among others. */
 export interface Order {
   /** The one before it has its place. When it rejects, so does this one. */
-  readonly behind: Promise<void>;
+  readonly behind?: Promise<void>;
   /** This one has its place. */
-  readonly entered: () => void;
+  readonly entered?: () => void;
+  /** Who sent it. @default an own node */
+  readonly org?: OrgName | undefined;
 }
 
 /**
@@ -47,10 +50,11 @@ export class Pieces {
     return this.#lost.size > 0 && this.#lost.has(sha256.toString('hex'));
   }
 
-  /** Whether a piece is on the disk, as far as its row and its file say. */
-  async isThere(sha256: Buffer, length: number): Promise<boolean> {
+  /** Whether a piece is on the disk, as far as its row and its file say. `org`: and was sent by it. */
+  async isThere(sha256: Buffer, length: number, org?: OrgName): Promise<boolean> {
     if (this.isLost(sha256)) return false;
     const row = await storedRow(this.#store, TABLE.piece, sha256, decodePieceRow, this.#onEvent);
+    if (org !== undefined && !row?.sentBy.includes(org)) return false;
     return row?.length === length && (await this.files.isThere(sha256, length));
   }
 
@@ -67,8 +71,8 @@ export class Pieces {
         // A file without a row is not known to be on stable storage: it is then replaced.
         if (!(await this.isThere(sha256, length))) this.fresh.add(sha256, await this.files.place(draft));
         await order?.behind;
-        const done = this.#refer(sha256, length, refer);
-        order?.entered();
+        const done = this.#refer(sha256, length, refer, order?.org);
+        order?.entered?.();
         await done;
       } catch (error) {
         await this.#removeUnknown(sha256).catch(() => undefined);
@@ -79,12 +83,12 @@ export class Pieces {
     });
   }
 
-  /** Commits a step with a piece that is on the disk. False: it is not. */
-  async adopt(sha256: Buffer, length: number, refer: Refer): Promise<boolean> {
-    if (!(await this.isThere(sha256, length))) return false;
+  /** Commits a step with a piece that is on the disk. False: it is not, or `org` did not send it: then it may only know its digest. */
+  async adopt(sha256: Buffer, length: number, refer: Refer, org: OrgName | undefined): Promise<boolean> {
+    if (!(await this.isThere(sha256, length, org))) return false;
     return this.#turns.run(nameOf(sha256), async () => {
-      if (!(await this.isThere(sha256, length))) return false;
-      await this.#refer(sha256, length, refer);
+      if (!(await this.isThere(sha256, length, org))) return false;
+      await this.#refer(sha256, length, refer, org);
       return true;
     });
   }
@@ -128,12 +132,14 @@ export class Pieces {
     if (!row || row.length === 0) await this.files.remove(sha256);
   }
 
-  async #refer(sha256: Buffer, length: number, refer: Refer): Promise<void> {
+  async #refer(sha256: Buffer, length: number, refer: Refer, org?: OrgName): Promise<void> {
     await this.index.change(async view => {
       const added = await refer(view);
       const row = await view.piece(sha256);
+      const before = row?.sentBy ?? [];
+      const sentBy = org === undefined || before.includes(org) ? before : [...before, org];
       // At least one: its row may have been damaged since a place began to refer to it.
-      view.putPiece(sha256, { length, references: Math.max(1, (row?.references ?? 0) + added) });
+      view.putPiece(sha256, { length, references: Math.max(1, (row?.references ?? 0) + added), sentBy });
       view.after(() => this.#lost.delete(nameOf(sha256)));
     });
   }

@@ -113,8 +113,9 @@ async function correctRows(store: Store, view: IndexView, counts: Map<string, Co
     if (!counted) return view.removePiece(sha256);
     // What a damaged row said is as it was: the file is read and verified before anybody gets it.
     const length = row?.length ?? counted.length;
-    if (row?.references !== counted.references) view.putPiece(sha256, { length, references: counted.references });
+    if (row?.references !== counted.references)
+      view.putPiece(sha256, { length, references: counted.references, sentBy: row?.sentBy ?? [] });
   };
   await eachRow(store, TABLE.piece, decodePieceRow, correct, silent);
-  for (const { sha256, references } of counts.values()) view.putPiece(sha256, { length: 0, references });
+  for (const { sha256, references } of counts.values()) view.putPiece(sha256, { length: 0, references, sentBy: [] });
 }

@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto';
 import { ShareStart } from '../../../gen/ts/fedgate/files/v1/file_service.js';
 import { FileContentRow, FileHeldRow, FilePieceRow, FileUploadRow } from '../../../gen/ts/fedgate/store/v1/file.js';
+import type { OrgName } from '../../identity/names.js';
 import { key } from '../../store/keys.js';
 import { manifestToProto, storedManifest } from '../manifest.js';
 import type { Manifest } from '../types.js';
@@ -8,9 +10,9 @@ import type { Manifest } from '../types.js';
 export const TABLE = {
   /** SHA-256 → FilePieceRow */
   piece: 'file-piece',
-  /** digest of the manifest → FileContentRow */
+  /** digest of the manifest, or `remoteKey` → FileContentRow */
   content: 'file-content',
-  /** digest of the manifest → FileHeldRow */
+  /** the same → FileHeldRow */
   held: 'file-held',
   /** owner, upload id → FileUploadRow */
   upload: 'file-upload',
@@ -28,6 +30,8 @@ export interface PieceRow {
   /** 0: taken out. */
   readonly length: number;
   readonly references: number;
+  /** Organisations that have sent it. */
+  readonly sentBy: readonly OrgName[];
 }
 
 export interface ContentRow {
@@ -51,6 +55,15 @@ export interface UploadRow {
   readonly usedMs: number;
 }
 
+const REMOTE_DOMAIN = 'fedgate/content/v1\n';
+
+/**
+ * The key of a content that another organisation shared. Each has its own, so that what somebody else sent, or an own node shared, is no
+ * answer for its share: a digest is known to more people than may read what it is of.
+ */
+export const remoteKey = (org: OrgName, manifestSha256: Buffer): Buffer =>
+  createHash('sha256').update(`${REMOTE_DOMAIN}${org}\n`).update(manifestSha256).digest();
+
 export const uploadKey = (owner: string, uploadId: Buffer): Buffer => key(owner, uploadId);
 export const ownerOf = (uploadRowKey: Buffer): string =>
   uploadRowKey.toString('utf8', 0, uploadRowKey.length - UPLOAD_ID_BYTES - 1);
@@ -58,8 +71,12 @@ export const ownerOf = (uploadRowKey: Buffer): string =>
 const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 const encoded = (writer: { finish(): Uint8Array }): Buffer => bufferOf(writer.finish());
 
-export const encodePieceRow = (row: PieceRow): Buffer => encoded(FilePieceRow.encode(row));
-export const decodePieceRow = (bytes: Buffer): PieceRow => FilePieceRow.decode(bytes);
+export const encodePieceRow = (row: PieceRow): Buffer =>
+  encoded(FilePieceRow.encode({ ...row, sentBy: [...row.sentBy] }));
+export function decodePieceRow(bytes: Buffer): PieceRow {
+  const { length, references, sentBy } = FilePieceRow.decode(bytes);
+  return { length, references, sentBy: sentBy as OrgName[] };
+}
 
 export const encodeHeldRow = (bits: Uint8Array): Buffer => encoded(FileHeldRow.encode({ bits }));
 export const decodeHeldRow = (bytes: Buffer): Uint8Array => FileHeldRow.decode(bytes).bits;

@@ -1,3 +1,4 @@
+import type { OrgName } from '../../identity/names.js';
 import type { Change } from '../../store/store.js';
 import type { Manifest } from '../types.js';
 
@@ -10,7 +11,7 @@ export interface Reservation {
 /** A content that cannot be removed while somebody holds it. */
 export interface HeldContent {
   readonly manifest: Manifest;
-  /** The digest of the manifest: the content's key. */
+  /** The content's key: of an own share the digest of its manifest, of another's made of that and of whose it is. */
   readonly id: Buffer;
   /** Whether its whole-file digest was found right. */
   readonly verified: boolean;
@@ -23,7 +24,7 @@ export interface HeldContent {
    * piece is not what was written it is taken out of the index and FILE_DAMAGED is thrown behind its last byte. Also when it is not there.
    */
   readPiece(index: number, offset: number, signal: AbortSignal): AsyncIterable<Buffer>;
-  /** A place for a piece that is to come, or undefined when it is on the disk by now (another content has it, or another call wrote it). */
+  /** A place for a piece that is to come, or undefined when it is on the disk by now: another call wrote it, or the same organisation sent it for another content. */
   receive(index: number): Promise<PieceWriter | undefined>;
   /** Says that its whole-file digest was found right, or that it was not: then nobody is given it any more. */
   judge(right: boolean): Promise<void>;
@@ -93,8 +94,8 @@ export interface Contents {
    * for it no longer; unsaid, it is the first of those that have shares of it.
    */
   dropShare(id: Buffer, also: (change: Change) => void, owner?: string): Promise<void>;
-  /** A content of another organisation's share: a new one, or what is there of it. The manifest was checked. */
-  holdRemote(manifest: Manifest): Promise<HeldContent>;
+  /** A content of another organisation's share: a new one, or what that organisation has sent of it. The manifest was checked. */
+  holdRemote(manifest: Manifest, org: OrgName): Promise<HeldContent>;
   /** Reserves space in the cache for what is to be fetched, after making room. Throws FILES_FULL. */
   reserve(bytes: number): Promise<Reservation>;
 }

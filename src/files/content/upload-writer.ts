@@ -5,7 +5,6 @@ import { manifestDigest, merkleRoot } from '../manifest.js';
 import type { Manifest } from '../types.js';
 import { Held } from './held-content.js';
 import type { IndexView } from './index-view.js';
-import { STEP_BYTES } from './ledger.js';
 import { freeBytes, type Parts } from './parts.js';
 import type { PieceDraft } from './piece-draft.js';
 import { publish } from './publish.js';
@@ -158,8 +157,7 @@ export class UploadWriter implements Upload {
     const free = await freeBytes(parts);
     const entry = parts.ledger.uploads.get(name);
     this.#demandOpen();
-    if (entry)
-      parts.ledger.reserveUpload(name, { ...entry, reservedBytes: Math.ceil(end / STEP_BYTES) * STEP_BYTES }, free);
+    if (entry) parts.ledger.reserveStep(name, entry, [end, this.#options.pieceSize], free);
   }
 
   async #writeAll(chunk: Buffer): Promise<void> {

@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { ShareStart } from '../../../gen/ts/fedgate/files/v1/file_service.js';
 import { FedgateError, fieldError } from '../../errors.js';
 import { choosePieceSize } from '../manifest.js';
-import { STEP_BYTES } from './ledger.js';
 import { closed, freeBytes, type Parts } from './parts.js';
 import { sameStart, UPLOAD_ID_BYTES, type UploadRow, uploadKey } from './rows.js';
 import { Turns } from './turns.js';
@@ -22,6 +21,13 @@ interface Found {
   readonly row: UploadRow;
   /** Undefined: a row of them is damaged. */
   readonly pieces: Buffer | undefined;
+}
+
+interface Reserving {
+  readonly owner: string;
+  readonly size: number | undefined;
+  readonly pieceSize: number;
+  readonly committedBytes: number;
 }
 
 /** Uploads: one writer for each, the newest; what they reserve; what is left of them when their writers are gone. */
@@ -121,7 +127,7 @@ export class Uploads {
     const found = await this.#find(at);
     if (found && !found.row.start.equals(start)) throw mismatch();
     const committedSize = found?.row.committedSize ?? 0;
-    await this.#reserve(name, { owner, size, committedBytes: committedSize });
+    await this.#reserve(name, { owner, size, pieceSize, committedBytes: committedSize });
     const pieces = found ? found.pieces : Buffer.alloc(0);
     const whole = await this.#whole(name, found, taken.signal).catch(error => this.#giveUp(at, error));
     taken.signal.throwIfAborted();
@@ -149,15 +155,13 @@ export class Uploads {
     throw error;
   }
 
-  async #reserve(
-    name: string,
-    { owner, size, committedBytes }: { owner: string; size: number | undefined; committedBytes: number },
-  ): Promise<void> {
+  async #reserve(name: string, { owner, size, pieceSize, committedBytes }: Reserving): Promise<void> {
     const { ledger, now } = this.#parts;
     if (ledger.uploads.has(name)) return;
     const free = await freeBytes(this.#parts);
-    const entry = { owner, reservedBytes: size ?? STEP_BYTES, committedBytes, usedMs: now() };
-    ledger.reserveUpload(name, entry, free);
+    const entry = { owner, committedBytes, usedMs: now() };
+    if (size === undefined) ledger.reserveStep(name, entry, [committedBytes, pieceSize], free);
+    else ledger.reserveUpload(name, { ...entry, reservedBytes: size }, free);
   }
 
   #find(at: Buffer): Promise<Found | undefined> {

@@ -36,7 +36,7 @@ const NONE = -1;
  * An open file by its descriptor. A FileHandle does the same and makes some objects more for each call, and its `close` and `stat` take a
  * thread for what the kernel has at hand; with the calls that a piece takes that is a tenth of what a gateway does for a file.
  *
- * It can be read and written past the page cache (docs/decisions/0034-past-the-page-cache.md): through a second descriptor of the same file, opened when
+ * It can be read and written past the page cache (docs/decisions/0035-past-the-page-cache.md): through a second descriptor of the same file, opened when
  * it is first wanted. Where there is none, or the file system does not take what it is given, all goes through the page cache.
  */
 export class OpenFile {

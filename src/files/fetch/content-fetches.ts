@@ -1,5 +1,6 @@
 import { FedgateError } from '../../errors.js';
 import type { Contents } from '../content/types.js';
+import { manifestDigest } from '../manifest.js';
 import type { Manifest, ShareFacts } from '../types.js';
 import { ContentFetch, type OnBadContent } from './content-fetch.js';
 
@@ -21,7 +22,8 @@ export class ContentFetches {
 
   /** Throws MANIFEST_INVALID. Whoever took it gives it back. */
   async take(share: ShareFacts, manifest: Manifest): Promise<{ readonly content: ContentFetch; release(): void }> {
-    const name = share.manifestSha256.toString('hex');
+    // What one organisation sends is no answer for a share of another: see remoteKey.
+    const name = `${share.org} ${share.manifestSha256.toString('hex')}`;
     const shared = this.#open.get(name) ?? { content: this.#hold(share, manifest), users: 0 };
     this.#open.set(name, shared);
     shared.users++;
@@ -46,16 +48,14 @@ export class ContentFetches {
   }
 
   async #hold({ org, manifestSha256 }: ShareFacts, manifest: Manifest): Promise<ContentFetch> {
-    const held = await this.#contents.holdRemote(manifest);
-    if (!held.id.equals(manifestSha256)) {
-      held.release();
+    if (!manifestDigest(manifest).equals(manifestSha256)) {
       const error = new FedgateError('MANIFEST_INVALID', `the manifest that ${org} sent is not the one of its share`, {
         metadata: { org },
       });
       this.#onBad(error, org, true);
       throw error;
     }
-    return new ContentFetch(held, org, this.#onBad);
+    return new ContentFetch(await this.#contents.holdRemote(manifest, org), org, this.#onBad);
   }
 
   async #letGo(name: string, shared: Shared): Promise<void> {

@@ -21,6 +21,7 @@ const FINAL: ReadonlySet<Reason> = new Set<Reason>([
   'FEATURE_UNSUPPORTED',
   'MANIFEST_INVALID',
   'NOT_GRANTED',
+  'POLICY_DENIED',
   'ORG_INACTIVE',
   'ORG_UNKNOWN',
 ]);

@@ -6,6 +6,8 @@ import {
   contentOf,
   deliver,
   filesIn,
+  GLOBEX,
+  INITECH,
   idOf,
   MIB,
   manifestOf,
@@ -121,7 +123,7 @@ test('receive: pieces come in any order, are there after a restart, and are not 
   const world = await openWorld(t);
   const content = contentOf('remote', 3 * PIECE + 5);
   const manifest = manifestOf(content);
-  const held = await world.contents.holdRemote(manifest);
+  const held = await world.contents.holdRemote(manifest, GLOBEX);
   t.false(held.verified);
   t.false(held.has(2));
   t.true(await deliver(held, 2, content));
@@ -135,7 +137,7 @@ test('receive: pieces come in any order, are there after a restart, and are not 
   held.release();
 
   const restarted = await world.restart();
-  const again = await restarted.contents.holdRemote(manifest);
+  const again = await restarted.contents.holdRemote(manifest, GLOBEX);
   t.deepEqual(
     [0, 1, 2, 3].map(index => again.has(index)),
     [false, false, true, true],
@@ -146,7 +148,7 @@ test('receive: pieces come in any order, are there after a restart, and are not 
   await again.judge(true);
   t.true(again.verified);
   again.release();
-  const later = await (await restarted.restart()).contents.holdRemote(manifest);
+  const later = await (await restarted.restart()).contents.holdRemote(manifest, GLOBEX);
   t.true(later.verified);
   later.release();
 });
@@ -154,7 +156,7 @@ test('receive: pieces come in any order, are there after a restart, and are not 
 test('receive: what is not the piece is refused and nothing of it is left', async t => {
   const { contents, folder } = await openWorld(t);
   const content = contentOf('mismatch', 2 * PIECE);
-  const held = await contents.holdRemote(manifestOf(content));
+  const held = await contents.holdRemote(manifestOf(content), GLOBEX);
   const wrong = Buffer.from(content.subarray(0, PIECE));
   wrong.writeUInt8(wrong.readUInt8(77) ^ 1, 77);
   const attempts: (readonly [string, Buffer])[] = [
@@ -180,7 +182,7 @@ test('receive: what is not the piece is refused and nothing of it is left', asyn
 test('receive: two that write the same piece at once both end right, and it is stored once', async t => {
   const { contents, folder } = await openWorld(t);
   const content = contentOf('twice', PIECE);
-  const held = await contents.holdRemote(manifestOf(content));
+  const held = await contents.holdRemote(manifestOf(content), GLOBEX);
   const writers = [await held.receive(0), await held.receive(0), await held.receive(0)];
   await Promise.all(writers.map(writer => writer?.write(content)));
   await writers[2]?.abandon();
@@ -191,40 +193,60 @@ test('receive: two that write the same piece at once both end right, and it is s
   held.release();
 });
 
-test('receive: a piece that another content has is not asked for', async t => {
-  const { contents } = await openWorld(t);
-  const shared = contentOf('shared piece', PIECE);
-  const own = await share(contents, shared);
-  const remote = Buffer.concat([contentOf('first', PIECE), shared]);
-  const held = await contents.holdRemote(manifestOf(remote));
-  t.false(held.has(1));
-  t.is(await held.receive(1), undefined);
-  t.true(held.has(1));
-  t.true((await readAll(held, 1)).equals(shared));
-  own.release();
-  held.release();
+test('receive: a piece that the same organisation sent for another content is not asked for, nor after a restart', async t => {
+  const world = await openWorld(t);
+  const piece = contentOf('sent before', PIECE);
+  const before = await world.contents.holdRemote(manifestOf(piece), GLOBEX);
+  t.true(await deliver(before, 0, piece));
+  before.release();
+  for (const seed of ['first', 'second']) {
+    const { contents } = seed === 'first' ? world : await world.restart();
+    const held = await contents.holdRemote(manifestOf(Buffer.concat([contentOf(seed, PIECE), piece])), GLOBEX);
+    t.false(held.has(1));
+    t.is(await held.receive(1), undefined);
+    t.true(held.has(1));
+    t.true((await readAll(held, 1)).equals(piece));
+    held.release();
+  }
+});
+
+test('receive: what an own node shared, or another organisation sent, must be sent, and is stored once', async t => {
+  const { contents, folder } = await openWorld(t);
+  const content = contentOf('known', PIECE);
+  const holds = [await share(contents, content)];
+  for (const org of [GLOBEX, INITECH]) {
+    const held = await contents.holdRemote(manifestOf(content), org);
+    t.false(held.has(0));
+    t.is(held.bytesHeld(0, PIECE), 0);
+    await refused(t, 'FILE_DAMAGED', () => readAll(held, 0));
+    t.true(await deliver(held, 0, content));
+    t.true((await readAll(held, 0)).equals(content));
+    holds.push(held);
+  }
+  t.is((await filesIn(folder)).pieces.length, 1);
+  for (const held of holds) held.release();
 });
 
 test('judge: a content that is not what its manifest says is given to nobody any more', async t => {
   const world = await openWorld(t);
   const content = contentOf('liar', PIECE + 1);
   const manifest = { ...manifestOf(content), sha256: randomBytes(32) };
-  const held = await world.contents.holdRemote(manifest);
-  const other = await world.contents.holdRemote(manifest);
+  const held = await world.contents.holdRemote(manifest, GLOBEX);
+  const other = await world.contents.holdRemote(manifest, GLOBEX);
   for (const index of [0, 1]) await deliver(held, index, content);
   await held.judge(false);
   await refused(t, 'MANIFEST_INVALID', () => readAll(other, 0));
   await refused(t, 'MANIFEST_INVALID', () => other.receive(0));
-  await refused(t, 'MANIFEST_INVALID', () => world.contents.holdRemote(manifest));
+  await refused(t, 'MANIFEST_INVALID', () => world.contents.holdRemote(manifest, GLOBEX));
   held.release();
   other.release();
-  await refused(t, 'MANIFEST_INVALID', () => world.contents.holdRemote(manifest));
+  await refused(t, 'MANIFEST_INVALID', () => world.contents.holdRemote(manifest, GLOBEX));
   t.true(world.events.some(({ kind }) => kind === 'content-bad'));
   const again = await world.restart();
-  await refused(t, 'MANIFEST_INVALID', () => again.contents.holdRemote(manifest));
+  await refused(t, 'MANIFEST_INVALID', () => again.contents.holdRemote(manifest, GLOBEX));
   t.deepEqual(await filesIn(world.folder), { pieces: [], incoming: [] });
   // The pieces were right, and so is a content that has them.
-  const honest = await again.contents.holdRemote(manifestOf(content));
+  const honest = await again.contents.holdRemote(manifestOf(content), GLOBEX);
   t.true(await deliver(honest, 0, content));
   honest.release();
 });

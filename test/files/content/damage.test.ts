@@ -12,6 +12,7 @@ import {
   contentOf,
   deliver,
   filesIn,
+  GLOBEX,
   idOf,
   manifestOf,
   never,
@@ -43,7 +44,7 @@ for (const [what, damage] of DAMAGES) {
     const world = await openWorld(t);
     const content = contentOf(what, 2 * PIECE);
     const manifest = manifestOf(content);
-    const held = await world.contents.holdRemote(manifest);
+    const held = await world.contents.holdRemote(manifest, GLOBEX);
     for (const index of [0, 1]) await deliver(held, index, content);
     await damage(world.folder, pieceDigest(manifest, 1));
     await refused(t, 'FILE_DAMAGED', () => readAll(held, 1));
@@ -88,13 +89,13 @@ test('a piece that was taken out is known to be missing after a restart, and com
   const world = await openWorld(t);
   const content = contentOf('missing', 2 * PIECE);
   const manifest = manifestOf(content);
-  const held = await world.contents.holdRemote(manifest);
+  const held = await world.contents.holdRemote(manifest, GLOBEX);
   for (const index of [0, 1]) await deliver(held, index, content);
   await unlink(pathOf(world.folder, pieceDigest(manifest, 0)));
   await refused(t, 'FILE_DAMAGED', () => readAll(held, 0));
   held.release();
   const { contents, folder, time } = await world.restart();
-  const again = await contents.holdRemote(manifest);
+  const again = await contents.holdRemote(manifest, GLOBEX);
   await refused(t, 'FILE_DAMAGED', () => readAll(again, 0));
   t.false(again.has(0));
   t.true(await deliver(again, 0, content));
@@ -114,7 +115,7 @@ test('links in the place of a piece are not followed, neither to read nor to wri
   await writeFile(victim, content);
   await mkdir(dirname(path), { recursive: true });
   await symlink(victim, path);
-  const held = await world.contents.holdRemote(manifest);
+  const held = await world.contents.holdRemote(manifest, GLOBEX);
   t.true(await deliver(held, 0, content));
   t.true((await stat(path)).isFile());
   t.true((await readAll(held, 0)).equals(content));

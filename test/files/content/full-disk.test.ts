@@ -4,12 +4,13 @@ import test from 'ava';
 import { FedgateError } from '../../../src/errors.js';
 import { openContents } from '../../../src/files/content/open.js';
 import { openStore } from '../../../src/store/open.js';
-import { run, smallDisk } from '../../store/small-disk.js';
+import { failingDisk, run, smallDisk } from '../../store/small-disk.js';
 import { refused } from '../../support/reasons.js';
 import {
   contentOf,
   deliver,
   filesIn,
+  GLOBEX,
   LIMITS,
   MIB,
   manifestOf,
@@ -62,7 +63,7 @@ test.serial('full disk: a piece that is received fails with STORE_FULL, leaves n
   if (!disk) return;
   const { contents, folder } = await openWorld(t, { folder: join(disk, 'gateway') });
   const content = contentOf('full', 2 * PIECE);
-  const held = await contents.holdRemote(manifestOf(content));
+  const held = await contents.holdRemote(manifestOf(content), GLOBEX);
   await deliver(held, 0, content);
   const filler = await fill(disk);
   await refused(t, 'STORE_FULL', () => deliver(held, 1, content));
@@ -109,6 +110,41 @@ test.serial('read-only disk: writing fails with STORE_READ_ONLY, reading goes on
   (await again.finish(nothing)).release();
   held.release();
 });
+
+test.serial(
+  'a failing disk: an upload ends in the middle, and goes on from what was committed when the disk is repaired',
+  async t => {
+    const disk = await failingDisk(t, 14 * MIB);
+    if (!disk) return;
+    const { store } = await openWorld(t, {});
+    const open = () =>
+      openContents({ folder: join(disk.folder, 'files'), store, now: Date.now, limits: LIMITS, onEvent: nothing });
+    const content = contentOf('failing', 4 * PIECE + 5);
+    const start = startOf(content.length);
+    const contents = await open();
+    t.teardown(() => contents.close());
+    const upload = await contents.upload(start);
+    const error = await t.throwsAsync<FedgateError>(async () => {
+      await writeUpTo(upload, content);
+      await upload.finish(nothing);
+    });
+    t.true(['STORE_FAILED', 'STORE_READ_ONLY', 'STORE_FULL'].includes(error?.reason ?? ''), error?.reason);
+    await upload.close();
+    const committed = (await contents.findUpload(start.owner, start.uploadId))?.committedSize ?? 0;
+    await contents.close();
+    t.true(committed < 4 * PIECE);
+    await disk.repair();
+    const repaired = await open();
+    t.teardown(() => repaired.close());
+    const again = await repaired.upload(start);
+    // What was committed is on stable storage, whatever failed behind it.
+    t.is(again.committedSize, committed);
+    await writeUpTo(again, content);
+    const held = await again.finish(nothing);
+    t.true((await readWhole(held)).equals(content));
+    held.release();
+  },
+);
 
 test.serial('a failing index: what cannot be committed is as if it never came', async t => {
   const world = await openWorld(t);

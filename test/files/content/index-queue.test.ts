@@ -19,7 +19,7 @@ function openIndex() {
 
 const addReference = async (view: IndexView): Promise<number> => {
   const references = ((await view.piece(digest(1)))?.references ?? 0) + 1;
-  view.putPiece(digest(1), { length: 10, references });
+  view.putPiece(digest(1), { length: 10, references, sentBy: [] });
   return references;
 };
 

@@ -8,6 +8,8 @@ import { flip } from './damage.js';
 import {
   contentOf,
   deliver,
+  GLOBEX,
+  INITECH,
   manifestOf,
   nothing,
   openWorld,
@@ -56,7 +58,7 @@ test('model: whatever is done in whatever order, references and files are what t
     },
     remote: async () => {
       const content = anyContent();
-      holds.push({ held: await world.contents.holdRemote(manifestOf(content)), content });
+      holds.push({ held: await world.contents.holdRemote(manifestOf(content), random(2) ? GLOBEX : INITECH), content });
     },
     receive: async () => {
       const one = holds[random(holds.length + 1)];

@@ -5,6 +5,7 @@ import { refused } from '../../support/reasons.js';
 import {
   contentOf,
   deliver,
+  GLOBEX,
   MIB,
   manifestOf,
   nothing,
@@ -106,6 +107,20 @@ test('quotas: a size that was not declared is reserved as it comes, and refused 
   t.is((await contents.findUpload(start.owner, start.uploadId))?.committedSize, 128 * MIB);
 });
 
+test('quotas: a size that was not declared fits into what is left, however little more than a piece that is', async t => {
+  const { contents } = await openWorld(t, { limits: { sharedBytesPerNode: 2 * PIECE + 10 } });
+  const content = contentOf('pipe', PIECE + 1);
+  const one = await contents.upload(startOf(undefined));
+  await writeUpTo(one, content);
+  (await one.finish(nothing)).release();
+  // PIECE and some bytes are taken: one more piece fits, a second does not.
+  const two = await contents.upload(startOf(undefined));
+  await two.write(0, Buffer.alloc(PIECE));
+  const { message } = await refused(t, 'FILES_FULL', () => two.write(PIECE, Buffer.alloc(1)));
+  t.regex(message, /files\.sharedBytesPerNode allows .* shares that are removed make room/);
+  await two.close();
+});
+
 test('quotas: ten thousand uploads that never come are a hundred at most, and leave nothing', async t => {
   const { contents, store } = await openWorld(t);
   let opened = 0;
@@ -140,12 +155,12 @@ test('reserve: makes room by removing what was used least recently, never what i
   const own = await share(contents, contentOf('own', 3 * PIECE));
   own.release();
   const fetch = async (content: Buffer) => {
-    const held = await contents.holdRemote(manifestOf(content));
+    const held = await contents.holdRemote(manifestOf(content), GLOBEX);
     await deliver(held, 0, content);
     return held;
   };
   const isThere = async (content: Buffer): Promise<boolean> => {
-    const held = await contents.holdRemote(manifestOf(content));
+    const held = await contents.holdRemote(manifestOf(content), GLOBEX);
     const there = held.has(0);
     held.release();
     return there;

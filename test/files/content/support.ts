@@ -9,6 +9,7 @@ import type { ContentLimits } from '../../../src/files/content/parts.js';
 import type { HeldContent, Upload, UploadStart } from '../../../src/files/content/types.js';
 import { manifestDigest, merkleRoot } from '../../../src/files/manifest.js';
 import type { Manifest } from '../../../src/files/types.js';
+import type { OrgName } from '../../../src/identity/names.js';
 import { openStore } from '../../../src/store/open.js';
 import type { Store } from '../../../src/store/store.js';
 import { type TestScope, temporaryFolder } from '../../support/registry.js';
@@ -74,6 +75,9 @@ export async function openWorld(t: TestScope, options: WorldOptions = {}): Promi
   };
   return { folder, store, contents, events, time, restart, close };
 }
+
+export const GLOBEX = 'GLOBEX' as OrgName;
+export const INITECH = 'INITECH' as OrgName;
 
 /** Bytes that are the same for each seed, and differ from those of others everywhere. */
 export function contentOf(seed: string, length: number): Buffer {

@@ -7,6 +7,7 @@ import {
   contentOf,
   deliver,
   filesIn,
+  GLOBEX,
   manifestOf,
   nothing,
   openWorld,
@@ -78,7 +79,7 @@ test('sweep: the cache is brought down to its size, the least recently used firs
   const world = await openWorld(t);
   const contents = ['a', 'b', 'c', 'd'].map(seed => contentOf(seed, PIECE));
   for (const content of contents) {
-    const held = await world.contents.holdRemote(manifestOf(content));
+    const held = await world.contents.holdRemote(manifestOf(content), GLOBEX);
     await deliver(held, 0, content);
     held.release();
     world.time.ms += 1000;
@@ -86,12 +87,12 @@ test('sweep: the cache is brought down to its size, the least recently used firs
   // The first is used again.
   const [first] = contents as [Buffer];
   world.time.ms += 61_000;
-  (await world.contents.holdRemote(manifestOf(first))).release();
+  (await world.contents.holdRemote(manifestOf(first), GLOBEX)).release();
   const again = await world.restart({ cacheBytes: 2 * PIECE + 100 });
   t.is((await again.contents.sweep()).contents, 2);
   const there = await Promise.all(
     contents.map(async content => {
-      const held = await again.contents.holdRemote(manifestOf(content));
+      const held = await again.contents.holdRemote(manifestOf(content), GLOBEX);
       const has = held.has(0);
       held.release();
       return has;

@@ -7,6 +7,7 @@ import { flip } from './damage.js';
 import {
   contentOf,
   filesIn,
+  GLOBEX,
   idOf,
   MIB,
   manifestOf,
@@ -219,16 +220,15 @@ test('finish: rows of others are committed along, or not at all', async t => {
   held.release();
 });
 
-test('finish: content that is there already is used, and what another organisation sent of it is completed', async t => {
+test('finish: content that is there already is used, and what another organisation sent of it stays a content of its own', async t => {
   const { contents, folder, time } = await openWorld(t);
   const content = contentOf('again', 2 * PIECE + 3);
-  const remote = await contents.holdRemote(manifestOf(content));
+  const remote = await contents.holdRemote(manifestOf(content), GLOBEX);
   const writer = await remote.receive(1);
   await writer?.write(content.subarray(PIECE, 2 * PIECE));
   await writer?.finish();
   const one = await share(contents, content, 'billing');
-  t.true(remote.verified);
-  t.true(remote.has(0));
+  t.deepEqual([remote.verified, remote.has(0), remote.has(1)], [false, false, true]);
   const two = await share(contents, content, 'shipping');
   t.is((await filesIn(folder)).pieces.length, 3);
   for (const held of [remote, one, two]) held.release();

@@ -5,6 +5,7 @@ import { encodeChecksumList, parseChecksumList } from '../../../approvals/checks
 import { checkPackageFolder } from '../../../approvals/verify/package-folder.js';
 import type { FedgateClient, SharedFile } from '../../../client/index.js';
 import { FedgateError, quoted } from '../../../errors.js';
+import { forFiles } from '../../at-once.js';
 import { plural } from '../../counts.js';
 import { type ListedFile, MAX_LISTING_BYTES, orgOfShare, parseListing } from '../../directory-listing.js';
 import { type CliEnv, printJson, say } from '../../env.js';
@@ -12,8 +13,9 @@ import { foldersOf } from '../../file-names.js';
 import { digestOfFile, makeFolder } from '../../files-on-disk.js';
 import { formatBytes } from '../../progress.js';
 import type { TransferNotes } from '../../transfer-notes.js';
+import { FolderReport } from '../../transfer-report.js';
 import type { ApprovalDemand } from './approved.js';
-import { type FetchWish, fetchOne, tellFetched } from './file.js';
+import { type Fetched, type FetchWish, fetchOne, tellFetched } from './file.js';
 
 /**
  * Fetches a folder: its listing first, then each file that is not there yet. Nothing is written but beneath the target. Throws FILE_UNUSABLE for a
@@ -79,11 +81,60 @@ async function fetchFiles(
   wish: FetchWish,
 ): Promise<void> {
   await makeFolder(work);
-  for (const file of files) {
+  const report = new FolderReport(env, wish.json, files);
+  const told = new ToldInOrder(env, wish.json, report);
+  const fetch = async (file: ListedFile, index: number): Promise<void> => {
     for (const folder of foldersOf(file.path)) await makeFolder(join(work, folder));
-    await fetchListed(env, client, file, { to: join(work, file.path), shown: join(target, file.path) }, wish);
+    const place = { to: join(work, file.path), shown: join(target, file.path) };
+    told.put(index, await fetchListed(env, client, file, place, wish, report));
+  };
+  await forFiles(files, fetch).finally(() => told.end());
+}
+
+/** Tells what is there in the order of the listing, whatever is there first. */
+class ToldInOrder {
+  readonly #env: CliEnv;
+  readonly #json: boolean;
+  readonly #report: FolderReport;
+  readonly #waiting = new Map<number, Fetched>();
+  #next = 0;
+  #telling: Promise<void> = Promise.resolve();
+
+  constructor(env: CliEnv, json: boolean, report: FolderReport) {
+    this.#env = env;
+    this.#json = json;
+    this.#report = report;
+  }
+
+  put(index: number, fetched: Fetched): void {
+    this.#waiting.set(index, fetched);
+    for (let next = this.#waiting.get(this.#next); next; next = this.#waiting.get(this.#next)) {
+      this.#waiting.delete(this.#next++);
+      this.#tell(next);
+    }
+  }
+
+  /** Also what is there behind one that is not. Rejects with what a telling failed with. */
+  async end(): Promise<void> {
+    for (const index of [...this.#waiting.keys()].sort((a, b) => a - b))
+      this.#tell(this.#waiting.get(index) as Fetched);
+    await this.#telling;
+    this.#report.clear();
+  }
+
+  #tell(fetched: Fetched): void {
+    const telling = this.#telling.then(() => {
+      this.#report.clear();
+      return tellFetched(this.#env, this.#json, fetched);
+    });
+    // Told at the end.
+    telling.catch(() => undefined);
+    this.#telling = telling;
   }
 }
+
+/** What a folder that is fetched to a path is noted under. */
+export const noteOf = (share: string, target: string): readonly string[] => ['download', share, resolve(target)];
 
 /** One that goes on is the same download, so that it counts once. */
 async function readListing(
@@ -95,7 +146,7 @@ async function readListing(
 ): Promise<readonly ListedFile[]> {
   if (size > MAX_LISTING_BYTES)
     throw new FedgateError('FILE_UNUSABLE', `the listing of the folder has ${size} bytes, more than are read`);
-  const { id: downloadId } = await notes.recall(['download', id, resolve(target)]);
+  const { id: downloadId } = await notes.recall(noteOf(id, target));
   const parts: Buffer[] = [];
   for await (const part of await client.fetchStream(id, { downloadId, signal: env.signal })) parts.push(part);
   return parseListing(Buffer.concat(parts), orgOfShare(id));
@@ -107,15 +158,19 @@ async function fetchListed(
   { share, size, sha256 }: ListedFile,
   { to, shown }: { readonly to: string; readonly shown: string },
   wish: FetchWish,
-): Promise<void> {
+  report: FolderReport,
+): Promise<Fetched> {
   // An earlier run may have fetched it.
-  if (await isThere(to, size, sha256)) return tellFetched(env, wish.json, { share, path: shown, size, sha256 });
+  if (await isThere(to, size, sha256)) {
+    report.skip(size);
+    return { share, path: shown, size, sha256 };
+  }
   const accept = (known: SharedFile): void => {
     if (known.size !== size || known.sha256 !== sha256)
       throw new FedgateError('FILE_CHANGED', `${quoted(shown)}: the share is not the file that the listing says`);
   };
   accept(await client.getShare(share));
-  await fetchOne(env, client, share, { to, shown, accept }, wish);
+  return fetchOne(env, client, share, { to, shown, accept }, wish, report.file({ share, path: shown }));
 }
 
 async function isThere(path: string, size: number, sha256: string): Promise<boolean> {

@@ -9,8 +9,8 @@ import { examples } from '../../help.js';
 import { type GatewayOptions, parseCount, withClient, withGatewayOptions } from '../../options.js';
 import { TransferNotes } from '../../transfer-notes.js';
 import { ApprovalDemand, type ApprovalOptions, withApprovalOptions } from './approved.js';
-import { fetchDirectory } from './directory.js';
-import { fetchOne } from './file.js';
+import { fetchDirectory, noteOf } from './directory.js';
+import { fetchOne, tellFetched } from './file.js';
 import { pipe } from './pipe.js';
 import { chooseTarget } from './target.js';
 
@@ -72,9 +72,16 @@ async function fetch(env: CliEnv, id: string, options: FetchCommandOptions): Pro
     } catch (error) {
       if (error instanceof FedgateError && error.reason === 'CANCELLED')
         say(env, 'fedgate: interrupted; the same command goes on where this one ended');
+      if (isFull(error)) say(env, 'fedgate: there is no room left; once there is, the same command goes on');
       throw error;
     }
   });
+}
+
+/** Whether the disk that is written to has no room, or the user no more of it. */
+function isFull(error: unknown): boolean {
+  const code = error instanceof FedgateError ? (error.cause as NodeJS.ErrnoException | undefined)?.code : undefined;
+  return code === 'ENOSPC' || code === 'EDQUOT';
 }
 
 async function toDisk(
@@ -87,15 +94,16 @@ async function toDisk(
   const demand = await ApprovalDemand.open(env, client, options);
   const share = await client.getShare(id);
   const isFolder = share.mediaType === DIRECTORY_TYPE;
-  const target = await chooseTarget(output, share.name, isFolder);
+  const notes = await TransferNotes.open(env, options);
+  const target = await chooseTarget(output, share.name, isFolder, path => notes.has(noteOf(id, path)));
   if (!isFolder) {
     // Before anything is fetched, and again for the very bytes that were.
     const accept = demand && ((fetched: SharedFile) => demand.check(fetched, target));
     await accept?.(share);
-    return void (await fetchOne(env, client, id, { to: target, ...(accept ? { accept } : {}) }, { overwrite, json }));
+    const place = { to: target, ...(accept ? { accept } : {}) };
+    return await tellFetched(env, json, await fetchOne(env, client, id, place, { overwrite, json }));
   }
   if (demand && overwrite) throw fieldError('--overwrite', 'not for a folder with --require-approved');
-  const notes = await TransferNotes.open(env, options);
   await fetchDirectory(env, client, notes, share, target, { overwrite, json }, demand);
   await notes.forgetAll();
 }

@@ -5,12 +5,20 @@ import { nameProblem } from '../../file-names.js';
 
 /**
  * Where a share goes: the path that was given; a folder that was given, under the name of the share; or that name, in the current folder. A
- * name that another chose is taken only when it is a plain one. Throws FIELD_INVALID, naming what is wrong and asking for -o.
+ * name that another chose is taken only when it is a plain one, and nothing is there but a folder that an earlier run has `begun`. Throws
+ * FIELD_INVALID, naming what is wrong and asking for -o.
  */
-export async function chooseTarget(output: string | undefined, name: string, isFolder: boolean): Promise<string> {
+export async function chooseTarget(
+  output: string | undefined,
+  name: string,
+  isFolder: boolean,
+  begun: (target: string) => Promise<boolean>,
+): Promise<string> {
   if (output === undefined) {
     const target = plainName(name);
-    if (await kindOf(target)) throw fieldError('-o', `${quoted(target)} is there already; say where to with -o`);
+    const there = await kindOf(target);
+    if (isFolder && there === 'folder' && (await begun(target))) return target;
+    if (there) throw fieldError('-o', `${quoted(target)} is there already; say where to with -o`);
     return target;
   }
   if (!isFolder && (await kindOf(output)) === 'folder') return join(output, plainName(name));

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { SharedFile } from '../../../client/index.js';
 import { FedgateError, fieldError } from '../../../errors.js';
+import { parseDisplayName, parseMediaType } from '../../../files/display-name.js';
 import { letHeapGrow } from '../../../heap-growth.js';
 import { escapeControls } from '../../../text.js';
 import { plural } from '../../counts.js';
@@ -12,7 +13,7 @@ import { TransferNotes } from '../../transfer-notes.js';
 import { shareJson } from '../shares/text.js';
 import { Sharer } from './sharer.js';
 import { type ToShare, toShare } from './sources.js';
-import { parseTerms, type TermsOptions, withTermsOptions } from './terms.js';
+import { parseTerms, type Terms, type TermsOptions, withTermsOptions } from './terms.js';
 
 interface ShareCommandOptions extends GatewayOptions, TermsOptions {
   readonly name?: string;
@@ -44,17 +45,26 @@ export function registerShare(program: Command, env: CliEnv): void {
     .action((files: string[], options: ShareCommandOptions) => share(env, files, options));
 }
 
+/** What the gateway would refuse is refused here by the name that it has here. */
+function checkOptions(paths: readonly string[], { name, type }: ShareCommandOptions, { expiresMs }: Terms): void {
+  if (name !== undefined && paths.length > 1) throw fieldError('--name', 'is for one file');
+  if (name !== undefined) parseDisplayName(name, '--name');
+  if (type !== undefined) parseMediaType(type, '--type');
+  if (expiresMs === 0) throw fieldError('--expires', 'it would be over at once; leave it out for a share without end');
+  if (paths.filter(path => path === '-').length > 1) throw fieldError('-', 'standard input is there once');
+}
+
 const HELP = `Who is to have the file is told the id, by a message for instance, and fetches it with \`fedgate fetch\`. Without --to and
 --anyone nobody but this node may. After Ctrl-C, or a lost connection that did not come back, the same command goes on where it
 ended, for a day; standard input begins anew. A file that changes meanwhile is not shared.
 A folder is shared as a share for each of its regular files, and a listing of them whose id is printed; it must not hold symbolic
-links or special files. Archives are files like others.`;
+links or special files; empty folders and permissions are left out. Archives are files like others.`;
 
 async function share(env: CliEnv, paths: readonly string[], options: ShareCommandOptions): Promise<void> {
   letHeapGrow('program');
   const { name, type: mediaType, requiresApproval = false, json = false } = options;
   const terms = parseTerms(options);
-  if (name !== undefined && paths.length > 1) throw fieldError('--name', 'is for one file');
+  checkOptions(paths, options, terms);
   const sources: ToShare[] = [];
   for (const path of paths) sources.push(await toShare(path));
   const folder = sources.find(({ kind }) => kind === 'directory');

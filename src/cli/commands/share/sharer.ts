@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import type { FedgateClient, SharedFile, ShareOptions } from '../../../client/index.js';
 import { FedgateError } from '../../../errors.js';
+import { forFiles } from '../../at-once.js';
 import { DIRECTORY_TYPE, encodeListing, type ListedFile } from '../../directory-listing.js';
 import type { CliEnv } from '../../env.js';
 import type { TransferNotes } from '../../transfer-notes.js';
-import { TransferReport } from '../../transfer-report.js';
-import type { FileToShare, FolderToShare, ToShare } from './sources.js';
+import { FolderReport, type ProgressReport, TransferReport } from '../../transfer-report.js';
+import type { FileToShare, FolderToShare, ListedToShare, ToShare } from './sources.js';
 import type { Terms } from './terms.js';
 
 export interface SharerOptions extends Terms {
@@ -46,11 +47,12 @@ export class Sharer {
 
   /** Shares a folder; also tells what its listing says. */
   async folder({ path, name, files }: Pick<FolderToShare, 'path' | 'name' | 'files'>): Promise<SharedFolder> {
-    const listed: ListedFile[] = [];
-    for (const file of files) {
-      const { id, size, sha256 } = await this.#file(file, undefined);
-      listed.push({ path: file.listed, size, sha256, share: id });
-    }
+    const report = new FolderReport(this.#env, this.#options.json, files);
+    const share = async (file: ListedToShare): Promise<ListedFile> => {
+      const { id, size, sha256 } = await this.#file(file, undefined, report.file({ file: file.path }));
+      return { path: file.listed, size, sha256, share: id };
+    };
+    const listed = await forFiles(files, share).finally(() => report.clear());
     return { share: await this.bytes(encodeListing(listed), path, name, DIRECTORY_TYPE), listed };
   }
 
@@ -61,10 +63,14 @@ export class Sharer {
     const digest = createHash('sha256').update(bytes).digest('hex');
     const { id: uploadId, expireTimeMs } = await this.#notes.recall(['upload', digest, terms], expiresMs);
     const options = { ...this.#common(mediaType), name, uploadId, expireTimeMs, sizeBytes: bytes.length };
-    return this.#run(chunksOf(bytes), options, path);
+    return this.#run(chunksOf(bytes), options, this.#report(path));
   }
 
-  async #file(file: FileToShare, mediaType: string | undefined): Promise<SharedFile> {
+  async #file(
+    file: FileToShare,
+    mediaType: string | undefined,
+    report: ProgressReport = this.#report(file.path),
+  ): Promise<SharedFile> {
     const { path, absolute, size, mtimeMs, followLinks } = file;
     const name = this.#options.name ?? file.name;
     const { audience, expiresMs, maxDownloads, requiresApproval } = this.#options;
@@ -72,7 +78,7 @@ export class Sharer {
     const facts = ['upload', absolute, size, mtimeMs, terms];
     const { id: uploadId, expireTimeMs } = await this.#notes.recall(facts, expiresMs);
     try {
-      return await this.#run(path, { ...this.#common(mediaType), name, uploadId, expireTimeMs, followLinks }, path);
+      return await this.#run(path, { ...this.#common(mediaType), name, uploadId, expireTimeMs, followLinks }, report);
     } catch (error) {
       if (error instanceof FedgateError && OVER.has(error.reason)) {
         await this.#notes.forget(facts);
@@ -90,7 +96,7 @@ export class Sharer {
   ): Promise<SharedFile> {
     const { expiresMs } = this.#options;
     const options = { ...this.#common(mediaType), name: this.#options.name ?? name, expiresMs };
-    return this.#run(bytes, options, path);
+    return this.#run(bytes, options, this.#report(path));
   }
 
   #common(mediaType: string | undefined): ShareOptions {
@@ -98,8 +104,15 @@ export class Sharer {
     return { audience, maxDownloads, requiresApproval, mediaType };
   }
 
-  async #run(source: string | AsyncIterable<Uint8Array>, options: ShareOptions, file: string): Promise<SharedFile> {
-    const report = new TransferReport(this.#env, this.#options.json, { file });
+  #report(file: string): ProgressReport {
+    return new TransferReport(this.#env, this.#options.json, { file });
+  }
+
+  async #run(
+    source: string | AsyncIterable<Uint8Array>,
+    options: ShareOptions,
+    report: ProgressReport,
+  ): Promise<SharedFile> {
     try {
       const { onProgress } = report;
       return await this.#client.share(source, { ...options, onProgress, signal: this.#env.signal });

@@ -41,7 +41,10 @@ export async function toShare(path: string): Promise<ToShare> {
   });
   if (!stats.isDirectory()) return { kind: 'file', file: fileOf(path, stats, true) };
   const files = await walk(path);
-  checkPaths(files.map(({ listed }) => listed));
+  checkPaths(
+    files.map(({ listed }) => listed),
+    escapeControls(path),
+  );
   return { kind: 'directory', path, name: basename(resolve(path)), files };
 }
 
@@ -53,7 +56,11 @@ async function walk(root: string): Promise<ListedToShare[]> {
   });
   for (const entry of entries) {
     const path = join(entry.parentPath, entry.name);
-    const stats = await lstat(path);
+    // What is not UTF-8 was read with that in its place, and is not found under it.
+    if (entry.name.includes('\ufffd')) throw unusable(path, 'its name is not valid UTF-8');
+    const stats = await lstat(path).catch(cause => {
+      throw unusable(path, describe(cause), cause);
+    });
     if (stats.isDirectory()) continue;
     if (stats.isSymbolicLink()) throw unusable(path, 'it is a symbolic link, which is not followed within a folder');
     if (!stats.isFile()) throw unusable(path, 'it is no regular file');

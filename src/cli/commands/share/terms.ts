@@ -31,13 +31,24 @@ export const withTermsOptions = (command: Command): Command =>
     .option('--expires <duration>', 'how long it may be fetched, from now on (default: for ever)')
     .option('--max-downloads <n>', 'how often it may be fetched; one that goes on counts once (default: any number)');
 
+const MOST_DOWNLOADS = 0xffffffff;
+/** The last moment that a date can name, epoch milliseconds. */
+const LAST_MS = 8.64e15;
+
 /** Throws FIELD_INVALID naming the option. */
 export function parseTerms({ to, anyone, expires, maxDownloads }: TermsOptions): Terms {
   return {
     audience: to || anyone ? { ...parseAudience(to ?? []), anyone: anyone === true } : undefined,
-    expiresMs: expires === undefined ? undefined : parseDuration(expires, '--expires'),
-    maxDownloads: maxDownloads === undefined ? undefined : parseCount(maxDownloads, '--max-downloads'),
+    expiresMs: expires === undefined ? undefined : parseExpiry(expires),
+    maxDownloads:
+      maxDownloads === undefined ? undefined : parseCount(maxDownloads, '--max-downloads', 0, MOST_DOWNLOADS),
   };
+}
+
+function parseExpiry(text: string): number {
+  const ms = parseDuration(text, '--expires');
+  if (Date.now() + ms <= LAST_MS) return ms;
+  throw fieldError('--expires', `${quoted(text)} ends later than there are dates; leave it out for ever`);
 }
 
 function parseAudience(lists: readonly string[]): AudienceInit {

@@ -1,5 +1,7 @@
 import type { Command } from 'commander';
-import { type CliEnv, print, printJson } from '../../env.js';
+import { FedgateError } from '../../../errors.js';
+import { type CliEnv, print, printJson, say } from '../../env.js';
+import { exitCodeOf, worstOf } from '../../exit-codes.js';
 import { examples } from '../../help.js';
 import { type GatewayOptions, withClient, withGatewayOptions } from '../../options.js';
 
@@ -14,16 +16,32 @@ export function registerRemove(shares: Command, env: CliEnv): void {
     .action((ids: string[], options: GatewayOptions & { json?: boolean }) => remove(env, ids, options));
 }
 
+const OF_THE_SHARE: ReadonlySet<FedgateError['reason']> = new Set(['SHARE_UNKNOWN', 'SHARE_ENDED', 'FIELD_INVALID']);
+const isOfTheShare = (error: unknown): error is FedgateError =>
+  error instanceof FedgateError && OF_THE_SHARE.has(error.reason);
+
 async function remove(
   env: CliEnv,
   ids: readonly string[],
   options: GatewayOptions & { json?: boolean },
 ): Promise<void> {
   await withClient(env, options, async client => {
+    const failures: number[] = [];
     for (const id of ids) {
-      await client.unshare(id);
+      try {
+        await client.unshare(id);
+      } catch (error) {
+        // What is wrong with one is no reason to leave the others.
+        if (ids.length === 1 || !isOfTheShare(error)) throw error;
+        failures.push(exitCodeOf(error));
+        const { message, reason } = error;
+        if (options.json) await printJson(env, { event: 'failed', share: id, reason, error: message });
+        say(env, `fedgate: ${message} [${reason}]`);
+        continue;
+      }
       if (options.json) await printJson(env, { event: 'removed', share: id });
       else await print(env, `${id} is over`);
     }
+    env.exitCode = worstOf(failures);
   });
 }

@@ -33,7 +33,7 @@ export function describeShare(share: SharedFile, nowMs: number): string {
     ['shared', ago(BigInt(createTimeMs), nowMs)],
     ['expires', expiryText(expireTimeMs, nowMs)],
     ...(audience ? [['may fetch', audienceText(audience)]] : []),
-    ['fetched', downloadsText(share)],
+    [audience ? 'fetched' : 'downloads', downloadsText(share)],
     ...(share.requiresApproval ? [['approval', 'must exist before it may be fetched']] : []),
   ]);
 }
@@ -57,7 +57,9 @@ function expiryText(expireTimeMs: number | undefined, nowMs: number): string {
   return expireTimeMs > nowMs ? `in ${formatDuration(expireTimeMs - nowMs)}` : 'is over';
 }
 
-export function shareJson({ createTimeMs, expireTimeMs, ...share }: SharedFile): object {
+export function shareJson({ createTimeMs, expireTimeMs, downloads, ...share }: SharedFile): object {
   const expireTime = expireTimeMs === undefined ? undefined : isoTime(expireTimeMs);
-  return { ...share, createTime: isoTime(createTimeMs), expireTime };
+  // Others than the own organisation are not told, which is not none.
+  const counted = share.audience ? { downloads } : {};
+  return { ...share, ...counted, createTime: isoTime(createTimeMs), expireTime };
 }

@@ -206,7 +206,7 @@ export interface FetchOpened {
   readonly manifest:
     | Manifest
     | undefined;
-  /** Bytes of the range asked for that the own gateway already has. */
+  /** Bytes of the range asked for that the own gateway already has: of own shares all, of another organisation's what that has sent before. */
   readonly cachedBytes: bigint;
 }
 
@@ -300,9 +300,9 @@ export interface Transfer {
   readonly shareId: string;
   /** The name to show. */
   readonly name: string;
-  /** The organisation at the other end. */
+  /** The organisation at the other end: of an upload the own one, of a fetch the one whose share it is. */
   readonly org: string;
-  /** The node at the other end. */
+  /** The node that shares or fetches: an own one, or with KIND_SEND one of that organisation. */
   readonly node: string;
   /** Bytes of the whole that was asked for. 0: not known. */
   readonly totalBytes: bigint;

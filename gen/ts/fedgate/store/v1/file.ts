@@ -11,9 +11,14 @@ export interface FilePieceRow {
   readonly length: number;
   /** How many places of contents and uploads hold it. It is removed when there is none. */
   readonly references: number;
+  /** The organisations whose gateways have sent it: for a share of another one it must come from there, whatever is on the disk. */
+  readonly sentBy: readonly string[];
 }
 
-/** A content: whole or in part on the disk. Its key is the digest of its manifest. */
+/**
+ * A content: whole or in part on the disk. The key of what own nodes shared is the digest of its manifest; of what another organisation
+ * shared, SHA-256 over `fedgate/content/v1` LF, the organisation, LF and that digest.
+ */
 export interface FileContentRow {
   /** What it is made of. */
   readonly manifest:
@@ -87,7 +92,7 @@ export interface FileDownloadRow {
 }
 
 function createBaseFilePieceRow(): FilePieceRow {
-  return { length: 0, references: 0 };
+  return { length: 0, references: 0, sentBy: [] };
 }
 
 export const FilePieceRow: MessageFns<FilePieceRow> = {
@@ -97,6 +102,9 @@ export const FilePieceRow: MessageFns<FilePieceRow> = {
     }
     if (message.references !== 0) {
       writer.uint32(16).uint32(message.references);
+    }
+    for (const v of message.sentBy) {
+      writer.uint32(26).string(v!);
     }
     return writer;
   },
@@ -130,6 +138,14 @@ export const FilePieceRow: MessageFns<FilePieceRow> = {
             message.references = reader.uint32();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.sentBy.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -149,6 +165,7 @@ export const FilePieceRow: MessageFns<FilePieceRow> = {
     const message = createBaseFilePieceRow() as any;
     message.length = object.length ?? 0;
     message.references = object.references ?? 0;
+    message.sentBy = object.sentBy?.map((e) => e) || [];
     return message;
   },
 };
