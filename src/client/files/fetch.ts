@@ -93,7 +93,7 @@ class Fetching {
       await this.#receive(content, check, manifest);
       await this.#accept(share);
       await this.#claim.check();
-      await this.#part.publish(overwrite);
+      await this.#part.publish(overwrite, () => this.#claim.release());
       return { share, path: to, resumedBytes: this.#resumedBytes };
     } catch (error) {
       if (content.offset === 0 && !mayGoOn(error)) await this.#part.discard();

@@ -118,8 +118,11 @@ export class PartFile {
     });
   }
 
-  /** Makes it the file that it is to be, on stable storage. Throws FILE_UNUSABLE when there is one and it is not to be replaced. */
-  async publish(overwrite: boolean): Promise<void> {
+  /**
+   * Makes it the file that it is to be, on stable storage. `named` removes what else stood beside it. Throws FILE_UNUSABLE when there is one and it
+   * is not to be replaced.
+   */
+  async publish(overwrite: boolean, named: () => Promise<void>): Promise<void> {
     await this.#usable(async () => {
       await this.#queue.flush();
       await this.#open.sync();
@@ -127,7 +130,7 @@ export class PartFile {
       if (ours.ino !== there.ino || ours.dev !== there.dev) throw new Error('another process fetches to the same path');
       await this.#name(overwrite);
       await this.close();
-      await rm(this.#note, { force: true });
+      await Promise.all([rm(this.#note, { force: true }), named()]);
       await syncFolder(dirname(this.#path));
     });
   }
