@@ -25,6 +25,17 @@ class Bench {
   }
 }
 
+test('files at once: what may not be under way beside another waits for it, and those behind it too', async t => {
+  const bench = new Bench();
+  const all = forFiles(filesOf(1, 2, 3), bench.work, (file, other) => file.size === 2 && other.size === 1);
+  t.deepEqual(bench.begun, [0]);
+  await bench.end(0);
+  t.deepEqual(bench.begun, [0, 1, 2]);
+  await bench.end(2);
+  await bench.end(1);
+  t.is((await all).length, 3);
+});
+
 test('files at once: eight small ones, and the next when one is done; the results are in order', async t => {
   const bench = new Bench();
   const all = forFiles(filesOf(...Array<number>(10).fill(1)), bench.work);

@@ -22,14 +22,18 @@ export interface FailingDisk {
 }
 
 /** A file system that takes some megabytes; what comes then fails, because the disk below it has no more than that. */
-export async function failingDisk(t: ExecutionContext, bytes = 6 * 1024 * 1024): Promise<FailingDisk | undefined> {
+export async function failingDisk(
+  t: ExecutionContext,
+  bytes = 6 * 1024 * 1024,
+  size = '32M',
+): Promise<FailingDisk | undefined> {
   const below = await smallDisk(t, bytes);
   if (!below) return undefined;
   const image = join(below, 'image');
   const folder = await temporaryFolder(t);
   const mount = (): Promise<unknown> => run('mount', ['-t', 'ext4', '-o', 'loop', image, folder]);
   const made = await attempt(t, async () => {
-    await run('truncate', ['-s', '32M', image]);
+    await run('truncate', ['-s', size, image]);
     await run('mkfs.ext4', ['-q', '-E', 'lazy_itable_init=0,lazy_journal_init=0', '-J', 'size=4', image]);
     await mount();
   });
@@ -37,7 +41,7 @@ export async function failingDisk(t: ExecutionContext, bytes = 6 * 1024 * 1024):
   unmountedAfter(t, folder);
   const repair = async (): Promise<void> => {
     await run('umount', [folder]);
-    await run('mount', ['-o', 'remount,size=64m', below]);
+    await run('mount', ['-o', 'remount,size=100m', below]);
     await mount();
   };
   return { folder, repair };

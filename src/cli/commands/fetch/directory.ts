@@ -88,7 +88,12 @@ async function fetchFiles(
     const place = { to: join(work, file.path), shown: join(target, file.path) };
     told.put(index, await fetchListed(env, client, file, place, wish, report));
   };
-  await forFiles(files, fetch).finally(() => told.end());
+  await forFiles(files, fetch, wouldMeet).finally(() => told.end());
+}
+
+/** Whether one of two files has the name of what stands beside the other while that is on its way. */
+function wouldMeet(file: ListedFile, other: ListedFile): boolean {
+  return file.path.startsWith(`${other.path}.part`) || other.path.startsWith(`${file.path}.part`);
 }
 
 /** Tells what is there in the order of the listing, whatever is there first. */
