@@ -114,7 +114,7 @@ test.serial('read-only disk: writing fails with STORE_READ_ONLY, reading goes on
 test.serial(
   'a failing disk: an upload ends in the middle, and goes on from what was committed when the disk is repaired',
   async t => {
-    const disk = await failingDisk(t, 18 * MIB, '64M');
+    const disk = await failingDisk(t, 14 * MIB, '64M');
     if (!disk) return;
     const { store } = await openWorld(t, {});
     const open = () =>
