@@ -85,7 +85,7 @@ const MEANING: Readonly<Record<string, string>> = {
   'files.keepMs': 'how long content stays that no share stands for, or that nobody fetches any more, ms',
   'files.uploadKeepMs': 'how long an unfinished upload is kept, ms',
   'files.directIo':
-    'whether files are written and read past the page cache where the file system can do that; false for one that does it badly',
+    'whether files are written and read past the page cache where the file system can do that; false on network file systems, and on those that do it badly',
   'finding.static':
     'addresses of other gateways, tried before those of the registry, 8 at most for each organisation: `GLOBEX: ["10.0.0.5:7411", "gw2@10.0.0.6:7411"]`',
   'finding.dns.enabled':

@@ -1,5 +1,5 @@
 import { Fifo } from '../../fifo.js';
-import { BLOCK_BYTES, type BlockPool, blocks } from './blocks.js';
+import { BLOCK_BYTES, type BlockPool, readBlocks } from './blocks.js';
 import type { OpenFile } from './open-file.js';
 
 export interface BlocksToRead {
@@ -13,13 +13,12 @@ export interface BlocksToRead {
 interface Read {
   readonly block: Buffer;
   readonly bytes: number;
-  readonly wanted: number;
 }
 
 const NOTHING = Buffer.alloc(0);
 
-/** Blocks that are read ahead at most. A disk that others use too answers late, and then has several to answer. */
-const AHEAD = 4;
+/** Blocks that are read ahead at most: a disk that others use too answers late. Each takes one of the few threads that Node has for the disk. */
+const AHEAD = 2;
 
 /** Reads a part of a file block by block, some ahead of the one that is wanted: fewer when there are few to be had. */
 export class BlockReader {
@@ -32,9 +31,9 @@ export class BlockReader {
   /** Where the next block begins that is to be asked for. */
   #at: number;
   #current: Buffer | undefined;
-  #ended = false;
+  #closed = false;
 
-  constructor(file: OpenFile, { from, to, past }: BlocksToRead, pool: BlockPool = blocks) {
+  constructor(file: OpenFile, { from, to, past }: BlocksToRead, pool: BlockPool = readBlocks) {
     this.#file = file;
     this.#past = past;
     this.#at = from;
@@ -45,17 +44,19 @@ export class BlockReader {
   /** The bytes behind those before, a block or up to the end; none when the file ends before it. Good until the next call. Throws what the operating system says. */
   async next(): Promise<Buffer> {
     this.#release();
-    if (this.#ended) return NOTHING;
-    if (this.#reading.length === 0) this.#ask();
-    const { block, bytes, wanted } = await (this.#reading.shift() as Promise<Read>);
-    this.#current = block;
-    if (bytes < wanted) this.#ended = true;
+    if (this.#reading.length === 0 && this.#at < this.#to) this.#ask();
+    const read = await this.#reading.shift();
+    if (!read) return NOTHING;
+    if (this.#closed) this.#pool.give(read.block);
+    else this.#current = read.block;
     while (this.#reading.length < this.#ahead && this.#at < this.#to) this.#ask();
-    return block.subarray(0, bytes);
+    return read.block.subarray(0, read.bytes);
   }
 
   /** Does not wait for what is under way. */
   close(): void {
+    this.#closed = true;
+    this.#at = this.#to;
     this.#release();
     for (const reading of this.#reading.drain())
       reading.then(({ block }) => this.#pool.give(block)).catch(() => undefined);
@@ -82,9 +83,14 @@ export class BlockReader {
   async #read(at: number, wanted: number): Promise<Read> {
     const block = this.#pool.take();
     try {
-      const past = this.#past ? await this.#file.readPast(block, at) : undefined;
-      const bytes = past ?? (await this.#file.read([block.subarray(0, wanted)], at));
-      return { block, bytes: Math.min(bytes, wanted), wanted };
+      let bytes = (this.#past ? await this.#file.readPast(block, at) : undefined) ?? 0;
+      // A short read is not the end yet, and what is not read past the page cache is read through it.
+      while (bytes < wanted) {
+        const more = await this.#file.read([block.subarray(bytes, wanted)], at + bytes);
+        if (more === 0) break;
+        bytes += more;
+      }
+      return { block, bytes: Math.min(bytes, wanted) };
     } catch (error) {
       this.#pool.give(block);
       throw error;

@@ -2,8 +2,10 @@
 export const BLOCK_BYTES = 256 * 1024;
 /** What a place in a file, and a length, must be a multiple of to go past the page cache. */
 export const ALIGNED_BYTES = 4_096;
-/** Blocks on whole pages that a process has at most. */
-const ALIGNED_BLOCKS = 64;
+/** Blocks on whole pages that a process has for what it reads, at most. */
+const READ_BLOCKS = 32;
+/** The same for what it writes: readers who do not go on keep theirs, and nobody else's. */
+const WRITE_BLOCKS = 24;
 
 const WASM_PAGE_BYTES = 64 * 1024;
 
@@ -15,6 +17,12 @@ declare const WebAssembly: {
   }) => { readonly buffer: ArrayBuffer };
 };
 
+/** Memory whose blocks begin on pages. */
+const paged = new WeakSet<ArrayBufferLike>();
+
+/** Whether a block, or what is left of its beginning, begins on a page of memory. */
+export const isAligned = ({ buffer }: Buffer): boolean => paged.has(buffer);
+
 /**
  * Blocks of memory that are used again and again: for bytes between the network and the disk.
  *
@@ -23,14 +31,13 @@ declare const WebAssembly: {
  */
 export class BlockPool {
   readonly #most: number;
-  #memory: ArrayBuffer | undefined;
   /** Those it keeps, in the order of their places in memory, and those of them that nobody uses. */
   #kept: readonly Buffer[] | undefined;
   #free: Buffer[] = [];
   #used = 0;
 
   /** `most`: how many blocks it keeps. */
-  constructor(most = ALIGNED_BLOCKS) {
+  constructor(most: number) {
     this.#most = most;
   }
 
@@ -54,20 +61,15 @@ export class BlockPool {
   /** A block, or what is left of its beginning, that nobody reads or writes any more. */
   give(block: Buffer): void {
     this.#used--;
-    const kept = this.isAligned(block) ? this.#kept?.[block.byteOffset / BLOCK_BYTES] : undefined;
+    const kept = isAligned(block) ? this.#kept?.[block.byteOffset / BLOCK_BYTES] : undefined;
     if (kept) this.#free.push(kept);
-  }
-
-  /** Whether a block, or what is left of its beginning, begins on a page of memory. */
-  isAligned({ buffer }: Buffer): boolean {
-    return buffer === this.#memory;
   }
 
   /** Memory that was never touched takes no room. The one that was given back last is given out first, so that few are touched. */
   #reserve(): readonly Buffer[] {
     const memory = wasmMemory((this.#most * BLOCK_BYTES) / WASM_PAGE_BYTES);
     if (!memory) return [];
-    this.#memory = memory;
+    paged.add(memory);
     const kept = Array.from({ length: this.#most }, (_, i) => Buffer.from(memory, i * BLOCK_BYTES, BLOCK_BYTES));
     this.#free = kept.toReversed();
     return kept;
@@ -83,5 +85,7 @@ function wasmMemory(pages: number): ArrayBuffer | undefined {
   }
 }
 
-/** Of the process. */
-export const blocks = new BlockPool();
+/** Of the process, for what is read from files. */
+export const readBlocks = new BlockPool(READ_BLOCKS);
+/** Of the process, for what is written to them. */
+export const writeBlocks = new BlockPool(WRITE_BLOCKS);

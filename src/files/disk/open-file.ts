@@ -12,7 +12,7 @@ import {
   write,
   writev,
 } from 'node:fs';
-import { ALIGNED_BYTES, BLOCK_BYTES, blocks } from './blocks.js';
+import { ALIGNED_BYTES, BLOCK_BYTES, isAligned } from './blocks.js';
 import { writeAll } from './write-queue.js';
 
 /** What of a file's state changes when somebody writes to it. */
@@ -31,6 +31,8 @@ interface OpenOptions {
 /** Undefined where there is no such thing, as on macOS and Windows. */
 const O_DIRECT: number | undefined = constants.O_DIRECT;
 const NONE = -1;
+/** What file systems answer that do not do it. */
+const REFUSED: ReadonlySet<string> = new Set(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
 
 /**
  * An open file by its descriptor. A FileHandle does the same and makes some objects more for each call, and its `close` and `stat` take a
@@ -78,13 +80,14 @@ export class OpenFile {
    * read, or with undefined when that cannot be done with this file, this place or this block.
    */
   async readPast(block: Buffer, position: number): Promise<number | undefined> {
-    const possible = blocks.isAligned(block) && position % ALIGNED_BYTES === 0;
+    const possible = isAligned(block) && position % ALIGNED_BYTES === 0;
     const direct = possible ? this.#openDirect() : NONE;
     if (direct === NONE) return undefined;
     try {
       return await this.#readFrom(direct, [block], position);
     } catch (error) {
-      return this.#refuseDirect(error);
+      // Some file systems say so for all that they cannot do.
+      return this.#refuseDirect(error, 'EIO');
     }
   }
 
@@ -130,8 +133,8 @@ export class OpenFile {
   }
 
   #close(): void {
-    closeSync(this.#descriptor);
-    if (this.#direct !== undefined && this.#direct !== NONE) closeSync(this.#direct);
+    closed(this.#descriptor);
+    if (this.#direct !== undefined && this.#direct !== NONE) closed(this.#direct);
   }
 
   /** By its descriptor: whatever became of its path, it is the same file. */
@@ -142,11 +145,11 @@ export class OpenFile {
     return this.#direct;
   }
 
-  /** Some file systems open a file so, and then want other places and lengths. Throws all else. */
-  #refuseDirect(error: unknown): undefined {
-    if ((error as NodeJS.ErrnoException).code !== 'EINVAL' || this.#direct === undefined) throw error;
-    if (this.#direct !== NONE) closeSync(this.#direct);
-    this.#direct = -1;
+  /** Some file systems open a file so, and then want other places and lengths, or cannot do it. Throws all else. Others may still use the descriptor. */
+  #refuseDirect(error: unknown, other?: string): undefined {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (!REFUSED.has(code) && code !== other) throw error;
+    this.#refused = true;
   }
 
   #readFrom(descriptor: number, buffers: readonly Buffer[], position: number): Promise<number> {
@@ -190,7 +193,7 @@ export class OpenFile {
 
 /** How many of the first buffers are whole blocks that the disk takes as they are. */
 function wholeBlocks(buffers: readonly Buffer[]): number {
-  const other = buffers.findIndex(buffer => buffer.length !== BLOCK_BYTES || !blocks.isAligned(buffer));
+  const other = buffers.findIndex(buffer => buffer.length !== BLOCK_BYTES || !isAligned(buffer));
   return other === -1 ? buffers.length : other;
 }
 
@@ -202,4 +205,11 @@ function reopen(descriptor: number, mode: number): number {
   } catch {
     return NONE;
   }
+}
+
+/** What counts is on stable storage before: what a file system says when it lets go of a file is of no use to anybody. */
+function closed(descriptor: number): void {
+  try {
+    closeSync(descriptor);
+  } catch {}
 }

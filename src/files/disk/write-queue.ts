@@ -1,4 +1,4 @@
-import { BLOCK_BYTES, type BlockPool, blocks } from './blocks.js';
+import { BLOCK_BYTES, type BlockPool, writeBlocks } from './blocks.js';
 import { behind } from './buffers.js';
 
 /** What one file may have waiting for the disk: as long as it is less, nobody waits for a disk that is slow for a moment. */
@@ -26,7 +26,7 @@ export class WriteQueue {
   #writing: Promise<void> | undefined;
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(write: WriteBuffers, pool: BlockPool = blocks) {
+  constructor(write: WriteBuffers, pool: BlockPool = writeBlocks) {
     this.#write = write;
     this.#pool = pool;
   }

@@ -39,7 +39,8 @@ export async function* readRange(
       at += wanted.length;
       offset += wanted.length;
       if (wanted.length > 0) yield wanted;
-      if (at === range.to) return;
+      // At the end of the piece its reader has something to say: whether it was right.
+      if (at === range.to && offset < length) return;
     }
     if (offset < length) throw new FedgateError('FILE_DAMAGED', `piece ${index} is shorter than it should be`);
   }

@@ -1,12 +1,12 @@
 import test from 'ava';
-import { BLOCK_BYTES, BlockPool } from '../../../src/files/disk/blocks.js';
+import { BLOCK_BYTES, BlockPool, isAligned } from '../../../src/files/disk/blocks.js';
 
 test('blocks: those that are kept lie apart, begin on a page, and are given out again', t => {
   const pool = new BlockPool(3);
   const taken = [pool.take(), pool.take(), pool.take()];
   for (const [i, block] of taken.entries()) block.fill(i + 1);
   for (const [i, block] of taken.entries()) {
-    t.true(pool.isAligned(block));
+    t.true(isAligned(block));
     t.is(block.length, BLOCK_BYTES);
     t.is(block.byteOffset % 4096, 0);
     t.true(block.every(byte => byte === i + 1));
@@ -28,7 +28,7 @@ test('blocks: beyond those there are ordinary ones, which are not kept', t => {
   pool.take();
   t.true(pool.scarce);
   const other = pool.take();
-  t.false(pool.isAligned(other));
+  t.false(isAligned(other));
   t.is(other.length, BLOCK_BYTES);
   pool.give(other);
   t.true(pool.scarce);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
 import { BlockReader } from '../../../src/files/disk/block-reader.js';
-import { BLOCK_BYTES, blocks } from '../../../src/files/disk/blocks.js';
+import { BLOCK_BYTES, readBlocks, writeBlocks } from '../../../src/files/disk/blocks.js';
 import { OpenFile } from '../../../src/files/disk/open-file.js';
 import { WriteQueue } from '../../../src/files/disk/write-queue.js';
 import { type TestScope, temporaryFolder } from '../../support/registry.js';
@@ -54,25 +54,28 @@ async function directDescriptors(path: string): Promise<number> {
   return found;
 }
 
-test('open file: what is written in chunks of any size is what is read, past the page cache and through it', async t => {
-  const sizes = fc.oneof(
-    fc.integer({ min: 1, max: 3 * BLOCK_BYTES }),
-    fc.constantFrom(1, 4095, 4096, 4097, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * BLOCK_BYTES),
-  );
-  const property = fc.asyncProperty(sizes, fc.integer({ min: 1000, max: 400_000 }), async (size, chunk) => {
-    const { path, file } = await newFile(t);
-    const bytes = patterned(size);
-    await write(file, bytes, chunk);
-    const whole = { from: 0, to: size };
-    const found = [await readAll(file, whole, true), await readAll(file, whole, false), await readFile(path)];
-    file.close();
-    return found.every(other => other.equals(bytes)) && !blocks.scarce;
-  });
-  await fc.assert(property, { numRuns: 40 });
-  t.pass();
-});
+test.serial(
+  'open file: what is written in chunks of any size is what is read, past the page cache and through it',
+  async t => {
+    const sizes = fc.oneof(
+      fc.integer({ min: 1, max: 3 * BLOCK_BYTES }),
+      fc.constantFrom(1, 4095, 4096, 4097, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * BLOCK_BYTES),
+    );
+    const property = fc.asyncProperty(sizes, fc.integer({ min: 1000, max: 400_000 }), async (size, chunk) => {
+      const { path, file } = await newFile(t);
+      const bytes = patterned(size);
+      await write(file, bytes, chunk);
+      const whole = { from: 0, to: size };
+      const found = [await readAll(file, whole, true), await readAll(file, whole, false), await readFile(path)];
+      file.close();
+      return found.every(other => other.equals(bytes)) && readBlocks.plenty && writeBlocks.plenty;
+    });
+    await fc.assert(property, { numRuns: 40 });
+    t.pass();
+  },
+);
 
-test('open file: whole blocks go past the page cache, small files do not', async t => {
+test.serial('open file: whole blocks go past the page cache, small files do not', async t => {
   if (process.platform !== 'linux') return t.log('left out: only Linux tells how a file is open');
   const { path, file } = await newFile(t);
   await write(file, patterned(1000), 1000);
@@ -85,21 +88,21 @@ test('open file: whole blocks go past the page cache, small files do not', async
   t.is(await directDescriptors(path), 0);
 });
 
-test('open file: one that may not be open so is not', async t => {
+test.serial('open file: one that may not be open so is not', async t => {
   const { path, file } = await newFile(t, false);
   const bytes = patterned(2 * BLOCK_BYTES);
   await write(file, bytes, 100_000);
-  const block = blocks.take();
+  const block = readBlocks.take();
   t.is(await file.readPast(block, 0), undefined);
-  blocks.give(block);
+  readBlocks.give(block);
   t.is(process.platform === 'linux' ? await directDescriptors(path) : 0, 0);
   t.true((await readFile(path)).equals(bytes));
   file.close();
 });
 
-test('open file: where the kernel refuses memory or places, all goes through the page cache', async t => {
+test.serial('open file: where the kernel refuses memory or places, all goes through the page cache', async t => {
   const { path, file } = await newFile(t);
-  const taken = [blocks.take(), blocks.take(), blocks.take()];
+  const taken = [readBlocks.take(), readBlocks.take(), readBlocks.take()];
   const first = taken.reduce((least, block) => (block.byteOffset < least.byteOffset ? block : least));
   // In the middle of a page, which no disk takes.
   const crooked = Buffer.from(first.buffer, first.byteOffset + 1, BLOCK_BYTES);
@@ -113,23 +116,26 @@ test('open file: where the kernel refuses memory or places, all goes through the
   t.is(await other.readPast(crooked, 0), undefined);
   t.is(await other.readPast(first, 1), undefined);
   other.close();
-  for (const block of taken) blocks.give(block);
+  for (const block of taken) readBlocks.give(block);
 });
 
-test('block reader: a part is read from its place on, and a file that is shorter than it should be ends early', async t => {
-  const { file } = await newFile(t);
-  const bytes = patterned(3 * BLOCK_BYTES + 5000);
-  await write(file, bytes, BLOCK_BYTES);
-  for (const past of [true, false]) {
-    const part = await readAll(file, { from: 8192, to: 2 * BLOCK_BYTES + 7 }, past);
-    t.true(part.equals(bytes.subarray(8192, 2 * BLOCK_BYTES + 7)));
-    const short = await readAll(file, { from: 0, to: 8 * BLOCK_BYTES }, past);
-    t.true(short.equals(bytes));
-  }
-  file.close();
-});
+test.serial(
+  'block reader: a part is read from its place on, and a file that is shorter than it should be ends early',
+  async t => {
+    const { file } = await newFile(t);
+    const bytes = patterned(3 * BLOCK_BYTES + 5000);
+    await write(file, bytes, BLOCK_BYTES);
+    for (const past of [true, false]) {
+      const part = await readAll(file, { from: 8192, to: 2 * BLOCK_BYTES + 7 }, past);
+      t.true(part.equals(bytes.subarray(8192, 2 * BLOCK_BYTES + 7)));
+      const short = await readAll(file, { from: 0, to: 8 * BLOCK_BYTES }, past);
+      t.true(short.equals(bytes));
+    }
+    file.close();
+  },
+);
 
-test('block reader: who leaves early leaves no block behind', async t => {
+test.serial('block reader: who leaves early leaves no block behind', async t => {
   const { file } = await newFile(t);
   await write(file, patterned(3 * BLOCK_BYTES), BLOCK_BYTES);
   for (let i = 0; i < 100; i++) {
@@ -141,5 +147,5 @@ test('block reader: who leaves early leaves no block behind', async t => {
   t.is(whole.length, 3 * BLOCK_BYTES);
   // One taken and given back lies where the reads that were under way are done with theirs.
   file.close();
-  t.true(blocks.plenty);
+  t.true(readBlocks.plenty);
 });

@@ -100,7 +100,7 @@ test('write queue: blocks lie at multiples of their size, also behind a place in
 
 test('write queue: what comes while the disk is at work goes with the next write, and who has too much waiting waits', async t => {
   const disk = new Disk();
-  const queue = new WriteQueue(disk.write, new BlockPool());
+  const queue = new WriteQueue(disk.write, new BlockPool(24));
   for (let bytes = 0; bytes < WAITING_BYTES; bytes += BLOCK_BYTES) {
     t.false(await isPending(queue.ready()));
     queue.push(chunk(BLOCK_BYTES));
