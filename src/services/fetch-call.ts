@@ -38,7 +38,7 @@ export async function fetchCall(
     let complete = false;
     try {
       await out.send(opened(fetch, request.withManifest, host));
-      await send(fetch, offset, (frame: Buffer) => out.sendPaced(frame, room.framesEach), guard, stop.signal);
+      await send(fetch, offset, { out, room }, guard, stop.signal);
       complete = true;
     } finally {
       fetch.close(complete);
@@ -63,14 +63,19 @@ function opened(fetch: OpenFetch, withManifest: boolean, { shareFor }: FileHost)
 async function send(
   fetch: OpenFetch,
   offset: number,
-  put: (frame: Buffer) => Promise<void>,
+  { out, room }: { readonly out: FrameWriter<Buffer>; readonly room: FetchRoom },
   guard: ProgressGuard,
   signal: AbortSignal,
 ): Promise<void> {
   let at = offset;
   for await (const bytes of fetch.chunks()) {
-    await guard.waiting(unlessAborted(put(encodeChunk(at, bytes)), signal));
-    guard.moved(bytes.length);
-    at += bytes.length;
+    for (let left = bytes; left.length > 0; ) {
+      const part = left.subarray(0, room.frameBytes(left.length));
+      const sent = out.sendPaced(encodeChunk(at, part), room.framesEach);
+      await guard.waiting(unlessAborted(sent, signal));
+      guard.moved(part.length);
+      at += part.length;
+      left = left.subarray(part.length);
+    }
   }
 }

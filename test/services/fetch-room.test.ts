@@ -1,5 +1,5 @@
 import test from 'ava';
-import { FetchRoom, MAX_UNFLUSHED, MAX_UNFLUSHED_TOGETHER } from '../../src/services/fetch-room.js';
+import { FetchRoom, MAX_UNFLUSHED, MAX_UNFLUSHED_TOGETHER, SMALL_FRAME_BYTES } from '../../src/services/fetch-room.js';
 
 test('room of fetches: few have frames to spare, many share what there is, each has one', t => {
   const room = new FetchRoom();
@@ -10,6 +10,10 @@ test('room of fetches: few have frames to spare, many share what there is, each 
     if (calls <= MAX_UNFLUSHED_TOGETHER) t.true(room.framesEach * calls <= MAX_UNFLUSHED_TOGETHER);
   }
   t.is(room.framesEach, 1);
+  t.is(room.frameBytes(1_000_000), SMALL_FRAME_BYTES);
+  t.is(room.frameBytes(5), 5);
   for (const end of ends.splice(8)) end();
+  t.is(room.frameBytes(1_000_000), 1_000_000);
+  for (const end of ends.splice(4)) end();
   t.is(room.framesEach, MAX_UNFLUSHED);
 });
