@@ -127,6 +127,21 @@ test('write queue: when others have all blocks, one is written and one waits', a
   t.deepEqual(disk.content, chunk(2 * BLOCK_BYTES));
 });
 
+test('write queue: ten thousand chunks of a byte take the block that they fill, and nothing else', async t => {
+  const pool = new BlockPool(2);
+  const disk = new Disk();
+  const queue = new WriteQueue(disk.write, pool);
+  for (let i = 0; i < 10_000; i++) queue.push(chunk(1));
+  t.is(disk.running, 0);
+  pool.take();
+  t.true(pool.scarce);
+  const flushed = queue.flush();
+  await disk.step();
+  await flushed;
+  t.false(pool.scarce);
+  t.deepEqual(disk.content, chunk(10_000));
+});
+
 test('write queue: a write that failed fails all that follow, and its blocks are free', async t => {
   const pool = new BlockPool(1);
   const queue = new WriteQueue(async () => {
