@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { describe, FedgateError } from '../../errors.js';
-import { besidePath, readBeside } from './part-names.js';
+import { besidePath, NO_LINKS, readBeside } from './part-names.js';
 
 const claimSchema = z.strictObject({
   version: z.literal(1),
@@ -16,8 +16,6 @@ type Claim = z.output<typeof claimSchema>;
 
 /** Those of this process that are not over. */
 const own = new Set<string>();
-/** What file systems without hard links answer. */
-const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
 /** Others may take it, or give it back, between two looks. */
 const MAX_TRIES = 10;
 

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { describe, FedgateError } from '../../errors.js';
 import { WriteQueue, writeAll } from '../../files/disk/write-queue.js';
 import { writeFileAtomically } from '../../identity/files.js';
-import { besidePath, readBeside } from './part-names.js';
+import { besidePath, NO_LINKS, readBeside } from './part-names.js';
 
 /** What stands beside a part, so that a later call knows what it is a part of. */
 const sidecarSchema = z.strictObject({
@@ -187,9 +187,6 @@ export class PartFile {
     }
   }
 }
-
-/** What file systems without hard links answer. */
-const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
 
 /** Throws FILE_UNUSABLE when something is at a path, also a symbolic link that leads nowhere. */
 export async function checkFree(path: string): Promise<void> {

@@ -8,6 +8,8 @@ const MAX_NAME_BYTES = 255;
 /** The longest of what stands behind a name until a file is whole: that of a note while it is written. */
 const SUFFIX_BYTES = '.part.json.4194304.tmp'.length;
 const DIGEST_CHARACTERS = 16;
+/** What file systems without hard links answer. */
+export const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
 
 /** The path of what stands beside a file on its way. A name that leaves no room for that is cut, and told apart by its digest. */
 export function besidePath(path: string, suffix: string): string {
