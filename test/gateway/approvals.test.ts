@@ -16,14 +16,13 @@ import {
   APPROVAL_ACCESS,
   type ApprovalOrg,
   addApprovers,
-  allKnow,
   approvalOrg,
   QUICK_LINKS,
   startApprovalFederation,
 } from '../support/approval-federation.js';
 import { ApprovalNode, withdrawal } from '../support/approval-node.js';
 import { testKey } from '../support/approvals.js';
-import { startTestOrg } from '../support/federation.js';
+import { allKnow, startTestOrg } from '../support/federation.js';
 import { GatewayProcess } from '../support/gateway-process.js';
 import { startTestRegistry } from '../support/registry.js';
 

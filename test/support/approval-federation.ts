@@ -1,7 +1,7 @@
 import { updateApprovers } from '../../src/registry/update.js';
 import { ApprovalNode } from './approval-node.js';
 import { type TestKey, testKey } from './approvals.js';
-import { startTestOrg, type TestOrg, type TestOrgOptions } from './federation.js';
+import { allKnow, startTestOrg, type TestOrg, type TestOrgOptions } from './federation.js';
 import { audience, FileClient } from './file-client.js';
 import { startTestRegistry, type TestRegistry, type TestScope } from './registry.js';
 
@@ -38,19 +38,6 @@ export async function addApprovers(
     folder,
     change: ({ approvers }) => ({ approvers: [...approvers, ...added], approvalsRequired }),
   });
-}
-
-/** Resolves when these gateways know what the registry knows now. */
-export async function allKnow(registry: TestRegistry, orgs: readonly Pick<TestOrg, 'logged'>[]): Promise<void> {
-  const { snapshotVersion } = await registry.admin.list();
-  const isNewEnough = (snapshot: unknown): boolean => BigInt(String(snapshot)) >= snapshotVersion;
-  await Promise.all(
-    orgs.map(org =>
-      org.logged(
-        ({ msg, snapshot }) => ['registry snapshot taken', 'gateway started'].includes(msg) && isNewEnough(snapshot),
-      ),
-    ),
-  );
 }
 
 /** Organisations that all know each other's approvers and have links. */

@@ -112,6 +112,19 @@ export async function startTestOrg(
   };
 }
 
+/** Resolves when these gateways know what the registry knows now. */
+export async function allKnow(registry: TestRegistry, orgs: readonly Pick<TestOrg, 'logged'>[]): Promise<void> {
+  const { snapshotVersion } = await registry.admin.list();
+  const isNewEnough = (snapshot: unknown): boolean => BigInt(String(snapshot)) >= snapshotVersion;
+  await Promise.all(
+    orgs.map(org =>
+      org.logged(
+        ({ msg, snapshot }) => ['registry snapshot taken', 'gateway started'].includes(msg) && isNewEnough(snapshot),
+      ),
+    ),
+  );
+}
+
 /** A registry and organisations that all know each other. */
 export async function startFederation<Name extends string>(
   t: TestScope,
@@ -121,6 +134,7 @@ export async function startFederation<Name extends string>(
   const started: Record<string, TestOrg> = {};
   for (const [name, options] of Object.entries<TestOrgOptions>(orgs))
     started[name] = await startTestOrg(t, registry, name, options);
+  await allKnow(registry, Object.values(started));
   return { registry, ...started } as unknown as { readonly registry: TestRegistry } & {
     readonly [name in Name]: TestOrg;
   };
