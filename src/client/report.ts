@@ -57,7 +57,10 @@ function toReportOfOne(result: PublishResult): PublishReport {
   const { org, subscribers, dropped, duplicate, streamEpoch, sequence } = result;
   const inbox = INBOXES[result.inbox];
   const side = result.side === 1 ? ('local' as const) : ('remote' as const);
-  const live = { side, subscribers, dropped, org, ...(inbox ? { inbox } : {}) };
   const level = LEVELS[result.level];
-  return level === undefined ? live : { ...live, level, duplicate, streamEpoch, sequence: Number(sequence) };
+  const report =
+    level === undefined
+      ? { side, org, subscribers, dropped }
+      : { side, org, level, subscribers, dropped, duplicate, streamEpoch, sequence: Number(sequence) };
+  return inbox ? { ...report, inbox } : report;
 }

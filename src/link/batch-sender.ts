@@ -180,8 +180,10 @@ export class BatchSender {
   #write(pending: Pending): void {
     const sequence = this.#nextSequence++;
     const records = joinBlocks(pending.blocks);
-    const { batch, requests, replies } = pending;
-    const sealed = sealBatch({ ...batch, records, requests, replies }, this.#terms, sequence, this.#key, Date.now());
+    const { requests, replies } = pending;
+    const { channel, senderNode, patienceMs } = pending.batch;
+    const batch = { channel, senderNode, patienceMs, records, requests, replies };
+    const sealed = sealBatch(batch, this.#terms, sequence, this.#key, Date.now());
     this.#inFlight.set(sequence, { settle: pending.settle, bytes: pending.bytes });
     this.#inFlightBytes += pending.bytes;
     this.recordsSent += records.count;

@@ -58,7 +58,12 @@ export function sealBatch(
 ): SealedBatch {
   const header = Buffer.from(
     BatchHeader.encode({
-      ...terms,
+      // Field by field, here and wherever it is done for each message: docs/decisions/0036-no-new-fields-behind-a-spread.md.
+      federation: terms.federation,
+      originOrg: terms.originOrg,
+      originGateway: terms.originGateway,
+      recipientOrg: terms.recipientOrg,
+      streamEpoch: terms.streamEpoch,
       channel: batch.channel,
       senderNode: batch.senderNode,
       sequence: BigInt(sequence),
@@ -70,7 +75,7 @@ export function sealBatch(
       expireTimeMs: 0n,
       notifyConsumed: false,
       requests: batch.requests?.map(termsOf) ?? [],
-      replies: [...(batch.replies ?? [])],
+      replies: batch.replies ? [...batch.replies] : [],
     }).finish(),
   );
   return { header, signature: signDetached('batch', key, header), records: batch.records };

@@ -113,7 +113,7 @@ export class DurableReceiver {
       const message = `${peer.org} sent more than it was allowed to`;
       throw new FedgateError('CREDIT_EXCEEDED', message, { metadata: { limit: 'credit' } });
     }
-    const header = openHeader(sealed, { ...terms, recipientOrg: terms.recipientOrg }, peer.publicKey);
+    const header = openHeader(sealed, terms, peer.publicKey);
     const position = this.#place(header);
     const withheld = withheldOf(sealed);
     if (!withheld) checkContent(header, sealed, terms);
@@ -244,7 +244,8 @@ export class DurableReceiver {
     const { inbox } = this.#options;
     const { refusal, extra, afterwards } = this.#meaning(header, sealed, withheld, judged);
     const batch: ReceivedDurable = {
-      ...position,
+      epoch: position.epoch,
+      sequence: position.sequence,
       from: this.#options.from,
       channel: header.channel,
       senderNode: header.senderNode,

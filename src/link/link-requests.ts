@@ -177,9 +177,8 @@ export class LinkRequests {
     const { host, peer } = this.#parts;
     const refusal = host.judge(peer, channel, senderNode);
     if (refusal) throw refusal;
-    const question = { channel, senderOrg: peer.org, senderNode };
     requests.forEach((terms, i) => {
-      this.#answerOne({ ...question, record: ownRecord(records, i) }, terms);
+      this.#answerOne({ channel, senderOrg: peer.org, senderNode, record: ownRecord(records, i) }, terms);
     });
     return { subscribers: requests.length, dropped: 0 };
   }

@@ -36,7 +36,11 @@ export function makeReceipt(
   nowMs: number,
 ): Receipt {
   const body = ReceiptBody.encode({
-    ...terms,
+    federation: terms.federation,
+    recipientOrg: terms.recipientOrg,
+    recipientGateway: terms.recipientGateway,
+    originOrg: terms.originOrg,
+    originGateway: terms.originGateway,
     streamEpoch: epoch,
     firstSequence: BigInt(first),
     lastSequence: BigInt(first + batches.length - 1),

@@ -183,8 +183,9 @@ export class Publisher {
     const { records, patienceMs } = frame;
     if (address.org !== org) {
       const sent = remote.send(address.org, { channel: address.channel, senderNode: node, patienceMs, records });
-      return sent.then(({ inbox, ...outcome }) => ({
-        ...outcome,
+      return sent.then(({ subscribers, dropped, inbox }) => ({
+        subscribers,
+        dropped,
         org: address.org,
         side: 'remote' as const,
         // What a peer says of an inbox where none was written to says nothing.
@@ -192,7 +193,10 @@ export class Publisher {
       }));
     }
     const outcome = router.deliver({ channel: address.channel, senderOrg: org, senderNode: node, records, patienceMs });
-    const local = (settled: DeliveryOutcome): LiveOutcome => ({ ...settled, org, side: 'local' });
+    const local = ({ subscribers, dropped, inbox }: DeliveryOutcome): LiveOutcome => {
+      const told = { subscribers, dropped, org, side: 'local' as const };
+      return inbox ? { ...told, inbox } : told;
+    };
     return outcome instanceof Promise ? outcome.then(local) : local(outcome);
   }
 

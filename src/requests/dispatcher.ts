@@ -92,7 +92,7 @@ export class Dispatcher {
     else if (this.#deadlines.now() >= job.dueMs) {
       this.#end(job, failed(job, this.#late(job)));
       job.terms.late?.(said, node);
-    } else this.#end(job, { ...said, node, attempts: job.attempts, duplicate: false });
+    } else this.#end(job, answeredBy(node, job.attempts, said));
     this.#serve(responder);
   }
 
@@ -293,6 +293,11 @@ export class Dispatcher {
     });
   }
 }
+
+const answeredBy = (node: string, attempts: number, said: Said): Answer =>
+  said.kind === 'reply'
+    ? { kind: 'reply', record: said.record, node, attempts, duplicate: false }
+    : { kind: 'error', error: said.error, node, attempts, duplicate: false };
 
 const failed = ({ attempts }: Job, error: FedgateError): Answer => ({ kind: 'failed', error, attempts });
 

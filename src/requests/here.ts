@@ -41,7 +41,8 @@ export class Here {
       settle(answer);
     };
     if (terms.key) return this.#idempotency.ask(question, terms, settle, leave);
-    const job = this.dispatcher.ask(question, { ...terms, survey: false, settle: settled });
+    const { dueMs, once, key, oneWay } = terms;
+    const job = this.dispatcher.ask(question, { dueMs, once, key, oneWay, survey: false, settle: settled });
     return () => {
       leave();
       this.dispatcher.cancel(job, 'caller');

@@ -94,7 +94,10 @@ export class Idempotency {
 
   #waiter(entry: Entry, caller: Pick<Waiter, 'question' | 'terms' | 'settle' | 'leave'>): Waiter {
     const waiter: Waiter = {
-      ...caller,
+      question: caller.question,
+      terms: caller.terms,
+      settle: caller.settle,
+      leave: caller.leave,
       dueMs: caller.terms.dueMs,
       heapAt: -1,
       running: false,
@@ -121,8 +124,12 @@ export class Idempotency {
     entry.state = 'running';
     runner.running = true;
     this.#deadlines.remove(runner);
+    const { dueMs, once, key, oneWay } = runner.terms;
     this.#dispatcher.ask(runner.question, {
-      ...runner.terms,
+      dueMs,
+      once,
+      key,
+      oneWay,
       survey: false,
       settle: answer => this.#settled(entry, runner, answer),
       late: (said, node) => this.#cameLate(entry, said, node),
@@ -146,7 +153,8 @@ export class Idempotency {
 
   #cameLate(entry: Entry, said: Said | undefined, node: string): void {
     if (entry.state !== 'late') return;
-    if (said?.kind === 'reply') this.#remember(entry, { ...said, node, attempts: 1, duplicate: true });
+    if (said?.kind === 'reply')
+      this.#remember(entry, { kind: 'reply', record: said.record, node, attempts: 1, duplicate: true });
     else this.#again(entry);
   }
 

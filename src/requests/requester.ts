@@ -77,7 +77,7 @@ export class Requester {
     return new Promise((resolve, reject) => {
       const settle = (answer: Answer): void => {
         signal.removeEventListener('abort', over);
-        if (answer.kind === 'reply' || answer.kind === 'handed') resolve({ ...answer, org: address.org });
+        if (answer.kind === 'reply' || answer.kind === 'handed') resolve(replyOf(answer, address.org));
         else reject(answer.kind === 'error' ? applicationError(answer, address.org) : answer.error);
       };
       let giveUp: GiveUp | undefined;
@@ -216,6 +216,11 @@ const NO_SURVEY = (): void => undefined;
 function dueOf(timeoutMs: number, defaultMs: number, timeLeftMs: number): number {
   if (timeoutMs > MAX_TIMEOUT_MS) throw fieldError('timeout_ms', `is over ${MAX_TIMEOUT_MS}`);
   return performance.now() + Math.min(timeoutMs || defaultMs, timeLeftMs);
+}
+
+function replyOf(answer: Extract<Answer, { kind: 'reply' | 'handed' }>, org: OrgName): Reply {
+  const { node, attempts, duplicate } = answer;
+  return { org, record: answer.kind === 'reply' ? answer.record : undefined, node, attempts, duplicate };
 }
 
 function applicationError(answer: Extract<Answer, { kind: 'error' }>, org: string): FedgateError {

@@ -170,7 +170,7 @@ function encode(post: Post, from: number): Buffer {
   if (known) return known;
   const { stream, node, timeMs, records, first } = post;
   const frame = encodeTopicDelivery(
-    { ...stream, sequence: from, node, timeMs },
+    { org: stream.org, gateway: stream.gateway, epoch: stream.epoch, sequence: from, node, timeMs },
     sliceBlock(records, from - first, records.count),
   );
   if (from !== first) return frame;

@@ -151,7 +151,8 @@ function postOf(sealed: SealedPost, facts: PostFacts, certificate: Buffer): Post
 export function checkedStream(topic: string, org: string, gateway: string, epoch: bigint): StreamId {
   if (epoch <= 0n) throw new FedgateError('FIELD_INVALID', 'epoch: is 0');
   if (parseTopic(topic) !== topic) throw malformed('the topic of a post');
-  return { topic, ...checkedAuthor(org, gateway), epoch };
+  const author = checkedAuthor(org, gateway);
+  return { topic, org: author.org, gateway: author.gateway, epoch };
 }
 
 const checkedAuthor = (org: string, gateway: string): AuthorId => ({

@@ -166,7 +166,8 @@ export class CallWrapper<C> {
     lasting?: 'lasting',
   ): Promise<void> {
     const ended = new AbortController();
-    call.once('cancelled', () => ended.abort(new FedgateError('CANCELLED', 'the caller went away')));
+    // Also when a call has ended well: the library says so whenever the stream closes.
+    call.once('cancelled', () => ended.abort(WENT_AWAY));
     let authenticated = false;
     let cut = false;
     let lastWords: ((error: FedgateError) => void) | undefined;
@@ -225,7 +226,8 @@ export class CallWrapper<C> {
   }
 }
 
-/** One for all calls: an error costs its stack trace. */
+// One each for all calls: an error costs its stack trace.
+const WENT_AWAY = new FedgateError('CANCELLED', 'the caller went away');
 const OVER = new FedgateError('CANCELLED', 'the call is over');
 
 /** What still arrives is thrown away, so that a caller that keeps sending costs no memory. */

@@ -1,5 +1,5 @@
-import { FieldReader, LENGTH_DELIMITED, malformed, VARINT } from './reader.js';
-import { MAX_FRAME_BYTES, RECORDS_FIELD, type RecordBlock, RecordCollector, tooLarge } from './records.js';
+import { FieldReader, type Filling, LENGTH_DELIMITED, malformed, VARINT } from './reader.js';
+import { EMPTY_BLOCK, MAX_FRAME_BYTES, RECORDS_FIELD, type RecordBlock, RecordCollector, tooLarge } from './records.js';
 import { FieldWriter } from './writer.js';
 
 /** The opaque forms of the frames of `fedgate.messaging.v1`. Field numbers are those of messaging_service.proto. */
@@ -47,7 +47,7 @@ function readPublish(bytes: Buffer, fields: typeof UNARY_FIELDS): PublishFrame {
   if (bytes.length > MAX_FRAME_BYTES) throw tooLarge(`the frame has more than ${MAX_FRAME_BYTES} bytes`);
   const reader = new FieldReader(bytes);
   const records = new RecordCollector();
-  const frame: { -readonly [field in PublishField]: PublishFrame[field] } = {
+  const frame: Filling<PublishFrame> = {
     frameId: 0,
     address: '',
     patienceMs: 0,
@@ -59,7 +59,9 @@ function readPublish(bytes: Buffer, fields: typeof UNARY_FIELDS): PublishFrame {
     producerId: '',
     producerEpoch: 0,
     producerSequence: 0,
+    records: EMPTY_BLOCK,
   };
+  const values: Record<PublishField, string | number> = frame;
   while (reader.next()) {
     if (reader.field === RECORDS_FIELD) {
       records.take(reader);
@@ -69,9 +71,10 @@ function readPublish(bytes: Buffer, fields: typeof UNARY_FIELDS): PublishFrame {
     const isText = TEXTS.has(field);
     if (field === undefined || reader.wireType !== (isText ? LENGTH_DELIMITED : VARINT))
       throw malformed(`field ${reader.field} is not known`);
-    Object.assign(frame, { [field]: isText ? reader.text() : reader.value });
+    values[field] = isText ? reader.text() : reader.value;
   }
-  return { ...frame, records: records.finish() };
+  frame.records = records.finish();
+  return frame;
 }
 
 /** Where records came from. */
@@ -116,19 +119,31 @@ export interface PlacedFrame extends Placed {
 
 export function readPlaced(bytes: Buffer): PlacedFrame {
   const reader = new FieldReader(bytes);
-  const placed = { channel: '', senderOrg: '', senderNode: '', offset: 0, deliveryCount: 0, storedMs: 0 };
-  let notice: Buffer | undefined;
+  const placed: Filling<PlacedFrame> = {
+    channel: '',
+    senderOrg: '',
+    senderNode: '',
+    offset: 0,
+    deliveryCount: 0,
+    storedMs: 0,
+    notice: undefined,
+    bytes,
+    recordsStart: bytes.length,
+  };
   while (reader.next()) {
-    if (reader.field === RECORDS_FIELD) return { ...placed, notice, bytes, recordsStart: reader.tagStart };
+    if (reader.field === RECORDS_FIELD) {
+      placed.recordsStart = reader.tagStart;
+      break;
+    }
     if (reader.field === 1) placed.channel = reader.text();
     else if (reader.field === 2) placed.senderOrg = reader.text();
     else if (reader.field === 3) placed.senderNode = reader.text();
-    else if (reader.field === 4) notice = reader.content();
+    else if (reader.field === 4) placed.notice = reader.content();
     else if (reader.field === 5) placed.offset = reader.value;
     else if (reader.field === 6) placed.deliveryCount = reader.value;
     else if (reader.field === 7) placed.storedMs = reader.value;
   }
-  return { ...placed, notice, bytes, recordsStart: bytes.length };
+  return placed;
 }
 
 /** One response of a subscription, as the SDK reads it: the notice and the records still encoded. */
@@ -141,14 +156,23 @@ export interface DeliveryFrame extends Origin {
 
 export function readDelivery(bytes: Buffer): DeliveryFrame {
   const reader = new FieldReader(bytes);
-  const origin = { channel: '', senderOrg: '', senderNode: '' };
-  let notice: Buffer | undefined;
+  const delivery: Filling<DeliveryFrame> = {
+    channel: '',
+    senderOrg: '',
+    senderNode: '',
+    notice: undefined,
+    bytes,
+    recordsStart: bytes.length,
+  };
   while (reader.next()) {
-    if (reader.field === RECORDS_FIELD) return { ...origin, notice, bytes, recordsStart: reader.tagStart };
-    if (reader.field === 1) origin.channel = reader.text();
-    else if (reader.field === 2) origin.senderOrg = reader.text();
-    else if (reader.field === 3) origin.senderNode = reader.text();
-    else if (reader.field === 4) notice = reader.content();
+    if (reader.field === RECORDS_FIELD) {
+      delivery.recordsStart = reader.tagStart;
+      break;
+    }
+    if (reader.field === 1) delivery.channel = reader.text();
+    else if (reader.field === 2) delivery.senderOrg = reader.text();
+    else if (reader.field === 3) delivery.senderNode = reader.text();
+    else if (reader.field === 4) delivery.notice = reader.content();
   }
-  return { ...origin, notice, bytes, recordsStart: bytes.length };
+  return delivery;
 }

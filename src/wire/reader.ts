@@ -14,6 +14,9 @@ const asInt64 = (bytes: Uint8Array): number => {
   return Number(BigInt.asIntN(64, value));
 };
 
+/** A frame while it is read: all its fields are there from the start, and are written as they come. */
+export type Filling<Frame> = { -readonly [field in keyof Frame]: Frame[field] };
+
 export const malformed = (what: string): FedgateError =>
   new FedgateError('FRAME_MALFORMED', `the frame is not readable: ${what}`);
 

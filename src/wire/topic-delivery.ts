@@ -1,5 +1,5 @@
 import { TopicPlace } from '../../gen/ts/fedgate/messaging/v1/topic_service.js';
-import { FieldReader, LENGTH_DELIMITED, malformed, VARINT } from './reader.js';
+import { FieldReader, type Filling, LENGTH_DELIMITED, malformed, VARINT } from './reader.js';
 import { MAX_FRAME_BYTES, RECORDS_FIELD, type RecordBlock, RecordCollector, tooLarge } from './records.js';
 import { FieldWriter } from './writer.js';
 
@@ -65,19 +65,34 @@ export interface TopicFrame extends TopicOrigin {
 /** Throws FRAME_MALFORMED. */
 export function readTopicDelivery(bytes: Buffer): TopicFrame {
   const reader = new FieldReader(bytes);
-  const origin = { org: '', gateway: '', epoch: 0n, sequence: 0, node: '', timeMs: 0 };
-  let notice: Buffer | undefined;
+  const frame: Filling<TopicFrame> = {
+    org: '',
+    gateway: '',
+    epoch: 0n,
+    sequence: 0,
+    node: '',
+    timeMs: 0,
+    notice: undefined,
+    bytes,
+    recordsStart: bytes.length,
+  };
   while (reader.next()) {
-    if (reader.field === RECORDS_FIELD) return { ...origin, notice, bytes, recordsStart: reader.tagStart };
-    if (reader.field === 1) readPlace(reader.content(), origin);
-    else if (reader.field === 2) origin.node = reader.text();
-    else if (reader.field === 3) origin.timeMs = reader.value;
-    else if (reader.field === 4) notice = reader.content();
+    if (reader.field === RECORDS_FIELD) {
+      frame.recordsStart = reader.tagStart;
+      break;
+    }
+    if (reader.field === 1) readPlace(reader.content(), frame);
+    else if (reader.field === 2) frame.node = reader.text();
+    else if (reader.field === 3) frame.timeMs = reader.value;
+    else if (reader.field === 4) frame.notice = reader.content();
   }
-  return { ...origin, notice, bytes, recordsStart: bytes.length };
+  return frame;
 }
 
 function readPlace(bytes: Buffer, origin: { org: string; gateway: string; epoch: bigint; sequence: number }): void {
   const { org, gateway, epoch, sequence } = TopicPlace.decode(bytes);
-  Object.assign(origin, { org, gateway, epoch, sequence: Number(sequence) });
+  origin.org = org;
+  origin.gateway = gateway;
+  origin.epoch = epoch;
+  origin.sequence = Number(sequence);
 }

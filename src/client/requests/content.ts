@@ -5,9 +5,10 @@ import { checkRecord, recordSize, tooLarge } from '../checks.js';
 import type { Content } from './types.js';
 
 /** One encoded record. Throws FIELD_INVALID, FRAME_TOO_LARGE. */
-export function encodeContent(content: Content, extra: Partial<RecordInit> = {}): Buffer {
+export function encodeContent(content: Content, extra: Pick<RecordInit, 'headers' | 'contentType'> = {}): Buffer {
   const init = typeof content === 'string' || content instanceof Uint8Array ? { payload: content } : content;
-  const record: RecordInit = { ...withoutUndefined(extra), ...init };
+  const { headers, contentType } = extra;
+  const record: RecordInit = headers || contentType ? { ...withoutUndefined({ headers, contentType }), ...init } : init;
   const problem: FedgateError | undefined = checkRecord(record);
   if (problem) throw problem;
   const size = recordSize(record);

@@ -102,7 +102,21 @@ export class LogWriter {
     // The clock may be set back; the log stays in the order of time all the same, so that a time has one place in it.
     this.#storedMs = Math.max(this.#storedMs, this.#now());
     const body = records && this.#store.reserve(channel.bodies, records.bytes.length);
-    const entry: HeldEntry = { ...draft, offset: this.#next, storedMs: this.#storedMs, body };
+    const entry: HeldEntry = {
+      offset: this.#next,
+      count: draft.count,
+      channel: draft.channel,
+      senderOrg: draft.senderOrg,
+      senderNode: draft.senderNode,
+      storedMs: this.#storedMs,
+      expireMs: draft.expireMs,
+      bytes: draft.bytes,
+      gap: draft.gap,
+      stream: draft.stream,
+      notifyConsumed: draft.notifyConsumed,
+      body,
+      contentSha256: draft.contentSha256,
+    };
     this.#next = endOf(entry);
     channel.underWay++;
     channel.total += entry.bytes;

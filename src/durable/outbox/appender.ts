@@ -54,7 +54,7 @@ export class Appender {
         if (judgement.kind === 'new') {
           this.#push({ outgoing, claim: judgement.claim, extra: undefined, capped: true, resolve, reject });
         } else {
-          judgement.position.then(position => resolve({ ...position, duplicate: true }), reject);
+          judgement.position.then(({ epoch, sequence }) => resolve({ epoch, sequence, duplicate: true }), reject);
         }
       };
       this.#admission.admit(call, admitted, reject);
@@ -165,7 +165,7 @@ export class Appender {
       const position = positions[i] as StreamPosition;
       for (const { claim, resolve } of draft.parts) {
         claim?.committed();
-        resolve({ ...position, duplicate: false });
+        resolve({ epoch: position.epoch, sequence: position.sequence, duplicate: false });
       }
     });
   }
@@ -194,11 +194,14 @@ export class Appender {
       const { ttlMs } = draft.terms;
       const expireMs = ttlMs === 0 ? 0 : nowMs + ttlMs;
       const records = draft.block();
-      const signed = shared.seal.seal(org, position, { ...termsOf(draft), expireMs }, records, nowMs);
+      const { channel, senderNode, notifyConsumed } = draft.terms;
+      const terms = { channel, senderNode, notifyConsumed, expireMs };
+      const { header, signature } = shared.seal.seal(org, position, terms, records, nowMs);
       const body = shared.store.reserve(bodiesOf(org), records.bytes.length);
       change.write(body, [records.bytes]);
       const row = {
-        ...signed,
+        header,
+        signature,
         body,
         records: records.count,
         bytes: BigInt(records.bytes.length),
@@ -215,7 +218,7 @@ export class Appender {
       }
       state = appended(state, 1, records.count, records.bytes.length);
       positions.push(position);
-      batches.push({ ...position, ...signed, records, storedMs: nowMs, expireMs });
+      batches.push({ epoch, sequence, header, signature, records, storedMs: nowMs, expireMs });
     }
     return { change, state };
   }
@@ -235,9 +238,3 @@ export class Appender {
     });
   }
 }
-
-const termsOf = ({ terms }: Draft): { channel: string; senderNode: string; notifyConsumed: boolean } => ({
-  channel: terms.channel,
-  senderNode: terms.senderNode,
-  notifyConsumed: terms.notifyConsumed,
-});

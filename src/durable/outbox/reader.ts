@@ -90,8 +90,8 @@ export class Reader {
   #recent(at: StreamPosition): Held | undefined {
     const cached = this.#core.shared.cache.get(this.#core.org, at);
     if (!cached) return undefined;
-    const { storedMs: _, ...batch } = cached;
-    return { ...batch, withheld: undefined };
+    const { epoch, sequence, header, signature, records, expireMs } = cached;
+    return { epoch, sequence, header, signature, records, expireMs, withheld: undefined };
   }
 
   #serves({ batches, rewritten }: Piece, at: StreamPosition): boolean {
@@ -131,17 +131,19 @@ export class Reader {
 
   async #open(position: StreamPosition, row: OutboxRow): Promise<Held> {
     const head = {
-      ...position,
+      epoch: position.epoch,
+      sequence: position.sequence,
       header: Buffer.from(row.header),
       signature: Buffer.from(row.signature),
       expireMs: Number(row.expireMs),
+      records: undefined,
+      withheld: withheldOf(row),
     };
-    const withheld = withheldOf(row);
-    if (withheld) return { ...head, records: undefined, withheld };
+    if (head.withheld) return { ...head, withheld: head.withheld };
     const records = await this.#body(row);
     if (records) return { ...head, records, withheld: undefined };
     await this.#keeper.withhold([position], 'lost');
-    return { ...head, records: undefined, withheld: 'lost' };
+    return { ...head, withheld: 'lost' };
   }
 
   async #body(row: OutboxRow): Promise<RecordBlock | undefined> {

@@ -41,7 +41,7 @@ export class Seal {
   seal(
     recipientOrg: OrgName,
     { epoch, sequence }: StreamPosition,
-    { expireMs, ...terms }: SealTerms,
+    { channel, senderNode, notifyConsumed, expireMs }: SealTerms,
     records: RecordBlock,
     nowMs: number,
   ): { readonly header: Buffer; readonly signature: Buffer } {
@@ -52,7 +52,9 @@ export class Seal {
         originOrg: org,
         originGateway: gateway,
         recipientOrg,
-        ...terms,
+        channel,
+        senderNode,
+        notifyConsumed,
         streamEpoch: epoch,
         sequence: BigInt(sequence),
         recordCount: records.count,

@@ -178,10 +178,11 @@ export class Settler {
     const to = positionKey(org, { epoch, sequence: last + 1 });
     const rows = await shared.store.scan(TABLE.batch, { from, to, limit: last - sequence + 1 });
     return rows.map(stored => {
-      const position = positionOf(stored.key);
-      if (stored.damaged) return { ...position, header: undefined, records: 0, bytes: 0 };
+      const at = positionOf(stored.key);
+      if (stored.damaged) return { epoch: at.epoch, sequence: at.sequence, header: undefined, records: 0, bytes: 0 };
       const row = OutboxRow.decode(stored.value);
-      return { ...position, header: row.header, ...sizeOf(row) };
+      const { records, bytes } = sizeOf(row);
+      return { epoch: at.epoch, sequence: at.sequence, header: row.header, records, bytes };
     });
   }
 
