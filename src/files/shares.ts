@@ -93,6 +93,13 @@ export class Shares {
     return this.#index.size;
   }
 
+  /** Those that are neither unshared nor expired. */
+  get open(): number {
+    let open = 0;
+    for (const entry of this.#index) if (entry.unsharedMs === 0 && !this.#expired(entry)) open++;
+    return open;
+  }
+
   /** A new share of a content. It is there once its row is committed and `enter` was called. Throws LIMIT_REACHED. */
   make(terms: ShareTerms, content: { readonly id: Buffer; readonly manifest: Manifest }): StoredShare {
     this.checkRoom();

@@ -92,6 +92,11 @@ export class Transfers {
     this.#now = now;
   }
 
+  /** Those under way. */
+  get active(): ReadonlySet<TransferView> {
+    return this.#active;
+  }
+
   begin(start: TransferStart): Transfer {
     const transfer = new Transfer(start, this.#now(), changed => this.#changed(changed));
     this.#active.add(transfer);

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Share } from '../../gen/ts/fedgate/files/v1/file_service.js';
+import type { FileStatus } from '../../gen/ts/fedgate/gateway/v1/gateway_service.js';
 import { FedgateError } from '../errors.js';
 import { ApprovalGate } from '../files/approval-gate.js';
 import type { Groups } from '../files/audience.js';
@@ -108,6 +109,24 @@ export class Files {
       await contents.close();
       throw error;
     }
+  }
+
+  status(): FileStatus {
+    const { sharedBytes, cacheBytes } = this.#parts.config.files;
+    const usage = this.#contents.usage();
+    const active = { upload: 0, fetch: 0, send: 0 };
+    for (const { kind } of this.#transfers.active) active[kind]++;
+    return {
+      shares: this.#shares.open,
+      uploads: usage.uploads,
+      sharedBytes: BigInt(usage.sharedBytes),
+      sharedBytesMax: BigInt(sharedBytes),
+      cachedBytes: BigInt(usage.cachedBytes),
+      cachedBytesMax: BigInt(cacheBytes),
+      uploading: active.upload,
+      fetching: active.fetch,
+      sending: active.send,
+    };
   }
 
   /** For the service that nodes call. */

@@ -251,6 +251,7 @@ class RunningGateway implements Gateway {
       residentBytes: BigInt(process.memoryUsage.rss()),
       requests: this.#requests.status(this.#parts.stored),
       streams: this.#streams.status(),
+      files: this.#parts.files.status(),
     };
   }
 

@@ -4,13 +4,19 @@ import { freePort } from '../../src/demo/free-port.js';
 import { addNode } from '../../src/gateway/add-node.js';
 import { FaultyWire } from '../faults/support/proxy.js';
 import { seededRandom } from '../faults/support/random.js';
-import { startFederation } from '../support/federation.js';
-import { audience, FileClient, refusal } from '../support/file-client.js';
+import { fedgate } from '../support/cli.js';
+import { startFederation, type TestOrg } from '../support/federation.js';
+import { audience, FileClient, refusal, startOf } from '../support/file-client.js';
 import { GatewayProcess } from '../support/gateway-process.js';
 import { startTestRegistry, type TestScope } from '../support/registry.js';
 
-const ALL = 'nodes: [{ node: "*", publish: [], subscribe: [], share: ["*"], fetch: ["*"], admin: true }]';
+const ALL = 'nodes: [{ node: "*", publish: [], subscribe: [], share: ["*"], fetch: ["*"], admin: true, status: true }]';
 const MIB = 1024 * 1024;
+
+/** Resolves once something holds that no event tells of. */
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise(resolve => setImmediate(resolve));
+}
 
 const sha256 = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).digest();
 
@@ -97,6 +103,43 @@ async function receivedFor(client: FileClient, state: number): Promise<bigint> {
   }
   return -1n;
 }
+
+test.serial('files: the status says what is shared, what is cached, and what is under way', async t => {
+  const { ACME, GLOBEX } = await startFederation(t, {
+    ACME: { access: ALL, extra: 'files: { sharedBytes: 1073741824 }' },
+    GLOBEX: { access: ALL, extra: 'files: { cacheBytes: 2147483648 }' },
+  });
+  const billing = await FileClient.of(t, await ACME.context('billing'));
+  const erp = await FileClient.of(t, await GLOBEX.context('erp'));
+  const status = (org: TestOrg) => org.gateway.status().files;
+  t.like(status(ACME), { shares: 0, uploads: 0, sharedBytes: 0n, sharedBytesMax: 1024n ** 3n, uploading: 0 });
+  const content = randomBytes(9 * MIB);
+  const uploadId = randomBytes(16);
+  const upload = billing.upload();
+  upload.send({ $case: 'start', value: startOf({ uploadId, size: BigInt(content.length) }) });
+  await until(() => status(ACME)?.uploading === 1);
+  // What is offered is reserved, all of it.
+  t.like(status(ACME), { shares: 0, uploads: 1, sharedBytes: BigInt(content.length) });
+  upload.cancel();
+  await until(() => status(ACME)?.uploading === 0);
+  await billing.cancelUpload(uploadId);
+  t.like(status(ACME), { uploads: 0, sharedBytes: 0n });
+  const share = await billing.share(content, { audience: audience({ orgs: ['GLOBEX'] }) });
+  const fetching = erp.fetch(share.id);
+  await fetching.opened();
+  t.like(status(GLOBEX), { fetching: 1, cachedBytesMax: 2n * 1024n ** 3n });
+  t.like(status(ACME), { shares: 1, sending: 1 });
+  await fetching.bytes();
+  await until(() => status(GLOBEX)?.fetching === 0 && status(ACME)?.sending === 0);
+  t.true((status(GLOBEX)?.cachedBytes ?? 0n) >= BigInt(content.length));
+  await billing.unshare(share.id);
+  t.is(status(ACME)?.shares, 0);
+  const { stdout } = await fedgate(['status', '--context', await GLOBEX.context('operator')]);
+  t.regex(
+    stdout,
+    /^files: 0 shares, 0 B of 100.0 GiB, 0 unfinished uploads; cache 9.0 MiB of 2.0 GiB; under way: 0 shared/m,
+  );
+});
 
 test.serial(
   'files: the gateway of whoever fetches is killed in the middle, and no piece that it had is sent again',

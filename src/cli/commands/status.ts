@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import {
+  type FileStatus,
   GatewayServiceService,
   type GetStatusResponse,
   type LinkStatus,
@@ -61,8 +62,18 @@ function describeStatus(status: GetStatusResponse, now: number): string {
     `requests: ${status.requests?.responders ?? 0} responders, ${status.requests?.pending ?? 0} pending, ${status.requests?.queued ?? 0} of them wait for one with room`,
     `stored requests: ${status.requests?.storedAsked ?? 0} of own nodes not answered yet, ${status.requests?.storedHere ?? 0} wait for an own node to answer`,
     `streams: ${status.streams?.open ?? 0} open, ${status.streams?.detached ?? 0} of them wait for an end or a link, ${status.streams?.offered ?? 0} offered, ${status.streams?.acceptors ?? 0} acceptors`,
+    ...describeFiles(status.files),
   ];
   return [...head, '', linksTable(status.links, now), '', subscriptionsTable(status, now)].join('\n');
+}
+
+/** Nothing of a gateway that is older than that. */
+function describeFiles(files: FileStatus | undefined): string[] {
+  if (!files) return [];
+  const of = (bytes: bigint, max: bigint): string => `${formatBytes(Number(bytes))} of ${formatBytes(Number(max))}`;
+  return [
+    `files: ${files.shares} shares, ${of(files.sharedBytes, files.sharedBytesMax)}, ${files.uploads} unfinished uploads; cache ${of(files.cachedBytes, files.cachedBytesMax)}; under way: ${files.uploading} shared, ${files.fetching} fetched, ${files.sending} sent to others`,
+  ];
 }
 
 const rate = (perSecond = 0): string => `${perSecond.toFixed(perSecond < 10 ? 1 : 0)}/s`;

@@ -24,6 +24,13 @@ export interface ContentStoreParts {
   readonly stop: () => Promise<void>;
 }
 
+/** What is counted against the quotas, and unfinished uploads. */
+export interface ContentUsage {
+  readonly sharedBytes: number;
+  readonly cachedBytes: number;
+  readonly uploads: number;
+}
+
 /** The content store of a gateway. */
 export class ContentStore implements Contents {
   readonly #own: ContentStoreParts;
@@ -33,6 +40,11 @@ export class ContentStore implements Contents {
   constructor(own: ContentStoreParts) {
     this.#own = own;
     this.#parts = own.parts;
+  }
+
+  usage(): ContentUsage {
+    const { sharedBytes, cachedBytes, uploads } = this.#parts.ledger;
+    return { sharedBytes, cachedBytes, uploads: uploads.size };
   }
 
   upload(start: UploadStart): Promise<Upload> {

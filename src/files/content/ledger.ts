@@ -60,6 +60,16 @@ export class Ledger {
     return this.#uploads;
   }
 
+  /** Against `files.sharedBytes`: contents with shares, and what uploads have reserved. */
+  get sharedBytes(): number {
+    return this.#sharedBytes;
+  }
+
+  /** Against `files.cacheBytes`, without what is on its way. */
+  get cachedBytes(): number {
+    return this.#cachedBytes;
+  }
+
   setContent(name: string, entry: ContentEntry | undefined): void {
     const before = this.#contents.get(name);
     if (before) this.#countContent(before, -1);

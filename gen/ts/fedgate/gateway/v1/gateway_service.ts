@@ -53,7 +53,33 @@ export interface GetStatusResponse {
     | RequestStatus
     | undefined;
   /** Byte streams that are open. */
-  readonly streams: StreamStatus | undefined;
+  readonly streams:
+    | StreamStatus
+    | undefined;
+  /** Files: what is shared, what is on the disk, and what is under way. */
+  readonly files: FileStatus | undefined;
+}
+
+/** Files on this gateway. Sizes are in bytes. */
+export interface FileStatus {
+  /** Shares of own nodes that can be fetched: neither unshared nor expired. */
+  readonly shares: number;
+  /** Uploads of own nodes that are not finished. */
+  readonly uploads: number;
+  /** What counts against the quota of shared content: each content once, and what unfinished uploads have reserved. */
+  readonly sharedBytes: bigint;
+  /** That quota, `files.sharedBytes`. */
+  readonly sharedBytesMax: bigint;
+  /** What is kept of fetched content for whoever fetches it next. */
+  readonly cachedBytes: bigint;
+  /** How much that may be, `files.cacheBytes`. */
+  readonly cachedBytesMax: bigint;
+  /** Transfers under way: own nodes that share. */
+  readonly uploading: number;
+  /** Own nodes that fetch. */
+  readonly fetching: number;
+  /** Fetches of other organisations that are served here. */
+  readonly sending: number;
 }
 
 /** Byte streams of own nodes on this gateway, each counted once. */
@@ -307,6 +333,7 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     residentBytes: 0n,
     requests: undefined,
     streams: undefined,
+    files: undefined,
   };
 }
 
@@ -353,6 +380,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     if (message.streams !== undefined) {
       StreamStatus.encode(message.streams, writer.uint32(130).fork()).join();
+    }
+    if (message.files !== undefined) {
+      FileStatus.encode(message.files, writer.uint32(138).fork()).join();
     }
     return writer;
   },
@@ -466,6 +496,14 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.streams = StreamStatus.decode(reader, reader.uint32());
             continue;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.files = FileStatus.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -505,6 +543,190 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     message.streams = (object.streams !== undefined && object.streams !== null)
       ? StreamStatus.fromPartial(object.streams)
       : undefined;
+    message.files = (object.files !== undefined && object.files !== null)
+      ? FileStatus.fromPartial(object.files)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseFileStatus(): FileStatus {
+  return {
+    shares: 0,
+    uploads: 0,
+    sharedBytes: 0n,
+    sharedBytesMax: 0n,
+    cachedBytes: 0n,
+    cachedBytesMax: 0n,
+    uploading: 0,
+    fetching: 0,
+    sending: 0,
+  };
+}
+
+export const FileStatus: MessageFns<FileStatus> = {
+  encode(message: FileStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shares !== 0) {
+      writer.uint32(8).uint32(message.shares);
+    }
+    if (message.uploads !== 0) {
+      writer.uint32(16).uint32(message.uploads);
+    }
+    if (message.sharedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.sharedBytes) !== message.sharedBytes) {
+        throw new globalThis.Error("value provided for field message.sharedBytes of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.sharedBytes);
+    }
+    if (message.sharedBytesMax !== 0n) {
+      if (BigInt.asUintN(64, message.sharedBytesMax) !== message.sharedBytesMax) {
+        throw new globalThis.Error("value provided for field message.sharedBytesMax of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.sharedBytesMax);
+    }
+    if (message.cachedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.cachedBytes) !== message.cachedBytes) {
+        throw new globalThis.Error("value provided for field message.cachedBytes of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.cachedBytes);
+    }
+    if (message.cachedBytesMax !== 0n) {
+      if (BigInt.asUintN(64, message.cachedBytesMax) !== message.cachedBytesMax) {
+        throw new globalThis.Error("value provided for field message.cachedBytesMax of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.cachedBytesMax);
+    }
+    if (message.uploading !== 0) {
+      writer.uint32(56).uint32(message.uploading);
+    }
+    if (message.fetching !== 0) {
+      writer.uint32(64).uint32(message.fetching);
+    }
+    if (message.sending !== 0) {
+      writer.uint32(72).uint32(message.sending);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileStatus() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.shares = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.uploads = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sharedBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.sharedBytesMax = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.cachedBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.cachedBytesMax = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.uploading = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.fetching = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.sending = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FileStatus>): FileStatus {
+    return FileStatus.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FileStatus>): FileStatus {
+    const message = createBaseFileStatus() as any;
+    message.shares = object.shares ?? 0;
+    message.uploads = object.uploads ?? 0;
+    message.sharedBytes = (object.sharedBytes !== undefined && object.sharedBytes !== null)
+      ? BigInt(object.sharedBytes)
+      : 0n;
+    message.sharedBytesMax = (object.sharedBytesMax !== undefined && object.sharedBytesMax !== null)
+      ? BigInt(object.sharedBytesMax)
+      : 0n;
+    message.cachedBytes = (object.cachedBytes !== undefined && object.cachedBytes !== null)
+      ? BigInt(object.cachedBytes)
+      : 0n;
+    message.cachedBytesMax = (object.cachedBytesMax !== undefined && object.cachedBytesMax !== null)
+      ? BigInt(object.cachedBytesMax)
+      : 0n;
+    message.uploading = object.uploading ?? 0;
+    message.fetching = object.fetching ?? 0;
+    message.sending = object.sending ?? 0;
     return message;
   },
 };
