@@ -1,4 +1,4 @@
-import { createHash, type KeyObject, X509Certificate } from 'node:crypto';
+import { type KeyObject, X509Certificate } from 'node:crypto';
 import { FedgateError, quoted } from '../errors.js';
 import { isOrgName, type OrgName } from '../identity/names.js';
 import { CertificateVerifier, type MemberTrust, type TrustDirectory } from '../identity/verify.js';
@@ -55,8 +55,6 @@ export class Authorities implements TrustDirectory {
     return identity.publicKey;
   }
 }
-
-export const sha256 = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest();
 
 function read(certificate: TrustedAuthority['certificate']): X509Certificate {
   let parsed: X509Certificate;

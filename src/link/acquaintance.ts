@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
 import { SignedSnapshot } from '../../gen/ts/fedgate/registry/v1/record.js';
 import { FedgateError } from '../errors.js';
 import type { AddressHint } from '../finding/types.js';
 import type { OrgName } from '../identity/names.js';
+import { sha256 as sha256Of } from '../sha256.js';
 import {
   type AcquaintanceHost,
   BESIDE_AFTER_MS,
@@ -170,5 +170,3 @@ export class Acquaintance {
     );
   }
 }
-
-const sha256Of = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest();

@@ -1,7 +1,8 @@
-import { createHash, type KeyObject, randomBytes } from 'node:crypto';
+import { type KeyObject, randomBytes } from 'node:crypto';
 import { BatchHeader, type ReplyTerms } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { FedgateError } from '../errors.js';
 import { signDetached, verifyDetached } from '../identity/signing.js';
+import { sha256 } from '../sha256.js';
 import type { SealedBatch } from '../wire/lane-frames.js';
 import { malformed } from '../wire/reader.js';
 import { type RecordBlock, tooLarge } from '../wire/records.js';
@@ -43,8 +44,6 @@ export interface BatchTerms {
   readonly recipientOrg: string;
   readonly streamEpoch: bigint;
 }
-
-const sha256 = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).digest();
 
 export const newStreamEpoch = (): bigint => randomBytes(8).readBigUInt64BE();
 

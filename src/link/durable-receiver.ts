@@ -1,4 +1,4 @@
-import { createHash, type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import type { BatchHeader } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { formatPosition } from '../durable/position.js';
 import { placeOf, type ReceiverDecision } from '../durable/resume.js';
@@ -6,6 +6,7 @@ import type { Inbox, Outbox, ReceivedDurable, StreamId, StreamPosition, Withheld
 import { FedgateError, type Reason } from '../errors.js';
 import { Fifo } from '../fifo.js';
 import type { Identity } from '../identity/verify.js';
+import { sha256 } from '../sha256.js';
 import { Change } from '../store/store.js';
 import { BATCH_OVERHEAD_BYTES, type SealedBatch } from '../wire/lane-frames.js';
 import { malformed } from '../wire/reader.js';
@@ -261,7 +262,7 @@ export class DurableReceiver {
       withheld,
       refusal,
     };
-    const headerSha256 = createHash('sha256').update(sealed.header).digest();
+    const headerSha256 = sha256(sealed.header);
     const { epoch, sequence } = position;
     inbox
       .receive(batch, extra)

@@ -1,9 +1,10 @@
-import { createHash, type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { type Receipt, ReceiptBody } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import type { StreamPosition, VerifiedReceipt } from '../durable/types.js';
 import { FedgateError } from '../errors.js';
 import { signDetached, verifyDetached } from '../identity/signing.js';
 import type { Identity } from '../identity/verify.js';
+import { sha256 } from '../sha256.js';
 import { fromRpcStatus, toRpcStatus } from '../transport/status.js';
 import { malformed } from '../wire/reader.js';
 
@@ -101,7 +102,7 @@ const certificates = new WeakMap<Identity, VerifiedReceipt['certificate']>();
 export function certificateOf(peer: Identity): VerifiedReceipt['certificate'] {
   let known = certificates.get(peer);
   if (!known) {
-    known = { sha256: createHash('sha256').update(peer.certificate).digest(), der: peer.certificate };
+    known = { sha256: sha256(peer.certificate), der: peer.certificate };
     certificates.set(peer, known);
   }
   return known;

@@ -1,8 +1,9 @@
 import { FedgateError } from '../errors.js';
 import type { Identity } from '../identity/verify.js';
+import { sha256 } from '../sha256.js';
 import { FORGERY_SCORE, MAX_CERTIFICATES } from '../topics/limits.js';
 import type { Neighbour } from '../topics/neighbour.js';
-import { readPost, sha256 } from '../topics/post.js';
+import { readPost } from '../topics/post.js';
 import type { Topics } from '../topics/topics.js';
 import type { NeighbourOut, Post, TopicsFrame } from '../topics/types.js';
 import { encodeTopicPost, type SealedPost } from '../wire/topic-frames.js';

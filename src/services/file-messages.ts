@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import {
   type Manifest as ManifestMessage,
   type Share,
@@ -16,6 +15,7 @@ import { ownShareMessage, type StoredShare } from '../files/share-row.js';
 import type { ShareTerms } from '../files/shares.js';
 import type { TransferKind, TransferState, TransferView } from '../files/transfers.js';
 import type { Manifest } from '../files/types.js';
+import { sha256 } from '../sha256.js';
 import { malformed } from '../wire/reader.js';
 
 /** Between the messages of file_service.proto and what they mean. */
@@ -41,7 +41,7 @@ export function readShareStart(opening: Buffer, ownerNode: string, groups: Group
     terms: {
       ownerNode,
       uploadId: readId(start.uploadId, 'start.upload_id'),
-      startSha256: createHash('sha256').update(encoded).digest(),
+      startSha256: sha256(encoded),
       name: parseDisplayName(start.name, 'start.name'),
       mediaType: parseMediaType(start.mediaType, 'start.media_type'),
       audience: parseAudience(start.audience, groups, 'start.audience'),

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { TopicAuthorRow, TopicPostRow } from '../../gen/ts/fedgate/store/v1/topic.js';
 import { FedgateError } from '../errors.js';
+import { sha256 } from '../sha256.js';
 import { key } from '../store/keys.js';
 import { Change, type Store } from '../store/store.js';
 import { openLaneFrame } from '../wire/lane-frames.js';
@@ -8,7 +9,7 @@ import type { RecordBlock } from '../wire/records.js';
 import { checkPostSize } from '../wire/topic-frames.js';
 import { formatTopic } from './address.js';
 import { AuthorMeter } from './meter.js';
-import { readPost, sealPost, sha256 } from './post.js';
+import { readPost, sealPost } from './post.js';
 import type { AuthorId, Post, StreamId } from './types.js';
 
 export interface AuthorOptions {

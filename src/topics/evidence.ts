@@ -1,6 +1,7 @@
 import { FedgateError } from '../errors.js';
+import { sha256 } from '../sha256.js';
 import { formatTopic } from './address.js';
-import { type HeaderFacts, readHeader, sha256 } from './post.js';
+import { type HeaderFacts, readHeader } from './post.js';
 import { type Evidence, type Post, type SignedHeader, type StreamId, streamKey, type TopicsHost } from './types.js';
 
 const signedHeader = ({ header, signature }: Post): SignedHeader => ({ header, signature });

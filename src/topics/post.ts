@@ -1,15 +1,13 @@
-import { createHash } from 'node:crypto';
 import { TopicHeader } from '../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { FedgateError } from '../errors.js';
 import { parseGatewayName, parseNodeName, parseOrgName } from '../identity/names.js';
+import { sha256 } from '../sha256.js';
 import { malformed } from '../wire/reader.js';
 import type { RecordBlock } from '../wire/records.js';
 import { encodeTopicPost, type SealedPost } from '../wire/topic-frames.js';
 import { parseTopic } from './address.js';
 import { MAX_TTL_MS } from './limits.js';
 import { type AuthorId, type Post, type StreamId, streamKey } from './types.js';
-
-export const sha256 = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest();
 
 /** What an author decides about a post beside its records. */
 export interface PostTerms {

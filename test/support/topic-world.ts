@@ -1,10 +1,11 @@
 import { createHmac } from 'node:crypto';
 import { FedgateError } from '../../src/errors.js';
 import type { OrgName } from '../../src/identity/names.js';
+import { sha256 } from '../../src/sha256.js';
 import { TopicGrants, type TopicRule } from '../../src/topics/grants.js';
 import { TICK_MS } from '../../src/topics/limits.js';
 import type { Neighbour } from '../../src/topics/neighbour.js';
-import { sealPost, sha256 } from '../../src/topics/post.js';
+import { sealPost } from '../../src/topics/post.js';
 import type { LossReason, ReaderStart, TopicReader } from '../../src/topics/reader.js';
 import type { Retention } from '../../src/topics/topic.js';
 import { Topics } from '../../src/topics/topics.js';

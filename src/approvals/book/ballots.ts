@@ -1,12 +1,13 @@
 import type { Envelope as EnvelopeMessage } from '../../../gen/ts/fedgate/approvals/v1/approval_service.js';
 import { FedgateError } from '../../errors.js';
 import type { OrgName } from '../../identity/names.js';
+import { sha256 } from '../../sha256.js';
 import { key } from '../../store/keys.js';
 import { votesOf } from '../quorum/casting.js';
 import { checkBallot, invalid, readBallot, type VerifiedBallot } from './ballot.js';
 import { type Desk, findProposal, readMarks, readVotes, type StoredVotes } from './desk.js';
 import type { EarlyVote } from './early-votes.js';
-import { envelopeBytes, sha256, toEnvelope } from './envelopes.js';
+import { envelopeBytes, toEnvelope } from './envelopes.js';
 import type { LogHead } from './log.js';
 import { giveReceipt } from './receipts.js';
 import { settle } from './settle.js';

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { Envelope as EnvelopeMessage } from '../../../gen/ts/fedgate/approvals/v1/approval_service.js';
 import type { Envelope } from '../types.js';
 
@@ -18,5 +17,3 @@ export const normalised = (envelope: Envelope, keyId: string): Envelope => ({
 });
 
 export const envelopeBytes = (envelope: Envelope): Buffer => Buffer.from(EnvelopeMessage.encode(envelope).finish());
-
-export const sha256 = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest();

@@ -1,11 +1,11 @@
 import type { Exchange_Offer } from '../../../gen/ts/fedgate/approvals/v1/exchange.js';
 import { FedgateError } from '../../errors.js';
 import type { OrgName } from '../../identity/names.js';
+import { sha256 } from '../../sha256.js';
 import { MAX_WINDOW_MS } from '../statement/rules.js';
 import { parseStatement } from '../statement/statement.js';
 import type { ProposalFacts } from '../types.js';
 import { type Desk, findProposal, NO_MARKS } from './desk.js';
-import { sha256 } from './envelopes.js';
 import type { LogHead } from './log.js';
 import { giveReceipt } from './receipts.js';
 import { cut, refuse } from './refusing.js';

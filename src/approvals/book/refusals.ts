@@ -1,8 +1,8 @@
 import type { Exchange_Refusal } from '../../../gen/ts/fedgate/approvals/v1/exchange.js';
 import { FedgateError } from '../../errors.js';
 import type { OrgName } from '../../identity/names.js';
+import { sha256 } from '../../sha256.js';
 import { type Desk, findProposal, readMarks, readVotes } from './desk.js';
-import { sha256 } from './envelopes.js';
 import { isConcerned } from './receipts.js';
 import { cut } from './refusing.js';
 import { settle } from './settle.js';

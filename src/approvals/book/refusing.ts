@@ -1,8 +1,8 @@
 import { FedgateError } from '../../errors.js';
 import type { OrgName } from '../../identity/names.js';
+import { sha256 } from '../../sha256.js';
 import { escapeControls } from '../../text.js';
 import type { Desk } from './desk.js';
-import { sha256 } from './envelopes.js';
 import type { Step } from './step.js';
 
 /** Characters of a reason that is told to others, or taken from them. */

@@ -1,9 +1,9 @@
 import { ProposalState } from '../../../gen/ts/fedgate/approvals/v1/approval_service.js';
 import { ApprovalProposalRow } from '../../../gen/ts/fedgate/store/v1/approval.js';
+import { sha256 } from '../../sha256.js';
 import type { Ended, FinalState } from '../quorum/types.js';
 import { parseStatement } from '../statement/statement.js';
 import type { ProposalFacts } from '../types.js';
-import { sha256 } from './envelopes.js';
 
 /** A proposal as it is kept: what was proposed, and how it ended. */
 export interface StoredProposal {

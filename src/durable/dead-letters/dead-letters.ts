@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import type { StreamNotice_DeadLettered as DeadLettered } from '../../../gen/ts/fedgate/federation/v1/federation_service.js';
 import { FedgateError } from '../../errors.js';
 import type { OrgName } from '../../identity/names.js';
+import { sha256 } from '../../sha256.js';
 import { key } from '../../store/keys.js';
 import { Change, type Store } from '../../store/store.js';
 import { recordStarts, sliceAt } from '../../wire/record-index.js';
@@ -286,7 +286,7 @@ export class DeadLetters implements DeadLetterKeeper, DeadLetterSink {
     const { bytes } = records;
     const body = this.#store.reserve(DEAD_LOG, bytes.length);
     change.write(body, [bytes]);
-    return { body, sha256: createHash('sha256').update(bytes).digest(), bytes: bytes.length };
+    return { body, sha256: sha256(bytes), bytes: bytes.length };
   }
 
   async #read({ body, sha256, records }: Letter): Promise<RecordBlock | undefined> {

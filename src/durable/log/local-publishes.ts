@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { FedgateError } from '../../errors.js';
 import type { OrgName } from '../../identity/names.js';
+import { sha256 } from '../../sha256.js';
 import { Change } from '../../store/store.js';
 import { joinBlocks, MAX_FRAME_RECORDS, type RecordBlock } from '../../wire/records.js';
 import { Admission, type Claim, type IdempotencyTable } from '../idempotency.js';
@@ -162,7 +162,7 @@ export class LocalPublishes {
       gap: undefined,
       stream: undefined,
       notifyConsumed,
-      contentSha256: createHash('sha256').update(records.bytes).digest(),
+      contentSha256: sha256(records.bytes),
     };
     return this.#writer.add(change, draft, records, NO_PROOF);
   }

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LogChannelRow } from '../../../gen/ts/fedgate/store/v1/log.js';
 import { FedgateError } from '../../errors.js';
+import { sha256 } from '../../sha256.js';
 import { key } from '../../store/keys.js';
 import { Change, type Store } from '../../store/store.js';
 import type { RecordBlock } from '../../wire/records.js';
@@ -137,7 +137,7 @@ export class Quarantine {
         row,
         `the records could not be read from the disk, and ${entry.senderOrg} no longer has them`,
       );
-    if (!createHash('sha256').update(records.bytes).digest().equals(entry.contentSha256)) {
+    if (!sha256(records.bytes).equals(entry.contentSha256)) {
       return this.#lose(
         entry,
         row,

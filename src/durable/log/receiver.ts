@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { sha256 } from '../../sha256.js';
 import { Change } from '../../store/store.js';
 import { compare } from '../position.js';
 import { LOST_CHANNEL, type ReceivedDurable, type StreamId, type StreamPosition } from '../types.js';
@@ -15,8 +15,6 @@ const WITHHELD = {
   purged: { kind: 'gap', reason: "the sender's operator purged them" },
   lost: { kind: 'gap', reason: "they could no longer be read from the sender's disk" },
 } as const;
-
-const sha256 = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).digest();
 
 /** Stores what comes from other organisations: the entry, the watermark, and what receipts need, in one change. */
 export class Receiver {

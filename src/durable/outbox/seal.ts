@@ -1,11 +1,10 @@
-import { createHash, type KeyObject, X509Certificate } from 'node:crypto';
+import { type KeyObject, X509Certificate } from 'node:crypto';
 import { BatchHeader } from '../../../gen/ts/fedgate/federation/v1/federation_service.js';
 import type { OrgName } from '../../identity/names.js';
 import { signDetached } from '../../identity/signing.js';
+import { sha256 } from '../../sha256.js';
 import type { RecordBlock } from '../../wire/records.js';
 import { LOST_CHANNEL, type StreamPosition } from '../types.js';
-
-const sha256 = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest();
 
 /** What is sealed with the records. */
 export interface SealTerms {

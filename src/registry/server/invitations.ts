@@ -1,5 +1,6 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
 import { FedgateError, fieldError } from '../../errors.js';
+import { sha256 } from '../../sha256.js';
 import { TokenBucket } from '../../token-bucket.js';
 import { SECRET_BYTES } from '../invitation.js';
 import type { StoredInvitation } from './store.js';
@@ -66,5 +67,5 @@ export class Invitations {
 /** What is kept of a secret. Throws FIELD_INVALID for one of another length. */
 export function hashSecret(secret: Uint8Array): Buffer {
   if (secret.length !== SECRET_BYTES) throw fieldError('invitation_secret', `must be ${SECRET_BYTES} bytes`);
-  return createHash('sha256').update(secret).digest();
+  return sha256(secret);
 }
