@@ -5,7 +5,7 @@ import test, { type ExecutionContext } from 'ava';
 import type { FedgateClient } from '../../src/client/index.js';
 import { freePort } from '../../src/demo/free-port.js';
 import type { FedgateError } from '../../src/errors.js';
-import { startFederation, startTestOrg, type TestOrg } from '../support/federation.js';
+import { allMet, startFederation, startTestOrg, type TestOrg } from '../support/federation.js';
 import { GatewayProcess } from '../support/gateway-process.js';
 import { LIVE } from '../support/live.js';
 import { startTestRegistry } from '../support/registry.js';
@@ -323,6 +323,7 @@ test('recovery: a peer behind a wire that swallows everything is given up after 
     addresses: [cable.address],
   });
   const ACME = await startTestOrg(t, registry, 'ACME', { access: ACCEPT, extra });
+  await allMet(registry, ACME, GLOBEX);
   const publisher = await ACME.node('pub');
   // Until all lanes are open it is the dial that gives up, and sooner.
   await publisher.publish('pubsub://GLOBEX/orders/n', 'x', { ack: 'received' });
@@ -351,6 +352,7 @@ test('recovery: when the first address is dead the second is used', async t => {
     extra: 'links: { dial: demand }',
   });
   const ACME = await startTestOrg(t, registry, 'ACME', { access: ACCEPT });
+  await allMet(registry, ACME, GLOBEX);
   t.like(await (await ACME.node('n')).publish('pubsub://GLOBEX/orders/n', 'x', LIVE), { side: 'remote' });
   t.is(linkOf(ACME, 'GLOBEX')?.address, peers);
   t.is(linkOf(GLOBEX, 'ACME')?.state, UP);

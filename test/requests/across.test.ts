@@ -11,7 +11,7 @@ import { callUnary } from '../../src/transport/client-calls.js';
 import { FaultyWire } from '../faults/support/proxy.js';
 import { seededRandom } from '../faults/support/random.js';
 import { startFedgate } from '../support/cli.js';
-import { startTestOrg, type TestOrg } from '../support/federation.js';
+import { allMet, startTestOrg, type TestOrg } from '../support/federation.js';
 import { startTestRegistry, type TestScope, temporaryFolder } from '../support/registry.js';
 
 const ASKS = 'nodes: [{ node: "*", request: ["**", "pubsub://*/**"], respond: ["**"], status: true }]';
@@ -35,6 +35,7 @@ async function scene(t: TestScope): Promise<Scene> {
   const access = `${ASKS}\npeers: [{ org: ACME, request: ["**"] }]`;
   const GLOBEX = await startTestOrg(t, registry, 'GLOBEX', { access, extra: LINKS, peers, addresses: [wire.address] });
   const ACME = await startTestOrg(t, registry, 'ACME', { access: ASKS, extra: LINKS, reachable: false });
+  await allMet(registry, ACME, GLOBEX);
   return { ACME, GLOBEX, wire, asker: await ACME.node('asker'), clerk: await GLOBEX.node('clerk') };
 }
 

@@ -1,3 +1,4 @@
+import { LinkStatus_State } from '../../gen/ts/fedgate/gateway/v1/gateway_service.js';
 import { type ConnectOptions, connect, type FedgateClient } from '../../src/client/index.js';
 import { freePort } from '../../src/demo/free-port.js';
 import { addNode } from '../../src/gateway/add-node.js';
@@ -125,6 +126,27 @@ export async function allKnow(registry: TestRegistry, orgs: readonly Pick<TestOr
   );
 }
 
+const { STATE_CONNECTING, STATE_BACKOFF } = LinkStatus_State;
+
+/** Resolves once this gateway has the link to another one that it wants; at once when it wants none. */
+async function linkedWhereWanted(org: TestOrg, other: string): Promise<void> {
+  for (;;) {
+    const state = org.gateway.status().links.find(link => link.org === other)?.state;
+    if (state !== STATE_CONNECTING && state !== STATE_BACKOFF) return;
+    const before = new Set(org.events);
+    await org.logged(event => event.msg === 'link' && event.org === other && !before.has(event));
+  }
+}
+
+/**
+ * Resolves when these gateways know what the registry knows now and have the links that they want: one that was dialled before it
+ * listened, or that did not know the dialler yet, is dialled again only after a while, and cannot be reached until then.
+ */
+export async function allMet(registry: TestRegistry, ...orgs: readonly TestOrg[]): Promise<void> {
+  await allKnow(registry, orgs);
+  await Promise.all(orgs.flatMap(org => orgs.map(other => linkedWhereWanted(org, other.name))));
+}
+
 /** A registry and organisations that all know each other. */
 export async function startFederation<Name extends string>(
   t: TestScope,
@@ -134,7 +156,7 @@ export async function startFederation<Name extends string>(
   const started: Record<string, TestOrg> = {};
   for (const [name, options] of Object.entries<TestOrgOptions>(orgs))
     started[name] = await startTestOrg(t, registry, name, options);
-  await allKnow(registry, Object.values(started));
+  await allMet(registry, ...Object.values(started));
   return { registry, ...started } as unknown as { readonly registry: TestRegistry } & {
     readonly [name in Name]: TestOrg;
   };
