@@ -39,7 +39,7 @@ test.after.always(async () => {
 
 async function survey(address: string, options: SurveyOptions = {}, node = 'asker') {
   const client = await orgs.ACME.node(node);
-  const asked = client.survey(address, 'how much?', { timeoutMs: 1_500, ...options });
+  const asked = client.survey(address, 'how much?', { timeoutMs: 6_000, ...options });
   asked.summary.catch(() => undefined);
   const answers: SurveyAnswer[] = [];
   for await (const answer of asked) answers.push(answer);
