@@ -93,7 +93,7 @@ test('survey of several: fedgate survey', async t => {
     'pubsub://@partners/stock/x',
     '?',
     '--wait',
-    '700ms',
+    '6s',
     '--context',
     context,
   ]);
