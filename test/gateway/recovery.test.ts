@@ -315,7 +315,7 @@ async function wire(t: ExecutionContext, target: string) {
 
 test('recovery: a peer behind a wire that swallows everything is given up after deadAfterMs', async t => {
   const registry = await startTestRegistry(t);
-  const extra = 'links: { heartbeatMs: 100, deadAfterMs: 600, dialTimeoutMs: 500, dial: demand }';
+  const extra = 'links: { heartbeatMs: 500, deadAfterMs: 3000, dial: demand }';
   const peers = await freePort();
   const cable = await wire(t, `127.0.0.1:${peers}`);
   const GLOBEX = await startTestOrg(t, registry, 'GLOBEX', {
@@ -327,17 +327,18 @@ test('recovery: a peer behind a wire that swallows everything is given up after 
   const ACME = await startTestOrg(t, registry, 'ACME', { access: ACCEPT, extra });
   await allMet(registry, ACME, GLOBEX);
   const publisher = await ACME.node('pub');
-  // Until all lanes are open it is the dial that gives up, and sooner.
+  // Until all lanes are open it is the dial that gives up.
   await publisher.publish('pubsub://GLOBEX/orders/n', 'x', { ack: 'received' });
+  const before = new Set([...ACME.events, ...GLOBEX.events]);
   cable.cut();
   const fromMs = performance.now();
   const report = t.throwsAsync<FedgateError>(publisher.publish('pubsub://GLOBEX/orders/n', 'lost', LIVE));
-  await ACME.logged(event => event.msg === 'link' && event.state === 'backoff');
+  await ACME.logged(event => event.msg === 'link' && event.state === 'backoff' && !before.has(event));
   const tookMs = performance.now() - fromMs;
   t.log(`given up after ${Math.round(tookMs)} ms`);
-  t.true(tookMs >= 400 && tookMs < 8_000);
+  t.true(tookMs >= 2_000 && tookMs < 15_000, `${tookMs}`);
   t.is((await report)?.reason, 'OUTCOME_UNKNOWN');
-  await GLOBEX.logged(event => event.msg === 'link' && event.state !== 'up');
+  await GLOBEX.logged(event => event.msg === 'link' && event.state !== 'up' && !before.has(event));
   const stopMs = performance.now();
   await GLOBEX.stop();
   t.true(performance.now() - stopMs < 3_000, 'connections that are silent do not hold up the stop');
