@@ -6,7 +6,7 @@ import { seededRandom } from '../faults/support/random.js';
 import { allMet, startTestOrg, type TestOrg } from '../support/federation.js';
 import { startTestRegistry, type TestScope } from '../support/registry.js';
 
-const LINKS = 'links: { heartbeatMs: 200, deadAfterMs: 1000 }';
+const LINKS = 'links: { heartbeatMs: 200, deadAfterMs: 10000 }';
 const ACME_ACCESS = `nodes: [{ node: ops, nodes: ["*"], request: ["pubsub://*/role/**"] }, { node: deaf, nodes: ["*"] }]`;
 const GLOBEX_ACCESS = `nodes: [{ node: "*", respond: ["**"] }, { node: ops, nodes: ["*"], request: ["role/**"] }]
 peers: [{ org: ACME, nodes: ["*"], request: ["role/**"] }]`;

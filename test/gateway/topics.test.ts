@@ -25,7 +25,7 @@ test.before(async t => {
   const registry = await startTestRegistry(scope);
   const orgs: TestOrg[] = [];
   for (const [i, name] of NAMES.entries()) {
-    const extra = 'links: { heartbeatMs: 500, deadAfterMs: 2000 }';
+    const extra = 'links: { heartbeatMs: 500, deadAfterMs: 10000 }';
     orgs.push(await startTestOrg(scope, registry, name, { access: access(i), extra }));
   }
   await allMet(registry, ...orgs);

@@ -15,7 +15,7 @@ import { allMet, startTestOrg, type TestOrg } from '../support/federation.js';
 import { startTestRegistry, type TestScope, temporaryFolder } from '../support/registry.js';
 
 const ASKS = 'nodes: [{ node: "*", request: ["**", "pubsub://*/**"], respond: ["**"], status: true }]';
-const LINKS = 'links: { heartbeatMs: 200, deadAfterMs: 1000 }';
+const LINKS = 'links: { heartbeatMs: 200, deadAfterMs: 10000 }';
 const Q = 'pubsub://GLOBEX/q';
 
 interface Scene {

@@ -10,7 +10,7 @@ export const APPROVAL_ACCESS = `nodes: [{ node: "*", publish: ["**", "pubsub://*
 peers: [{ org: "*", propose: true }]`;
 
 /** Whoever is cut off notices soon. */
-export const QUICK_LINKS = 'links: { dial: all, heartbeatMs: 500, deadAfterMs: 2000 }';
+export const QUICK_LINKS = 'links: { dial: all, heartbeatMs: 500, deadAfterMs: 10000 }';
 
 /** An organisation with one approver, and a node that may do everything. */
 export interface ApprovalOrg {

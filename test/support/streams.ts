@@ -12,7 +12,7 @@ import { startTestRegistry, type TestRegistry, type TestScope } from './registry
 export const MIB = 1024 * 1024;
 export const ACCESS =
   'nodes: [{ node: "*", openStreams: ["**", "pubsub://*/**"], acceptStreams: ["**"], publish: ["**", "pubsub://*/**"], subscribe: ["**"], status: true }]';
-const LINKS = 'links: { heartbeatMs: 200, deadAfterMs: 1000 }';
+const LINKS = 'links: { heartbeatMs: 200, deadAfterMs: 10000 }';
 
 export interface Scene {
   readonly registry: TestRegistry;
