@@ -116,7 +116,8 @@ test.serial(
   'policy: while it cannot be asked what comes in waits with its sender, and nothing is lost or reordered',
   async t => {
     const { globex, billing, erp } = world;
-    const subscription = erp.subscribe('queue/*', { durable: 'queue' });
+    // Nothing is acknowledged, and nothing is to come again for that.
+    const subscription = erp.subscribe('queue/*', { durable: 'queue', ackWaitMs: 600_000 });
     await subscription.opened;
     globex.decide = () => ({ allowed: true, cacheMs: 1 });
     const sent = 40;
