@@ -73,7 +73,7 @@ test('readme: the quick start works as printed, and its last block leaves nothin
   t.regex(output, /^[0-9a-f]{64} {2}\S+\/README\.md$/m);
   t.regex(output, /^GLOBEX +up /m);
   t.regex(output, /^the way to GLOBEX is open$/m);
-  for (const giveUp = Date.now() + 10_000; processesOf(folder).length > 0 && Date.now() < giveUp; ) await sleep(100);
+  for (const giveUp = Date.now() + 30_000; processesOf(folder).length > 0 && Date.now() < giveUp; ) await sleep(100);
   t.deepEqual(processesOf(folder), []);
 });
 
