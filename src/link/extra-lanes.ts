@@ -5,6 +5,9 @@ import { type LaneHello, type LaneKind, makeHello, type Self } from './hello.js'
 import type { Lane } from './lane.js';
 import type { Link, OpenLane } from './link.js';
 
+/** How long a link may stay whose other side takes no more lanes for it, and says nothing else about it, milliseconds. */
+const LAST_WORD_MS = 2_000;
+
 /** An additional lane at work. */
 export interface LaneWork {
   readonly lane: Lane;
@@ -87,12 +90,28 @@ async function dial(link: Link, door: LaneDoor): Promise<void> {
   try {
     const offer = await door.offer(link.peer);
     if (!link.usable) return;
-    const open = await link.openLane?.(door.kind, offer.hello, ended.signal);
+    const open = await link.openLane?.(door.kind, offer.hello, ended.signal).catch(error => lastWord(link, error));
     if (open) start(link, door, offer, open);
   } catch (error) {
     // One that is being drained takes no lane any more, and has answers to wait for.
     if (!link.draining) link.close(asError(error));
   }
+}
+
+/**
+ * Throws why a lane did not open. One of a link that is not there, as the other side says, was refused because that one drains the link or
+ * closes it: word of that comes on another connection, and may come later.
+ */
+async function lastWord(link: Link, error: unknown): Promise<never> {
+  if (asError(error).reason === 'LINK_SUPERSEDED') {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>(resolve => {
+      timer = setTimeout(resolve, LAST_WORD_MS);
+    });
+    await Promise.race([link.closed, late]);
+    clearTimeout(timer);
+  }
+  throw error;
 }
 
 function start(link: Link, door: LaneDoor, offer: LaneOffer, open: OpenLane): void {

@@ -55,7 +55,7 @@ async function pipeLines(t: TestScope, from: TestOrg, to: TestOrg, input: () => 
   return { sent: sent.digest('hex'), received: received.digest('hex'), bytes, report: pub.stdout };
 }
 
-test('pub --lines --live: every commit of this repository comes out of sub --raw byte for byte', async t => {
+test.serial('pub --lines --live: every commit of this repository comes out of sub --raw byte for byte', async t => {
   const { ACME, GLOBEX } = await startFederation(t, { ACME: {}, GLOBEX: RECEIVER });
   const commits = await commitLines();
   if (commits === undefined) {
@@ -67,7 +67,7 @@ test('pub --lines --live: every commit of this repository comes out of sub --raw
   t.is(received, sent);
 });
 
-test('pub --lines --live: 50 MB of lines come out of sub --raw byte for byte, in order', async t => {
+test.serial('pub --lines --live: 50 MB of lines come out of sub --raw byte for byte, in order', async t => {
   const { ACME, GLOBEX } = await startFederation(t, { ACME: {}, GLOBEX: RECEIVER });
   const { sent, received, bytes, report } = await pipeLines(t, ACME, GLOBEX, () => madeUpLines(50_000_000));
   t.true(bytes >= 50_000_000);
@@ -75,18 +75,21 @@ test('pub --lines --live: 50 MB of lines come out of sub --raw byte for byte, in
   t.regex(report, /^published \d+ lines, \d+ bytes\n$/);
 });
 
-test('pub --lines --live: empty lines, carriage returns, bytes that are no text and a last line without an end survive', async t => {
-  const { ACME, GLOBEX } = await startFederation(t, { ACME: {}, GLOBEX: RECEIVER });
-  const { sent, received } = await pipeLines(t, ACME, GLOBEX, () => [
-    '\n\na\r\n',
-    '\u0000\u0001\n',
-    'ü€\n\n',
-    'no end',
-  ]);
-  t.is(received, sent);
-});
+test.serial(
+  'pub --lines --live: empty lines, carriage returns, bytes that are no text and a last line without an end survive',
+  async t => {
+    const { ACME, GLOBEX } = await startFederation(t, { ACME: {}, GLOBEX: RECEIVER });
+    const { sent, received } = await pipeLines(t, ACME, GLOBEX, () => [
+      '\n\na\r\n',
+      '\u0000\u0001\n',
+      'ü€\n\n',
+      'no end',
+    ]);
+    t.is(received, sent);
+  },
+);
 
-test('pub --lines: Ctrl-C publishes what was read, says how to carry on, and exits with 130', async t => {
+test.serial('pub --lines: Ctrl-C publishes what was read, says how to carry on, and exits with 130', async t => {
   const { ACME } = await startFederation(t, { ACME: {} });
   const heard = await ACME.node('heard');
   const subscription = heard.subscribe('own');

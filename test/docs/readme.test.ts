@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
+import { claimPort } from '../../src/demo/free-port.js';
 import { packageRoot } from '../../src/package-root.js';
 import { type TestScope, temporaryFolder } from '../support/registry.js';
 import { Shell } from '../support/shell.js';
@@ -26,7 +27,9 @@ const isFree = (port: number): Promise<boolean> =>
 /** The first of six ports in a row that were free a moment ago; below the range that systems hand out by themselves. */
 async function freePorts(): Promise<number> {
   for (let first = 10_000 + Math.floor(Math.random() * 10_000); ; first += 6) {
-    const free = await Promise.all([0, 1, 2, 3, 4, 5].map(offset => isFree(first + offset)));
+    const free = await Promise.all(
+      [0, 1, 2, 3, 4, 5].map(async i => (await claimPort(first + i)) && isFree(first + i)),
+    );
     if (free.every(Boolean)) return first;
   }
 }
@@ -70,7 +73,7 @@ test('readme: the quick start works as printed, and its last block leaves nothin
   t.regex(output, /^[0-9a-f]{64} {2}\S+\/README\.md$/m);
   t.regex(output, /^GLOBEX +up /m);
   t.regex(output, /^the way to GLOBEX is open$/m);
-  for (const giveUp = Date.now() + 10_000; processesOf(folder).length > 0 && Date.now() < giveUp; ) await sleep(100);
+  for (const giveUp = Date.now() + 30_000; processesOf(folder).length > 0 && Date.now() < giveUp; ) await sleep(100);
   t.deepEqual(processesOf(folder), []);
 });
 

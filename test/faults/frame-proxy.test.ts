@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { freePort } from '../../src/demo/free-port.js';
 import { LANE } from '../../src/link/hello.js';
-import { startTestOrg, take } from '../support/federation.js';
+import { allMet, startTestOrg, take } from '../support/federation.js';
 import { LIVE } from '../support/live.js';
 import { startTestRegistry } from '../support/registry.js';
 import { FrameProxy, type PassingFrame, type Tamper, untouched } from './support/frame-proxy.js';
@@ -25,7 +25,10 @@ async function scene(t: ExecutionContext, tamper: Tamper = untouched) {
     target: peers,
   });
   proxy.tamper = tamper;
+  await allMet(registry, GLOBEX, ACME);
+  const before = new Set(ACME.events);
   wire.redirect(proxy.address);
+  await ACME.logged(event => event.msg === 'link' && event.state === 'up' && !before.has(event));
   const publisher = await ACME.node('pub');
   const subscription = (await GLOBEX.node('sub')).subscribe('orders/*');
   await subscription.opened;

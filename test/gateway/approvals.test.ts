@@ -266,7 +266,7 @@ test.serial(
     );
     const tookMs = performance.now() - startMs;
     t.log(`${Math.round(tookMs)} ms`);
-    t.true(tookMs < 10_000);
+    t.true(tookMs < 30_000);
   },
 );
 

@@ -4,7 +4,7 @@ import type { FedgateClient, PublishReport } from '../../src/client/index.js';
 import type { FedgateError } from '../../src/errors.js';
 import { callUnary } from '../../src/transport/client-calls.js';
 import { fedgate } from '../support/cli.js';
-import { startFederation, startTestOrg, take } from '../support/federation.js';
+import { allMet, startFederation, startTestOrg, take } from '../support/federation.js';
 import { LIVE } from '../support/live.js';
 
 const ANYWHERE = 'nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"] }]';
@@ -156,7 +156,7 @@ test('broadcast: repeated under its id or number it is stored where it is missin
   for (const request of repeats) t.deepEqual(await duplicates(request), { all: false, GLOBEX: false });
   for (const request of repeats) t.deepEqual(await duplicates(request), { all: true, GLOBEX: true });
   const INITECH = await startTestOrg(t, registry, 'INITECH', { access: TAKES });
-  await ACME.logged(({ msg, members }) => msg === 'registry snapshot taken' && members === 3);
+  await allMet(registry, ACME, GLOBEX, INITECH);
   for (const request of repeats) t.deepEqual(await duplicates(request), { all: false, GLOBEX: true, INITECH: false });
   for (const request of repeats) t.deepEqual(await duplicates(request), { all: true, GLOBEX: true, INITECH: true });
   // The address of one organisation has numbers of its own.

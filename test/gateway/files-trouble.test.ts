@@ -110,7 +110,7 @@ async function endsWhenItExpires(t: Context, cached: boolean): Promise<void> {
   if (cached) await erp.fetch(id).bytes();
   const chunks = erp.fetch(id).chunks();
   const first = await read(chunks, MIB);
-  const expireMs = Date.now() + 300;
+  const expireMs = Date.now() + 2_000;
   await billing.updateShare(id, { expireTimeMs: BigInt(expireMs) });
   // What was sent before that fills the windows on the way, and nothing comes after it.
   await sleep(expireMs - Date.now() + 500);

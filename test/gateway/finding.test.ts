@@ -6,7 +6,7 @@ import type { FedgateError } from '../../src/errors.js';
 import { parseHostPort } from '../../src/identity/names.js';
 import { callServerStream } from '../../src/transport/client-calls.js';
 import { a, srv, startDns, type TestDns } from '../support/dns-server.js';
-import { startTestOrg, type TestOrg } from '../support/federation.js';
+import { allKnow, allMet, startTestOrg, type TestOrg } from '../support/federation.js';
 import { LIVE } from '../support/live.js';
 import { freeUdpPort, whyNoMulticast } from '../support/multicast.js';
 import { startTestRegistry, type TestRegistry } from '../support/registry.js';
@@ -99,6 +99,7 @@ test.before(async () => {
       `dns: { enabled: true, servers: ["${dns.address}"], domains: { INITECH: initech.example } }`,
     ),
   });
+  await allMet(registry, HOOLI, INITECH, UMBRELLA, GLOBEX, ACME);
   const node = await ACME.node('n');
   scene = { registry, ACME, GLOBEX, INITECH, HOOLI, UMBRELLA, node, dns };
 });
@@ -169,6 +170,7 @@ story('finding: without leave a hint does not lead to this machine', async (t, {
     access: ALL,
     extra: finding(`dns: { enabled: true, servers: ["${dns.address}"] }`),
   });
+  await allMet(registry, careful, GLOBEX);
   const client = await careful.node('n');
   const refused = await t.throwsAsync<FedgateError>(client.publish('pubsub://GLOBEX/x', 'hello', LIVE));
   t.is(refused?.reason, 'PEER_UNREACHABLE');
@@ -184,6 +186,7 @@ story('finding: two gateways on one network find each other by multicast', async
   const extra = finding(HERE, `mdns: { enabled: ${why === undefined}, interface: 127.0.0.1, port: ${port} }`);
   const there = await startTestOrg(t, registry, 'THERE', { access: ALL, reachable: false, extra });
   const here = await startTestOrg(t, registry, 'HERE', { access: ALL, extra });
+  await allKnow(registry, [there, here]);
   const node = await here.node('n');
   const publish = node.publish('pubsub://THERE/x', 'hello', LIVE);
   if (why === undefined) {
@@ -200,7 +203,12 @@ story(
     const node = await ACME.node('after');
     await node.publish('pubsub://UMBRELLA/x', 'hello', LIVE);
     await startTestOrg(t, registry, 'NEWCOMER', { access: ALL, extra: DEMAND });
-    await ACME.logged(({ msg }) => msg === 'registry snapshot came through a peer');
+    // One that came earlier may be from before the newcomer.
+    const { snapshotVersion } = await registry.admin.list();
+    await ACME.logged(
+      ({ msg, snapshot }) =>
+        msg === 'registry snapshot came through a peer' && BigInt(String(snapshot)) >= snapshotVersion,
+    );
     t.false(ACME.gateway.status().registry?.connected);
     await node.publish('pubsub://NEWCOMER/x', 'welcome', LIVE);
     await registry.admin.setState('NEWCOMER', 'suspended');

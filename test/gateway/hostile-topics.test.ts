@@ -22,7 +22,7 @@ import {
   pairIn,
   type RawStream,
 } from '../support/attack.js';
-import { startTestOrg, type TestOrg, take } from '../support/federation.js';
+import { allMet, startTestOrg, type TestOrg, take } from '../support/federation.js';
 import { FEDERATION, joinOrg, startTestRegistry, type TestScope } from '../support/registry.js';
 import { block } from '../support/topic-world.js';
 
@@ -48,6 +48,7 @@ test.before(async t => {
   const folder = await joinOrg(scope, registry, 'ACME', { addresses: ['127.0.0.1:1'] });
   const globex = await startTestOrg(scope, registry, 'GLOBEX', { access: SHARED });
   const initech = await startTestOrg(scope, registry, 'INITECH', { access: ACCESS });
+  await allMet(registry, globex, initech);
   const authorities = [(await authorityOf(globex.folder)).certificate];
   const identity = await pairIn(orgFolder(folder).gateway('gw1'));
   const acme = new HostileGateway(scope, 'ACME', identity, globex.gateway.peerAddress, authorities);

@@ -5,7 +5,7 @@ import type { FedgateError } from '../../src/errors.js';
 import type { OrgName } from '../../src/identity/names.js';
 import { consentTo, removeGroup, setGroup, withdrawFrom } from '../../src/registry/group-changes.js';
 import { updateGroups } from '../../src/registry/update.js';
-import { startTestOrg, type TestOrg } from '../support/federation.js';
+import { allMet, startTestOrg, type TestOrg } from '../support/federation.js';
 import { LIVE } from '../support/live.js';
 import { startTestRegistry, type TestRegistry } from '../support/registry.js';
 
@@ -34,6 +34,7 @@ test.before(async () => {
   const acme = await startTestOrg(scope, registry, 'ACME', { access: ALL, extra: 'groups: { both: [INITECH] }' });
   const globex = await startTestOrg(scope, registry, 'GLOBEX', { access: ALL });
   const initech = await startTestOrg(scope, registry, 'INITECH', { access: ALL });
+  await allMet(registry, acme, globex, initech);
   scene = { registry, acme, globex, initech, a: await acme.node('a'), g: await globex.node('a') };
 });
 test.after.always(async () => {

@@ -3,10 +3,10 @@ import { connect, type FedgateClient, type NodePresence, type Responding } from 
 import { freePort } from '../../src/demo/free-port.js';
 import { FaultyWire } from '../faults/support/proxy.js';
 import { seededRandom } from '../faults/support/random.js';
-import { startTestOrg, type TestOrg } from '../support/federation.js';
+import { allMet, startTestOrg, type TestOrg } from '../support/federation.js';
 import { startTestRegistry, type TestScope } from '../support/registry.js';
 
-const LINKS = 'links: { heartbeatMs: 200, deadAfterMs: 1000 }';
+const LINKS = 'links: { heartbeatMs: 200, deadAfterMs: 10000 }';
 const ACME_ACCESS = `nodes: [{ node: ops, nodes: ["*"], request: ["pubsub://*/role/**"] }, { node: deaf, nodes: ["*"] }]`;
 const GLOBEX_ACCESS = `nodes: [{ node: "*", respond: ["**"] }, { node: ops, nodes: ["*"], request: ["role/**"] }]
 peers: [{ org: ACME, nodes: ["*"], request: ["role/**"] }]`;
@@ -30,6 +30,7 @@ test.before(async () => {
   const reach = { peers, addresses: [wire.address] };
   const GLOBEX = await startTestOrg(t, registry, 'GLOBEX', { access: GLOBEX_ACCESS, extra: LINKS, ...reach });
   const ACME = await startTestOrg(t, registry, 'ACME', { access: ACME_ACCESS, extra: LINKS, reachable: false });
+  await allMet(registry, ACME, GLOBEX);
   scene = { ACME, GLOBEX, wire };
 });
 test.after.always(async () => {

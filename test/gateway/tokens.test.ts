@@ -27,7 +27,7 @@ const MODULE = `export default {
     if (token === 'slow') return new Promise(() => undefined);
     if (token === 'throws') throw new Error('cannot tell ' + token);
     if (token === 'odd') return { node: '../x' };
-    if (token === 'short') return { node: 'erp', expiresAtMs: Date.now() + 1_000 };
+    if (token === 'short') return { node: 'erp', expiresAtMs: Date.now() + 3_000 };
     if (headers.get('x-api-key') === 'open sesame' || token === 'erp-secret') return { node: 'erp' };
   },
 };
@@ -279,7 +279,7 @@ test.serial(
 
 test.serial('tokens: a token that stays what it is ends the program with TOKEN_EXPIRED', async t => {
   const { ACME, issuer } = world;
-  const client = await come(t, ACME, { token: await issuer.token({ exp: Date.now() / 1_000 + 3 } as never) });
+  const client = await come(t, ACME, { token: await issuer.token({ exp: Date.now() / 1_000 + 6 } as never) });
   const error = await t.throwsAsync<FedgateError>(take(client.subscribe('never/*'), 1));
   t.is(error?.reason, 'TOKEN_EXPIRED');
 });

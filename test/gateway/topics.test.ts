@@ -1,6 +1,6 @@
 import anyTest, { type TestFn } from 'ava';
 import type { FedgateClient, TopicLoss, TopicMessage, TopicSubscription } from '../../src/client/index.js';
-import { startTestOrg, type TestOrg } from '../support/federation.js';
+import { allMet, startTestOrg, type TestOrg } from '../support/federation.js';
 import { startTestRegistry, type TestScope } from '../support/registry.js';
 
 interface World {
@@ -25,9 +25,10 @@ test.before(async t => {
   const registry = await startTestRegistry(scope);
   const orgs: TestOrg[] = [];
   for (const [i, name] of NAMES.entries()) {
-    const extra = 'links: { heartbeatMs: 500, deadAfterMs: 2000 }';
+    const extra = 'links: { heartbeatMs: 500, deadAfterMs: 10000 }';
     orgs.push(await startTestOrg(scope, registry, name, { access: access(i), extra }));
   }
+  await allMet(registry, ...orgs);
   const nodes = await Promise.all(orgs.map(org => org.node('app')));
   Object.assign(t.context, { orgs, nodes, undo });
 });

@@ -8,7 +8,7 @@ import { orgFolder } from '../../src/identity/org-folder.js';
 import { MAX_HANDED_SNAPSHOT_BYTES, PLACES_RATE, SNAPSHOT_PART_BYTES } from '../../src/link/acquaintance-terms.js';
 import { signSnapshot } from '../../src/registry/snapshot.js';
 import { authorityOf, frameBytes, HostileGateway, type HostileLink, otherFrame, pairIn } from '../support/attack.js';
-import { startTestOrg, type TestOrg } from '../support/federation.js';
+import { allMet, startTestOrg, type TestOrg } from '../support/federation.js';
 import { LIVE } from '../support/live.js';
 import { joinOrg, memberClient, startTestRegistry, type TestRegistry } from '../support/registry.js';
 
@@ -42,6 +42,7 @@ test.before(async () => {
   const links = 'links: { dial: demand }\nfinding: { acquaintance: { addresses: true } }';
   const globex = await startTestOrg(scope, registry, 'GLOBEX', { access: ACCESS, extra: links });
   const honest = await startTestOrg(scope, registry, 'HONEST', { access: ACCESS, extra: links });
+  await allMet(registry, globex, honest);
   const snapshotKey = createPrivateKey(await readFile(`${registry.folder}/snapshot/tls.key`));
   const newest = await (await memberClient(scope, folders[0] ?? '')).getSnapshot();
   const authorities = [(await authorityOf(globex.folder)).certificate];

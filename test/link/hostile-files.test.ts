@@ -111,10 +111,13 @@ for (const { title, lie } of ASKER_LIES) {
 }
 
 attack('a piece that is wanted before the answer came ends the link', async (t, { acme, holder }) => {
-  holder.pace = () => new Promise(resolve => setTimeout(resolve, 200));
+  let go: () => void = () => undefined;
+  const gate = new Promise<void>(resolve => (go = resolve));
+  holder.pace = () => gate;
   const lane = await HostileFiles.open(acme, 'files');
   lane.open(1).want(1, 0);
   await endsWith(t, lane, 'FRAME_UNEXPECTED');
+  go();
 });
 
 attack('a piece of a share that is only looked at ends the link', async (t, { acme }) => {

@@ -22,7 +22,7 @@ import {
   RawStream,
   recordBlock,
 } from '../support/attack.js';
-import { startTestOrg, type TestOrg, take } from '../support/federation.js';
+import { allMet, startTestOrg, type TestOrg, take } from '../support/federation.js';
 import { LIVE } from '../support/live.js';
 import { heldBytes } from '../support/memory.js';
 import { FEDERATION, joinOrg, startTestRegistry } from '../support/registry.js';
@@ -53,6 +53,7 @@ test.before(async () => {
   const extra = `limits: { subscriptionQueueBytes: ${QUEUE_BYTES} }`;
   const globex = await startTestOrg(scope, registry, 'GLOBEX', { access: ACCESS, extra });
   const initech = await startTestOrg(scope, registry, 'INITECH');
+  await allMet(registry, globex, initech);
   const authorities = [(await authorityOf(globex.folder)).certificate];
   const identity = await pairIn(orgFolder(folder).gateway('gw1'));
   const acme = new HostileGateway(scope, 'ACME', identity, globex.gateway.peerAddress, authorities);

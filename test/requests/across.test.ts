@@ -11,11 +11,11 @@ import { callUnary } from '../../src/transport/client-calls.js';
 import { FaultyWire } from '../faults/support/proxy.js';
 import { seededRandom } from '../faults/support/random.js';
 import { startFedgate } from '../support/cli.js';
-import { startTestOrg, type TestOrg } from '../support/federation.js';
+import { allMet, startTestOrg, type TestOrg } from '../support/federation.js';
 import { startTestRegistry, type TestScope, temporaryFolder } from '../support/registry.js';
 
 const ASKS = 'nodes: [{ node: "*", request: ["**", "pubsub://*/**"], respond: ["**"], status: true }]';
-const LINKS = 'links: { heartbeatMs: 200, deadAfterMs: 1000 }';
+const LINKS = 'links: { heartbeatMs: 200, deadAfterMs: 10000 }';
 const Q = 'pubsub://GLOBEX/q';
 
 interface Scene {
@@ -35,6 +35,7 @@ async function scene(t: TestScope): Promise<Scene> {
   const access = `${ASKS}\npeers: [{ org: ACME, request: ["**"] }]`;
   const GLOBEX = await startTestOrg(t, registry, 'GLOBEX', { access, extra: LINKS, peers, addresses: [wire.address] });
   const ACME = await startTestOrg(t, registry, 'ACME', { access: ASKS, extra: LINKS, reachable: false });
+  await allMet(registry, ACME, GLOBEX);
   return { ACME, GLOBEX, wire, asker: await ACME.node('asker'), clerk: await GLOBEX.node('clerk') };
 }
 
@@ -150,10 +151,10 @@ quiet(
       return 'too late';
     }).opened;
     await asker.request(Q, 'first');
-    const late = await failure(t, asker.request(Q, 'x', { timeoutMs: 1_000 }));
+    const late = await failure(t, asker.request(Q, 'x', { timeoutMs: 3_000 }));
     t.is(late?.reason, 'DEADLINE_EXCEEDED');
     await aborted(seen[0]?.signal as AbortSignal);
-    t.true((seen[0]?.timeoutMs ?? 0) <= 1_000, 'counted down');
+    t.true((seen[0]?.timeoutMs ?? 0) <= 3_000, 'counted down');
 
     const come = new Promise<void>(resolve => {
       arrived = resolve;
@@ -253,7 +254,7 @@ test('survey: across organisations; who is silent is named, and a link that is c
   await clerk.respond('q', () => 'seven').opened;
   await (await GLOBEX.node('silent')).respond('q', silent.handler).opened;
   await (await GLOBEX.node('cross')).respond('q', () => Promise.reject(new RequestError('NO', 'no'))).opened;
-  const survey = asker.survey(Q, 'how many?', { timeoutMs: 700 });
+  const survey = asker.survey(Q, 'how many?', { timeoutMs: 4_000 });
   const answers: string[] = [];
   for await (const { org, node, reply, error } of survey) answers.push(`${org}/${node} ${reply?.text ?? error?.code}`);
   t.deepEqual(answers.sort(), ['GLOBEX/clerk seven', 'GLOBEX/cross NO']);

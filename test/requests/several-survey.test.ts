@@ -39,7 +39,7 @@ test.after.always(async () => {
 
 async function survey(address: string, options: SurveyOptions = {}, node = 'asker') {
   const client = await orgs.ACME.node(node);
-  const asked = client.survey(address, 'how much?', { timeoutMs: 1_500, ...options });
+  const asked = client.survey(address, 'how much?', { timeoutMs: 6_000, ...options });
   asked.summary.catch(() => undefined);
   const answers: SurveyAnswer[] = [];
   for await (const answer of asked) answers.push(answer);
@@ -73,7 +73,7 @@ test('survey of all others: enough answers end it everywhere', async t => {
 });
 
 test('survey of several: one organisation that is granted is asked, and none of them is a refusal', async t => {
-  const { summary } = await survey('pubsub://*/stock/steel', { maxAnswers: 2 }, 'some');
+  const { summary } = await survey('pubsub://*/stock/steel', {}, 'some');
   const [globex, hooli] = summary.orgs ?? [];
   t.is(globex?.error, undefined);
   t.is(hooli?.error?.reason, 'NOT_GRANTED');
@@ -93,7 +93,7 @@ test('survey of several: fedgate survey', async t => {
     'pubsub://@partners/stock/x',
     '?',
     '--wait',
-    '700ms',
+    '6s',
     '--context',
     context,
   ]);

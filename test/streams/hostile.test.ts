@@ -197,13 +197,15 @@ test('hostile peer: what is not granted, malformed or unknown is refused by itse
 
 test('hostile peer: a flood of opens is refused one by one, costs no more than the limits, and the link stays', async t => {
   const it = world();
+  const began = performance.now();
   for (let i = 0; i < 3_000; i++) it.open(2 * i + 1);
   await settled();
   await settled();
   t.true([...it.streams.relays].length <= MAX_STREAMS_PER_PEER);
   t.is(resets(it).length, 3_000 - [...it.streams.relays].length);
   t.deepEqual([...new Set(resets(it))], ['LIMIT_REACHED']);
-  t.true([...it.streams.relays].length <= OPENS.burst + 10);
+  const tookMs = performance.now() - began;
+  t.true([...it.streams.relays].length <= OPENS.burst + (OPENS.perSecond * tookMs) / 1_000 + 10);
   t.false(it.forth.b.closed.aborted);
   it.streams.close();
 });

@@ -1,6 +1,6 @@
 import test from 'ava';
 import type { ByteStream } from '../../src/client/index.js';
-import { startTestOrg } from '../support/federation.js';
+import { allKnow, startTestOrg } from '../support/federation.js';
 import { GatewayProcess } from '../support/gateway-process.js';
 import { startTestRegistry } from '../support/registry.js';
 import { failure } from '../support/streams.js';
@@ -11,6 +11,7 @@ test('stream: a gateway that is killed and started again loses its streams, and 
   const registry = await startTestRegistry(t);
   const GLOBEX = await GatewayProcess.join(t, registry, 'GLOBEX', `${ACCESS}\npeers: [{ org: ACME, streams: ["**"] }]`);
   const ACME = await startTestOrg(t, registry, 'ACME', { access: ACCESS, reachable: false });
+  await allKnow(registry, [GLOBEX, ACME]);
   const [opener, acceptor] = [await ACME.node('opener'), await GLOBEX.node(t, 'acceptor')];
   let accept: (stream: ByteStream) => void = () => undefined;
   const accepted = new Promise<ByteStream>(resolve => {

@@ -1,7 +1,7 @@
 import { updateApprovers } from '../../src/registry/update.js';
 import { ApprovalNode } from './approval-node.js';
 import { type TestKey, testKey } from './approvals.js';
-import { allKnow, startTestOrg, type TestOrg, type TestOrgOptions } from './federation.js';
+import { allMet, startTestOrg, type TestOrg, type TestOrgOptions } from './federation.js';
 import { audience, FileClient } from './file-client.js';
 import { startTestRegistry, type TestRegistry, type TestScope } from './registry.js';
 
@@ -10,7 +10,7 @@ export const APPROVAL_ACCESS = `nodes: [{ node: "*", publish: ["**", "pubsub://*
 peers: [{ org: "*", propose: true }]`;
 
 /** Whoever is cut off notices soon. */
-export const QUICK_LINKS = 'links: { dial: all, heartbeatMs: 500, deadAfterMs: 2000 }';
+export const QUICK_LINKS = 'links: { dial: all, heartbeatMs: 500, deadAfterMs: 10000 }';
 
 /** An organisation with one approver, and a node that may do everything. */
 export interface ApprovalOrg {
@@ -51,10 +51,7 @@ export async function startApprovalFederation<Name extends string>(
     const org = await startTestOrg(t, registry, name, { access: APPROVAL_ACCESS, extra: QUICK_LINKS, ...options });
     orgs[name] = await approvalOrg(t, org);
   }
-  await allKnow(
-    registry,
-    Object.values(orgs).map(({ org }) => org),
-  );
+  await allMet(registry, ...Object.values(orgs).map(({ org }) => org));
   return { registry, orgs: orgs as { readonly [name in Name]: ApprovalOrg } };
 }
 

@@ -84,7 +84,7 @@ export function ask(
   message: Uint8Array = Buffer.alloc(0),
 ): Promise<FedgateError | Buffer> {
   return new Promise(resolve => {
-    const deadline = Date.now() + 8_000;
+    const deadline = Date.now() + 30_000;
     channel.makeUnaryRequest<Buffer, Buffer>(path, same, same, Buffer.from(message), { deadline }, (error, answer) =>
       resolve(error ? fromGrpcError(error) : (answer ?? Buffer.alloc(0))),
     );

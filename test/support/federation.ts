@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LinkStatus_State } from '../../gen/ts/fedgate/gateway/v1/gateway_service.js';
 import { type ConnectOptions, connect, type FedgateClient } from '../../src/client/index.js';
 import { freePort } from '../../src/demo/free-port.js';
 import { addNode } from '../../src/gateway/add-node.js';
@@ -44,6 +46,9 @@ export interface TestOrg {
 }
 
 const OWN_ONLY = 'nodes: [{ node: "*", publish: ["**", "pubsub://*/**"], subscribe: ["**"], status: true }]';
+
+/** The gateway is there, however long it takes to say so. */
+export const CONNECT = { connectTimeoutMs: 30_000 } as const;
 
 /** Joins an organisation and starts its gateway in this process. */
 export async function startTestOrg(
@@ -100,7 +105,7 @@ export async function startTestOrg(
     },
     context,
     async node(node, connectOptions = {}) {
-      const client = await connect({ ...connectOptions, context: await context(node) });
+      const client = await connect({ ...CONNECT, ...connectOptions, context: await context(node) });
       t.teardown(() => client.close());
       return client;
     },
@@ -125,6 +130,31 @@ export async function allKnow(registry: TestRegistry, orgs: readonly Pick<TestOr
   );
 }
 
+const { STATE_CONNECTING, STATE_BACKOFF, STATE_UP } = LinkStatus_State;
+
+/** Whether two gateways have one link, the same for both, or none, and want no other. */
+function haveMet(one: TestOrg, other: TestOrg): boolean {
+  const [there, back] = [
+    one.gateway.status().links.find(({ org }) => org === other.name),
+    other.gateway.status().links.find(({ org }) => org === one.name),
+  ];
+  if (there?.state === STATE_UP || back?.state === STATE_UP)
+    return there?.state === back?.state && there?.dialled !== back?.dialled;
+  return [there, back].every(link => link?.state !== STATE_CONNECTING && link?.state !== STATE_BACKOFF);
+}
+
+/**
+ * Resolves when these gateways know what the registry knows now and have the links that they want: one that was dialled before it
+ * listened, or that did not know the dialler yet, is dialled again only after a while, and cannot be reached until then. Of two that
+ * dial each other at once one link goes soon.
+ */
+export async function allMet(registry: TestRegistry, ...orgs: readonly TestOrg[]): Promise<void> {
+  await allKnow(registry, orgs);
+  const pairs = orgs.flatMap((one, i) => orgs.slice(i + 1).map(other => [one, other] as const));
+  // Polling is what the subject offers: a status.
+  while (!pairs.every(([one, other]) => haveMet(one, other))) await sleep(10);
+}
+
 /** A registry and organisations that all know each other. */
 export async function startFederation<Name extends string>(
   t: TestScope,
@@ -134,7 +164,7 @@ export async function startFederation<Name extends string>(
   const started: Record<string, TestOrg> = {};
   for (const [name, options] of Object.entries<TestOrgOptions>(orgs))
     started[name] = await startTestOrg(t, registry, name, options);
-  await allKnow(registry, Object.values(started));
+  await allMet(registry, ...Object.values(started));
   return { registry, ...started } as unknown as { readonly registry: TestRegistry } & {
     readonly [name in Name]: TestOrg;
   };

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { connect, type FedgateClient } from '../../src/client/index.js';
 import { freePort } from '../../src/demo/free-port.js';
 import { addNode } from '../../src/gateway/add-node.js';
-import type { LogEvent } from './federation.js';
+import { CONNECT, type LogEvent } from './federation.js';
 import { joinOrg, type TestRegistry, type TestScope } from './registry.js';
 
 /** The compiled program, started without the check that the checkout's launcher makes: others may be editing meanwhile. */
@@ -156,6 +156,7 @@ export class GatewayProcess {
 
   async node(t: TestScope, name: string): Promise<FedgateClient> {
     const client = await connect({
+      ...CONNECT,
       context: await addNode({ folder: this.folder, name, gateway: 'gw1', address: this.nodes }),
     });
     t.teardown(() => client.close());

@@ -36,7 +36,7 @@ export class Shell {
   }
 
   /** Waits until it has printed this, on either stream. Throws with everything it printed when it does not. */
-  async printed(pattern: RegExp, timeoutMs = 20_000): Promise<void> {
+  async printed(pattern: RegExp, timeoutMs = 60_000): Promise<void> {
     for (const giveUp = Date.now() + timeoutMs; Date.now() < giveUp; await sleep(20)) {
       if (pattern.test(this.output) || pattern.test(this.errors)) return;
       if (this.#child.exitCode !== null) break;
@@ -46,7 +46,7 @@ export class Shell {
   }
 
   /** Waits for its end and gives back what it printed. Throws unless it succeeds. */
-  async finished(timeoutMs = 60_000): Promise<string> {
+  async finished(timeoutMs = 90_000): Promise<string> {
     const timer = setTimeout(() => this.kill(), timeoutMs);
     await this.#exited;
     clearTimeout(timer);

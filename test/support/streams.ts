@@ -6,13 +6,13 @@ import { freePort } from '../../src/demo/free-port.js';
 import type { FedgateError } from '../../src/errors.js';
 import { FaultyWire } from '../faults/support/proxy.js';
 import { seededRandom } from '../faults/support/random.js';
-import { startTestOrg, type TestOrg } from './federation.js';
+import { allMet, startTestOrg, type TestOrg } from './federation.js';
 import { startTestRegistry, type TestRegistry, type TestScope } from './registry.js';
 
 export const MIB = 1024 * 1024;
 export const ACCESS =
   'nodes: [{ node: "*", openStreams: ["**", "pubsub://*/**"], acceptStreams: ["**"], publish: ["**", "pubsub://*/**"], subscribe: ["**"], status: true }]';
-const LINKS = 'links: { heartbeatMs: 200, deadAfterMs: 1000 }';
+const LINKS = 'links: { heartbeatMs: 200, deadAfterMs: 10000 }';
 
 export interface Scene {
   readonly registry: TestRegistry;
@@ -37,6 +37,7 @@ export async function scene(t: TestScope): Promise<Scene> {
     addresses: [wire.address],
   });
   const ACME = await startTestOrg(t, registry, 'ACME', { access: access('GLOBEX'), extra: LINKS, reachable: false });
+  await allMet(registry, ACME, GLOBEX);
   return { registry, ACME, GLOBEX, wire, opener: await ACME.node('opener'), acceptor: await GLOBEX.node('acceptor') };
 }
 

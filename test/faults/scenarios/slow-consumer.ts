@@ -9,6 +9,8 @@ const CAPS = {
 const PADDING_BYTES = 16 * 1024;
 const PER_SECOND = 200;
 const TIMES_SLOWER = 100;
+/** What waits in the consumer's process is not to come a second time, behind what came later: longer than all this may take. */
+const ACK_WAIT_MS = 600_000;
 
 const plan = (workMs: number): WorldPlan => ({
   ACME: {
@@ -29,7 +31,9 @@ const plan = (workMs: number): WorldPlan => ({
   },
   GLOBEX: {
     publishers: [],
-    consumers: [{ name: 'work', subscription: 'work', pattern: 'orders/**', group: false, workMs }],
+    consumers: [
+      { name: 'work', subscription: 'work', pattern: 'orders/**', group: false, workMs, ackWaitMs: ACK_WAIT_MS },
+    ],
     gateway: CAPS,
   },
 });

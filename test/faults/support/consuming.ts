@@ -14,6 +14,7 @@ export class Consuming {
     this.#flow = flow;
     this.#messages = client.subscribe(flow.pattern, {
       durable: flow.subscription,
+      ackWaitMs: flow.ackWaitMs,
       from: 'earliest',
       group: flow.group,
       onNotice: notice => this.#missing(notice),

@@ -41,6 +41,8 @@ export interface ConsumerFlow {
   readonly group: boolean;
   /** How long each message takes. */
   readonly workMs?: number | undefined;
+  /** How long a message may be unacknowledged. Undefined: what the gateway takes. */
+  readonly ackWaitMs?: number | undefined;
   /** Dies by its own hand once it has sent so many acknowledgements, before any of the last turn can be settled. */
   readonly dieAfterAcks?: number | undefined;
 }
