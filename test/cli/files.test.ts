@@ -2,9 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import { cp, link, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { smallDisk } from '../store/small-disk.js';
@@ -402,6 +403,11 @@ test.serial('share, fetch: a folder crosses as it is, and again only what is mis
   execFileSync('sha256sum', ['-c'], { input: fetched.stdout });
 
   execFileSync('rm', [join(out, 'sub', 'empty')]);
+  // As a kill between naming a file and clearing up leaves it.
+  const deep = join(out, 'sub', 'deep', 'ü.bin');
+  await link(deep, `${deep}.part`);
+  const note = { version: 1, share: id, manifestSha256: '', downloadId: '0'.repeat(32) };
+  await writeFile(`${deep}.part.json`, JSON.stringify(note));
   const again = await place.run(['fetch', id, '-o', out, '--json', '--context', globex]);
   t.is(again.code, 0, again.stderr);
   t.deepEqual(tree(out), tree(place.path('tree')));

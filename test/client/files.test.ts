@@ -443,6 +443,40 @@ test.serial('fetch: while one call fetches to a path, no other does, in this pro
   t.is(await readFile(`${again}.part.lock`, 'utf8'), 'somebody else needs this');
 });
 
+test.serial('fetch: what a killed call left beside a file that it had made is removed', async t => {
+  const world = await start(t);
+  const bytes = randomBytes(2 * PIECE);
+  const id = world.files.add(bytes);
+  const to = join(world.folder, 'out.bin');
+  const sidecar = { version: 1, share: id, manifestSha256: 'ab', downloadId: '0'.repeat(32) };
+  const dead = { version: 1, token: 'dead', pid: process.pid, started: '1' };
+  const leave = async (...suffixes: string[]): Promise<void> => {
+    if (suffixes.includes('.part')) await link(to, `${to}.part`);
+    if (suffixes.includes('.part.json')) await writeFile(`${to}.part.json`, JSON.stringify(sidecar));
+    if (suffixes.includes('.part.lock')) await writeFile(`${to}.part.lock`, JSON.stringify(dead));
+  };
+  for (const suffixes of [['.part', '.part.json', '.part.lock'], ['.part.json', '.part.lock'], ['.part.lock']]) {
+    await writeFile(to, bytes);
+    await leave(...suffixes);
+    await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to }));
+    t.deepEqual(await readdir(world.folder), ['out.bin'], suffixes.join());
+    await leave(...suffixes);
+    await world.client.fetch(id, { to, overwrite: true });
+    t.deepEqual(await readdir(world.folder), ['out.bin'], suffixes.join());
+    same(t, await readFile(to), bytes);
+  }
+
+  // What is of another file, or that we know nothing of, stays.
+  await leave('.part');
+  await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to }));
+  t.deepEqual(await readdir(world.folder), ['out.bin', 'out.bin.part']);
+  await rm(`${to}.part`);
+  await leave('.part.json');
+  await writeFile(`${to}.part`, 'of a download that replaces it');
+  await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to }));
+  t.deepEqual((await readdir(world.folder)).sort(), ['out.bin', 'out.bin.part', 'out.bin.part.json']);
+});
+
 test.serial('fetch: a call whose claim another has taken does not publish', async t => {
   const world = await start(t);
   const id = world.files.add(randomBytes(2 * PIECE));
