@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readdirSync, statSync } from 'node:fs';
@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { smallDisk } from '../store/small-disk.js';
 import {
+  BINARY,
   type CommandResult,
   type CommandSettings,
   fedgate,
@@ -89,6 +90,15 @@ class Place {
 
   start(t: ExecutionContext, args: readonly string[]): RunningCommand {
     return startFedgate(t, args, this.#variables);
+  }
+
+  /** Runs it in a process of its own, its output redirected as a shell does it. */
+  async redirected(how: string, args: readonly string[]): Promise<CommandResult> {
+    const command = ['-c', `exec "$@" ${how}`, 'sh', process.execPath, BINARY, ...args];
+    const env = { ...process.env, ...this.#variables };
+    const child = spawn('sh', command, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
+    return { code, stdout, stderr };
   }
 
   /** Shares and returns the id. */
@@ -228,6 +238,23 @@ test.serial(
     t.is(missing.code, 4);
     t.regex(missing.stderr, /APPROVAL_MISSING/);
     t.is((await place.run(['shares', 'remove', own, approval, '--context', acme])).code, 0);
+  },
+);
+
+test.serial(
+  'share: an output that cannot be written is told in a sentence, and the same command tells the same id',
+  async t => {
+    const place = await Place.make(t);
+    const file = await place.write('a.txt', 'hello');
+    const args = ['share', file, '--to', 'GLOBEX', '--context', t.context.acme];
+    const full = await place.redirected('>/dev/full', args);
+    t.is(full.code, 2);
+    t.regex(full.stderr, /^fedgate: the output cannot be written: ENOSPC[^\n]*\[FILE_UNUSABLE\]\n$/);
+    const listed = JSON.parse((await place.run(['shares', 'list', '--json', '--context', t.context.acme])).stdout);
+    // What is for people is no reason to fail.
+    const again = await place.redirected('2>/dev/full', args);
+    t.is(again.code, 0);
+    t.is(again.stdout, `${listed.at(-1).id}\n`);
   },
 );
 
