@@ -267,6 +267,11 @@ test.serial('shares: list, show, update and remove, for people and as JSON', asy
   t.regex(listed.stdout, /^SHARE +NAME +SIZE +OWNER +MAY FETCH +FETCHED +EXPIRES/);
   t.regex(listed.stdout, /tr\\u202eick\\u001b\[31m +5 B +billing +GLOBEX +0, at most 1 +never/);
   t.false(listed.stdout.includes('\u202e') || listed.stdout.includes('\u001b'));
+  const long = await place.share(t, file, '--to', 'GLOBEX', '--name', `${'\u{1f600}'.repeat(50)}z`);
+  const row = (await place.run(['shares', 'list', '--context', acme])).stdout
+    .split('\n')
+    .find(each => each.includes(long));
+  t.regex(row ?? '', /(\u{1f600}){39}… +5 B +billing/u);
   const json = JSON.parse((await place.run(['shares', 'list', '--json', '--context', acme])).stdout) as {
     id: string;
   }[];

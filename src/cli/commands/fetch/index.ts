@@ -60,6 +60,7 @@ async function fetch(env: CliEnv, id: string, options: FetchCommandOptions): Pro
   const { output, overwrite = false, json = false } = options;
   const offset = options.offset === undefined ? undefined : parseCount(options.offset, '--offset');
   const length = options.length === undefined ? undefined : parseCount(options.length, '--length', 1);
+  if (output === '') throw fieldError('-o', 'is empty; leave it out for the name of the share, here');
   if (output !== '-' && (offset !== undefined || length !== undefined))
     throw fieldError(offset === undefined ? '--length' : '--offset', 'needs -o -');
   if (output === '-' && options.requireApproved)
