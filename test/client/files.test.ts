@@ -213,6 +213,8 @@ test.serial('share: only regular files, and links only when they are to be follo
   await mkdir(join(folder, 'folder'));
   for (const each of [join(folder, 'folder'), join(folder, 'none'), '/dev/null'])
     t.regex((await refused(t, 'FILE_UNUSABLE', () => client.share(each))).message, /cannot be shared/);
+  for (const each of [undefined, 7, Buffer.from('bytes')])
+    await refused(t, 'FIELD_INVALID', () => client.share(each as unknown as string));
   await refused(t, 'FILE_UNUSABLE', () => client.share(join(folder, 'link'), { followLinks: false }));
   t.is((await client.share(join(folder, 'link'))).name, 'link');
 });
@@ -697,6 +699,50 @@ test.serial(
     await world.client.share(path, { signal: control.signal });
     await readAll(control.signal);
     t.is(getEventListeners(control.signal, 'abort').length, 0);
+  },
+);
+
+test.serial(
+  'close: transfers under way end at once with CANCELLED, and what is asked for afterwards does too',
+  async t => {
+    const world = await start(t);
+    const { path, bytes } = await makeFile(world.folder, 4);
+    const id = world.files.add(bytes);
+    const to = join(world.folder, 'out.bin');
+    // The gateway stands still.
+    const stands = new Deferred<void>();
+    world.files.onFetch = chunk => {
+      if (chunk.offset < PIECE) return chunk;
+      stands.resolve();
+      return new Promise(() => undefined);
+    };
+    async function* silent(): AsyncGenerator<Buffer> {
+      yield bytes;
+      await new Promise(() => undefined);
+    }
+    const read = async (client: FedgateClient): Promise<void> => {
+      for await (const part of await client.fetchStream(id)) t.true(part.length > 0);
+    };
+    const list = async (client: FedgateClient): Promise<void> => {
+      for await (const share of client.listShares()) t.truthy(share);
+    };
+    const under = [read(world.client), world.client.fetch(id, { to }), world.client.share(Readable.from(silent()))];
+    const ends = under.map(each => refused(t, 'CANCELLED', () => each));
+    await stands.promise;
+    world.client.close();
+    for (const { message } of await Promise.all(ends)) t.is(message, 'the client is closed');
+    for (const ask of [
+      () => read(world.client),
+      () => world.client.fetch(id, { to }),
+      () => world.client.share(path),
+      () => world.client.getShare(id),
+      () => world.client.unshare(id),
+      () => list(world.client),
+    ])
+      t.is((await refused(t, 'CANCELLED', ask)).message, 'the client is closed');
+
+    world.files.onFetch = chunk => chunk;
+    same(t, await readFile((await (await world.gateway.connect(t)).fetch(id, { to })).path), bytes);
   },
 );
 
