@@ -313,6 +313,26 @@ test.serial('shares remove: one that cannot be removed keeps none of the others,
   t.like(JSON.parse(events[1] ?? ''), { event: 'failed', share: 'x', reason: 'FIELD_INVALID' });
 });
 
+test.serial(
+  'fetch: what was damaged is told with a way out: once it is shared again the same command goes on',
+  async t => {
+    const place = await Place.make(t);
+    const { ACME, acme, globex } = t.context;
+    const content = randomBytes(5 * 1024 * 1024);
+    const file = await place.write('a.bin', content);
+    const id = await place.share(t, file, '--to', 'GLOBEX');
+    const last = sha256(content.subarray(4 * 1024 * 1024));
+    await rm(join(ACME.folder, 'state', 'files', 'pieces', last.slice(0, 2), last.slice(2, 4), last));
+    const fetch = ['fetch', id, '-o', place.path('out'), '--context', globex];
+    const damaged = await place.run(fetch);
+    t.is(damaged.code, 8);
+    t.regex(damaged.stderr, /once it is shared again from there, the same command goes on\n.*\[FILE_DAMAGED\]\n$/);
+    t.is((await place.run(['share', file, '--context', acme])).code, 0);
+    t.is((await place.run(fetch)).code, 0);
+    t.true((await readFile(place.path('out'))).equals(content));
+  },
+);
+
 test.serial('fetch: whatever the path is, sha256sum -c reads what is printed', async t => {
   const place = await Place.make(t);
   const { globex } = t.context;

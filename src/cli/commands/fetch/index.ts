@@ -74,6 +74,11 @@ async function fetch(env: CliEnv, id: string, options: FetchCommandOptions): Pro
       if (error instanceof FedgateError && error.reason === 'CANCELLED')
         say(env, 'fedgate: interrupted; the same command goes on where this one ended');
       if (isFull(error)) say(env, 'fedgate: there is no room left; once there is, the same command goes on');
+      if (error instanceof FedgateError && error.reason === 'FILE_DAMAGED')
+        say(
+          env,
+          'fedgate: what is shared was damaged on the disk; once it is shared again from there, the same command goes on',
+        );
       throw error;
     }
   });
