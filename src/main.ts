@@ -10,8 +10,9 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
 // Whoever starts us with a channel, as the demo does, takes us along when it goes, however it goes.
 process.once('disconnect', () => interrupted.abort());
 process.channel?.unref();
-// A pipe whose reader has gone: the write that notices ends the command.
+// A pipe whose reader has gone, or a full disk: the write that notices ends the command. What people are told ends nothing.
 process.stdout.on('error', () => undefined);
+process.stderr.on('error', () => undefined);
 
 /** What a connection has to end, once the command is over. One to a peer that reads nothing never does. */
 const LINGER_MS = 1_000;

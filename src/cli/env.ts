@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
+import { describe, FedgateError } from '../errors.js';
 
 /** All that a command may touch of the world around it. */
 export interface CliEnv {
@@ -31,10 +32,16 @@ export function printJson(env: CliEnv, value: unknown): Promise<void> {
   );
 }
 
+/** Throws FILE_UNUSABLE, and EPIPE as it comes when the reader of a pipe has gone. */
 export function write(stream: Writable, chunk: string | Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
-    stream.write(chunk, error => (error ? reject(error) : resolve()));
+    stream.write(chunk, error => (error ? reject(unwritable(error)) : resolve()));
   });
+}
+
+function unwritable(cause: NodeJS.ErrnoException): Error {
+  if (cause.code === 'EPIPE') return cause;
+  return new FedgateError('FILE_UNUSABLE', `the output cannot be written: ${describe(cause)}`, { cause });
 }
 
 /** Lines up columns: `rows` as cells, the first row being the heading. */

@@ -1,6 +1,6 @@
 import { lstat, mkdir } from 'node:fs/promises';
 import { measureFile } from '../approvals/verify/measure.js';
-import { FedgateError } from '../errors.js';
+import { describe, FedgateError } from '../errors.js';
 
 /** What a regular file holds, which is read once. */
 export interface FileDigest {
@@ -22,7 +22,8 @@ export async function makeFolder(path: string, mode = 0o777): Promise<void> {
     await mkdir(path, { mode });
   } catch (cause) {
     const stats = await lstat(path).catch(() => undefined);
-    if (!stats?.isDirectory())
-      throw new FedgateError('FILE_UNUSABLE', `${path}: a folder cannot be made there`, { cause });
+    if (stats?.isDirectory()) return;
+    const why = stats?.isSymbolicLink() ? 'it is a symbolic link, which is not followed' : describe(cause);
+    throw new FedgateError('FILE_UNUSABLE', `${path}: a folder cannot be made there: ${why}`, { cause });
   }
 }

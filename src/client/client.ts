@@ -189,7 +189,7 @@ export class FedgateClient extends EventEmitter<ClientEvents> implements AsyncDi
       { ...this.#host, channel: () => connections.outgoing },
       () => connections.any,
     );
-    this.#transfers = new TransferChannels(connections.any, open, error => this.#broken(error));
+    this.#transfers = new TransferChannels(connections.any, open, error => this.#broken(error), this.#ended.signal);
     this.#streamChannels = new StreamChannels(open);
     this.#streams = { channels: this.#streamChannels, open: new Set() };
     this.#publisher = new StreamPublisher({

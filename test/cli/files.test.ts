@@ -1,14 +1,16 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import { cp, link, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { smallDisk } from '../store/small-disk.js';
 import {
+  BINARY,
   type CommandResult,
   type CommandSettings,
   fedgate,
@@ -88,6 +90,15 @@ class Place {
 
   start(t: ExecutionContext, args: readonly string[]): RunningCommand {
     return startFedgate(t, args, this.#variables);
+  }
+
+  /** Runs it in a process of its own, its output redirected as a shell does it. */
+  async redirected(how: string, args: readonly string[]): Promise<CommandResult> {
+    const command = ['-c', `exec "$@" ${how}`, 'sh', process.execPath, BINARY, ...args];
+    const env = { ...process.env, ...this.#variables };
+    const child = spawn('sh', command, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
+    return { code, stdout, stderr };
   }
 
   /** Shares and returns the id. */
@@ -230,6 +241,23 @@ test.serial(
   },
 );
 
+test.serial(
+  'share: an output that cannot be written is told in a sentence, and the same command tells the same id',
+  async t => {
+    const place = await Place.make(t);
+    const file = await place.write('a.txt', 'hello');
+    const args = ['share', file, '--to', 'GLOBEX', '--context', t.context.acme];
+    const full = await place.redirected('>/dev/full', args);
+    t.is(full.code, 2);
+    t.regex(full.stderr, /^fedgate: the output cannot be written: ENOSPC[^\n]*\[FILE_UNUSABLE\]\n$/);
+    const listed = JSON.parse((await place.run(['shares', 'list', '--json', '--context', t.context.acme])).stdout);
+    // What is for people is no reason to fail.
+    const again = await place.redirected('2>/dev/full', args);
+    t.is(again.code, 0);
+    t.is(again.stdout, `${listed.at(-1).id}\n`);
+  },
+);
+
 test.serial('shares: list, show, update and remove, for people and as JSON', async t => {
   const place = await Place.make(t);
   const { acme, globex } = t.context;
@@ -239,6 +267,11 @@ test.serial('shares: list, show, update and remove, for people and as JSON', asy
   t.regex(listed.stdout, /^SHARE +NAME +SIZE +OWNER +MAY FETCH +FETCHED +EXPIRES/);
   t.regex(listed.stdout, /tr\\u202eick\\u001b\[31m +5 B +billing +GLOBEX +0, at most 1 +never/);
   t.false(listed.stdout.includes('\u202e') || listed.stdout.includes('\u001b'));
+  const long = await place.share(t, file, '--to', 'GLOBEX', '--name', `${'\u{1f600}'.repeat(50)}z`);
+  const row = (await place.run(['shares', 'list', '--context', acme])).stdout
+    .split('\n')
+    .find(each => each.includes(long));
+  t.regex(row ?? '', /(\u{1f600}){39}… +5 B +billing/u);
   const json = JSON.parse((await place.run(['shares', 'list', '--json', '--context', acme])).stdout) as {
     id: string;
   }[];
@@ -279,6 +312,26 @@ test.serial('shares remove: one that cannot be removed keeps none of the others,
   t.like(JSON.parse(events[0] ?? ''), { event: 'failed', share: one, reason: 'SHARE_ENDED' });
   t.like(JSON.parse(events[1] ?? ''), { event: 'failed', share: 'x', reason: 'FIELD_INVALID' });
 });
+
+test.serial(
+  'fetch: what was damaged is told with a way out: once it is shared again the same command goes on',
+  async t => {
+    const place = await Place.make(t);
+    const { ACME, acme, globex } = t.context;
+    const content = randomBytes(5 * 1024 * 1024);
+    const file = await place.write('a.bin', content);
+    const id = await place.share(t, file, '--to', 'GLOBEX');
+    const last = sha256(content.subarray(4 * 1024 * 1024));
+    await rm(join(ACME.folder, 'state', 'files', 'pieces', last.slice(0, 2), last.slice(2, 4), last));
+    const fetch = ['fetch', id, '-o', place.path('out'), '--context', globex];
+    const damaged = await place.run(fetch);
+    t.is(damaged.code, 8);
+    t.regex(damaged.stderr, /once it is shared again from there, the same command goes on\n.*\[FILE_DAMAGED\]\n$/);
+    t.is((await place.run(['share', file, '--context', acme])).code, 0);
+    t.is((await place.run(fetch)).code, 0);
+    t.true((await readFile(place.path('out'))).equals(content));
+  },
+);
 
 test.serial('fetch: whatever the path is, sha256sum -c reads what is printed', async t => {
   const place = await Place.make(t);
@@ -402,6 +455,11 @@ test.serial('share, fetch: a folder crosses as it is, and again only what is mis
   execFileSync('sha256sum', ['-c'], { input: fetched.stdout });
 
   execFileSync('rm', [join(out, 'sub', 'empty')]);
+  // As a kill between naming a file and clearing up leaves it.
+  const deep = join(out, 'sub', 'deep', 'ü.bin');
+  await link(deep, `${deep}.part`);
+  const note = { version: 1, share: id, manifestSha256: '', downloadId: '0'.repeat(32) };
+  await writeFile(`${deep}.part.json`, JSON.stringify(note));
   const again = await place.run(['fetch', id, '-o', out, '--json', '--context', globex]);
   t.is(again.code, 0, again.stderr);
   t.deepEqual(tree(out), tree(place.path('tree')));

@@ -213,6 +213,8 @@ test.serial('share: only regular files, and links only when they are to be follo
   await mkdir(join(folder, 'folder'));
   for (const each of [join(folder, 'folder'), join(folder, 'none'), '/dev/null'])
     t.regex((await refused(t, 'FILE_UNUSABLE', () => client.share(each))).message, /cannot be shared/);
+  for (const each of [undefined, 7, Buffer.from('bytes')])
+    await refused(t, 'FIELD_INVALID', () => client.share(each as unknown as string));
   await refused(t, 'FILE_UNUSABLE', () => client.share(join(folder, 'link'), { followLinks: false }));
   t.is((await client.share(join(folder, 'link'))).name, 'link');
 });
@@ -443,6 +445,40 @@ test.serial('fetch: while one call fetches to a path, no other does, in this pro
   t.is(await readFile(`${again}.part.lock`, 'utf8'), 'somebody else needs this');
 });
 
+test.serial('fetch: what a killed call left beside a file that it had made is removed', async t => {
+  const world = await start(t);
+  const bytes = randomBytes(2 * PIECE);
+  const id = world.files.add(bytes);
+  const to = join(world.folder, 'out.bin');
+  const sidecar = { version: 1, share: id, manifestSha256: 'ab', downloadId: '0'.repeat(32) };
+  const dead = { version: 1, token: 'dead', pid: process.pid, started: '1' };
+  const leave = async (...suffixes: string[]): Promise<void> => {
+    if (suffixes.includes('.part')) await link(to, `${to}.part`);
+    if (suffixes.includes('.part.json')) await writeFile(`${to}.part.json`, JSON.stringify(sidecar));
+    if (suffixes.includes('.part.lock')) await writeFile(`${to}.part.lock`, JSON.stringify(dead));
+  };
+  for (const suffixes of [['.part', '.part.json', '.part.lock'], ['.part.json', '.part.lock'], ['.part.lock']]) {
+    await writeFile(to, bytes);
+    await leave(...suffixes);
+    await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to }));
+    t.deepEqual(await readdir(world.folder), ['out.bin'], suffixes.join());
+    await leave(...suffixes);
+    await world.client.fetch(id, { to, overwrite: true });
+    t.deepEqual(await readdir(world.folder), ['out.bin'], suffixes.join());
+    same(t, await readFile(to), bytes);
+  }
+
+  // What is of another file, or that we know nothing of, stays.
+  await leave('.part');
+  await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to }));
+  t.deepEqual(await readdir(world.folder), ['out.bin', 'out.bin.part']);
+  await rm(`${to}.part`);
+  await leave('.part.json');
+  await writeFile(`${to}.part`, 'of a download that replaces it');
+  await refused(t, 'FILE_UNUSABLE', () => world.client.fetch(id, { to }));
+  t.deepEqual((await readdir(world.folder)).sort(), ['out.bin', 'out.bin.part', 'out.bin.part.json']);
+});
+
 test.serial('fetch: a call whose claim another has taken does not publish', async t => {
   const world = await start(t);
   const id = world.files.add(randomBytes(2 * PIECE));
@@ -663,6 +699,50 @@ test.serial(
     await world.client.share(path, { signal: control.signal });
     await readAll(control.signal);
     t.is(getEventListeners(control.signal, 'abort').length, 0);
+  },
+);
+
+test.serial(
+  'close: transfers under way end at once with CANCELLED, and what is asked for afterwards does too',
+  async t => {
+    const world = await start(t);
+    const { path, bytes } = await makeFile(world.folder, 4);
+    const id = world.files.add(bytes);
+    const to = join(world.folder, 'out.bin');
+    // The gateway stands still.
+    const stands = new Deferred<void>();
+    world.files.onFetch = chunk => {
+      if (chunk.offset < PIECE) return chunk;
+      stands.resolve();
+      return new Promise(() => undefined);
+    };
+    async function* silent(): AsyncGenerator<Buffer> {
+      yield bytes;
+      await new Promise(() => undefined);
+    }
+    const read = async (client: FedgateClient): Promise<void> => {
+      for await (const part of await client.fetchStream(id)) t.true(part.length > 0);
+    };
+    const list = async (client: FedgateClient): Promise<void> => {
+      for await (const share of client.listShares()) t.truthy(share);
+    };
+    const under = [read(world.client), world.client.fetch(id, { to }), world.client.share(Readable.from(silent()))];
+    const ends = under.map(each => refused(t, 'CANCELLED', () => each));
+    await stands.promise;
+    world.client.close();
+    for (const { message } of await Promise.all(ends)) t.is(message, 'the client is closed');
+    for (const ask of [
+      () => read(world.client),
+      () => world.client.fetch(id, { to }),
+      () => world.client.share(path),
+      () => world.client.getShare(id),
+      () => world.client.unshare(id),
+      () => list(world.client),
+    ])
+      t.is((await refused(t, 'CANCELLED', ask)).message, 'the client is closed');
+
+    world.files.onFetch = chunk => chunk;
+    same(t, await readFile((await (await world.gateway.connect(t)).fetch(id, { to })).path), bytes);
   },
 );
 

@@ -4,6 +4,7 @@ import {
   FileServiceService as methods,
 } from '../../../gen/ts/fedgate/files/v1/file_service.js';
 import { FedgateError } from '../../errors.js';
+import { firstOf } from '../../files/abort.js';
 import type { Manifest } from '../../files/types.js';
 import { callServerStream } from '../../transport/client-calls.js';
 import { type FileFrame, readFileFrame } from '../../wire/file-frames.js';
@@ -44,8 +45,8 @@ export class ContentStream {
   readonly #host: TransferHost;
   readonly #request: ContentRequest;
   readonly #patience: Patience;
-  readonly #ended = new AbortController();
-  readonly #signal: AbortSignal;
+  readonly #closed = new AbortController();
+  readonly #over: ReturnType<typeof firstOf>;
   #call: AsyncGenerator<Buffer> | undefined;
   #opened: OpenedContent | undefined;
   #next: number;
@@ -58,7 +59,7 @@ export class ContentStream {
     this.#patience = new Patience(host, options);
     this.#next = request.offset;
     this.#checksWhole = request.checksWhole;
-    this.#signal = options.signal ? AbortSignal.any([options.signal, this.#ended.signal]) : this.#ended.signal;
+    this.#over = firstOf([...(options.signal ? [options.signal] : []), host.ended, this.#closed.signal]);
   }
 
   /** Rejects with what the gateway refuses with, and MANIFEST_INVALID. */
@@ -80,7 +81,7 @@ export class ContentStream {
   /** The next bytes; undefined behind the last. */
   async next(): Promise<Buffer | undefined> {
     while (this.#next < this.#end) {
-      throwIfGivenUp(this.#signal);
+      throwIfGivenUp(this.#over.signal);
       try {
         this.#call ?? (await this.#open());
         const bytes = await this.#read();
@@ -102,12 +103,13 @@ export class ContentStream {
   }
 
   close(): void {
-    this.#ended.abort();
+    this.#closed.abort();
+    this.#over.stop();
     this.#drop();
   }
 
   async #open(): Promise<OpenedContent> {
-    throwIfGivenUp(this.#signal);
+    throwIfGivenUp(this.#over.signal);
     const { shareId, downloadId, length } = this.#request;
     const request: FetchRequest = {
       shareId,
@@ -117,7 +119,7 @@ export class ContentStream {
       withManifest: this.#opened === undefined,
       checksWhole: this.#checksWhole,
     };
-    this.#call = callServerStream(this.#host.downloads, method, request, this.#signal);
+    this.#call = callServerStream(this.#host.downloads, method, request, this.#over.signal);
     const frame = await this.#frame();
     if (!frame || !('opening' in frame)) throw malformed('a download begins with something else than what it is');
     const message = FetchOpened.decode(frame.opening);

@@ -12,6 +12,7 @@ import { PartClaim } from './part-claim.js';
 import { checkFree, newDownloadId, PartFile, type Sidecar } from './part-file.js';
 import { mayPass, Patience, type TransferHost, throwIfGivenUp } from './patience.js';
 import { PieceCheck } from './piece-check.js';
+import { clearPublished } from './published.js';
 import type { FetchedFile, FetchOptions, SharedFile } from './types.js';
 
 /** A share may be asked for through another organisation, milliseconds. */
@@ -21,6 +22,7 @@ const LOOK = { timeoutMs: 30_000 };
 export async function fetchFile(host: TransferHost, shareId: string, options: FetchOptions): Promise<FetchedFile> {
   const { to, overwrite = false } = options;
   throwIfGivenUp(options.signal);
+  await clearPublished(to);
   await checkTarget(to, overwrite);
   const claim = await PartClaim.take(to);
   const part = new PartFile(to);

@@ -13,6 +13,8 @@ export interface TransferHost {
   readonly downloads: Client;
   /** Resolves when the gateway is back. Rejects when it is there and refuses us, or the client is closed. */
   reconnected(error: FedgateError): Promise<void>;
+  /** Fires with CANCELLED when the client is closed. */
+  readonly ended: AbortSignal;
 }
 
 const PATIENCE_MS = 60_000;
@@ -50,7 +52,7 @@ export class Patience {
 
   /** Resolves when it is time to try again. Throws the error when that would not help, or nothing moved for too long. */
   async wait(error: unknown): Promise<void> {
-    throwIfGivenUp(this.#signal);
+    this.#throwIfOver();
     if (!(error instanceof FedgateError) || !mayPass(error)) throw error;
     const now = performance.now();
     this.#troubleSinceMs ??= now;
@@ -58,7 +60,12 @@ export class Patience {
     if (leftMs <= 0) throw error;
     await this.#pause(Math.min(leftMs, error.retryAfterMs ?? this.#backoff.next())).over;
     if (LOST.has(error.reason)) await this.#reconnected(error, leftMs);
+    this.#throwIfOver();
+  }
+
+  #throwIfOver(): void {
     throwIfGivenUp(this.#signal);
+    throwIfGivenUp(this.#host.ended);
   }
 
   async #reconnected(error: FedgateError, withinMs: number): Promise<void> {
@@ -75,22 +82,26 @@ export class Patience {
    * else may.
    */
   #pause(ms: number): { readonly over: Promise<void>; end(): void } {
-    const signal = this.#signal;
+    const signals = [this.#signal, this.#host.ended];
     const { promise: over, resolve } = new Deferred<void>();
     const end = (): void => {
       clearTimeout(timer);
-      signal?.removeEventListener('abort', end);
+      for (const signal of signals) signal?.removeEventListener('abort', end);
       resolve();
     };
     const timer = setTimeout(end, ms);
-    signal?.addEventListener('abort', end, { once: true });
+    for (const signal of signals) signal?.addEventListener('abort', end, { once: true });
     return { over, end };
   }
 }
 
 /** Throws CANCELLED. */
 export function throwIfGivenUp(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new FedgateError('CANCELLED', 'the transfer was given up', { cause: signal.reason });
+  if (!signal?.aborted) return;
+  const { reason } = signal;
+  throw reason instanceof FedgateError
+    ? reason
+    : new FedgateError('CANCELLED', 'the transfer was given up', { cause: reason });
 }
 
 /** The gateway or the way to it is gone for now, or it does not answer, or there is too much at once. */

@@ -5,6 +5,7 @@ import { FedgateError, fieldError } from '../../errors.js';
 import { callUnary } from '../../transport/client-calls.js';
 import { checkId, checkWhole, toAudience, toSharedFile } from './convert.js';
 import { Patience, type TransferHost, throwIfGivenUp } from './patience.js';
+import { cancelUpload } from './shares.js';
 import { type Committed, FileSource, type Source } from './source.js';
 import { StreamSource } from './stream-source.js';
 import type { SharedFile, ShareOptions, ShareSource } from './types.js';
@@ -47,6 +48,8 @@ function startOf(source: ShareSource, options: ShareOptions): ShareStart {
 
 async function openSource(source: ShareSource, { followLinks = true, sizeBytes }: ShareOptions): Promise<Source> {
   if (typeof source === 'string') return FileSource.open(source, followLinks);
+  if (typeof source?.[Symbol.asyncIterator] !== 'function')
+    throw fieldError('source', 'is neither a path nor a stream');
   return new StreamSource(source, sizeBytes === undefined ? undefined : checkWhole(sizeBytes, 'sizeBytes'));
 }
 
@@ -83,6 +86,7 @@ class Sharing {
         try {
           return await this.#attempt();
         } catch (error) {
+          throwIfGivenUp(this.#host.ended);
           if (!this.#source.repeatable) throw this.#outcome(error);
           if (!this.#isOvertaken(error)) await this.#patience.wait(error);
           this.#begun = true;
@@ -151,7 +155,7 @@ class Sharing {
   #giveUp(): void {
     if (this.#options.uploadId !== undefined) return;
     const { uploadId } = this.#start;
-    callUnary(this.#host.channel, methods.cancelUpload, { uploadId }, QUICK).catch(() => undefined);
+    cancelUpload(this.#host, uploadId).catch(() => undefined);
   }
 
   #report(doneBytes: number): void {

@@ -2,9 +2,10 @@ import {
   type ListSharesResponse,
   FileServiceService as methods,
 } from '../../../gen/ts/fedgate/files/v1/file_service.js';
+import { firstOf } from '../../files/abort.js';
 import { callServerStream, callUnary } from '../../transport/client-calls.js';
 import { checkId, checkWhole, toAudience, toSharedFile, toTransfer } from './convert.js';
-import type { TransferHost } from './patience.js';
+import { type TransferHost, throwIfGivenUp } from './patience.js';
 import type { ShareChanges, SharedFile, Transfer } from './types.js';
 
 /** For calls that the own gateway answers by itself, milliseconds. */
@@ -20,11 +21,11 @@ export async function getShare({ channel }: TransferHost, shareId: string): Prom
   return toSharedFile((await callUnary(channel, methods.getShare, request, REMOTE)).share);
 }
 
-export async function* listShares({ channel }: TransferHost): AsyncGenerator<SharedFile> {
+export async function* listShares(host: TransferHost): AsyncGenerator<SharedFile> {
   let pageToken = '';
   do {
     const request = { pageSize: 0, pageToken };
-    const page: ListSharesResponse = await callUnary(channel, methods.listShares, request, QUICK);
+    const page: ListSharesResponse = await callUnary(host.channel, methods.listShares, request, QUICK);
     for (const share of page.shares) yield toSharedFile(share);
     pageToken = page.nextPageToken;
   } while (pageToken !== '');
@@ -53,10 +54,18 @@ export async function cancelUpload({ channel }: TransferHost, uploadId: Uint8Arr
 }
 
 export async function* watchTransfers(
-  { channel }: TransferHost,
+  host: TransferHost,
   shareId: string,
   signal: AbortSignal,
 ): AsyncGenerator<Transfer> {
-  for await (const { transfer } of callServerStream(channel, methods.watchTransfers, { shareId }, signal))
-    if (transfer) yield toTransfer(transfer);
+  const over = firstOf([signal, host.ended]);
+  try {
+    for await (const { transfer } of callServerStream(host.channel, methods.watchTransfers, { shareId }, over.signal))
+      if (transfer) yield toTransfer(transfer);
+  } catch (error) {
+    throwIfGivenUp(host.ended);
+    throw error;
+  } finally {
+    over.stop();
+  }
 }

@@ -1,6 +1,7 @@
+import { setMaxListeners } from 'node:events';
 import type { Client } from '@grpc/grpc-js';
 import type { FedgateError } from '../../errors.js';
-import type { TransferHost } from './patience.js';
+import { type TransferHost, throwIfGivenUp } from './patience.js';
 
 /** Bytes on the way towards us on one download: 80 MB/s at 100 ms. */
 const DOWNLOAD_WINDOW_BYTES = 8 * 1024 * 1024;
@@ -12,39 +13,48 @@ const UPLOAD_WINDOW_BYTES = 64 * 1024;
  * carries content both ways: Node reads nothing from a connection while it waits to write to it, and two such ends stand still.
  */
 export class TransferChannels implements TransferHost {
-  readonly channel: Client;
+  readonly ended: AbortSignal;
   readonly reconnected: (error: FedgateError) => Promise<void>;
+  readonly #channel: Client;
   readonly #open: (window: number) => Client;
   #uploads: Client | undefined;
   #downloads: Client | undefined;
-  #closed = false;
 
-  constructor(channel: Client, open: (window: number) => Client, reconnected: (error: FedgateError) => Promise<void>) {
-    this.channel = channel;
+  constructor(
+    channel: Client,
+    open: (window: number) => Client,
+    reconnected: (error: FedgateError) => Promise<void>,
+    ended: AbortSignal,
+  ) {
+    this.#channel = channel;
     this.#open = open;
     this.reconnected = reconnected;
+    this.ended = ended;
+    // Each call under way listens.
+    setMaxListeners(0, ended);
+  }
+
+  /** None of them is given out once the client is closed: that throws CANCELLED. */
+  get channel(): Client {
+    throwIfGivenUp(this.ended);
+    return this.#channel;
   }
 
   get uploads(): Client {
-    this.#uploads ??= this.#make(UPLOAD_WINDOW_BYTES);
+    throwIfGivenUp(this.ended);
+    this.#uploads ??= this.#open(UPLOAD_WINDOW_BYTES);
     return this.#uploads;
   }
 
   get downloads(): Client {
-    this.#downloads ??= this.#make(DOWNLOAD_WINDOW_BYTES);
+    throwIfGivenUp(this.ended);
+    this.#downloads ??= this.#open(DOWNLOAD_WINDOW_BYTES);
     return this.#downloads;
   }
 
+  /** After `ended` has fired. */
   close(): void {
-    this.#closed = true;
     this.#uploads?.close();
     this.#downloads?.close();
-  }
-
-  /** One that is made too late is closed as the others are. */
-  #make(window: number): Client {
-    const made = this.#open(window);
-    if (this.#closed) made.close();
-    return made;
   }
 }

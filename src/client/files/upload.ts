@@ -20,7 +20,7 @@ const untouched = (bytes: Buffer): Buffer => bytes;
  * begins. Throws FILE_CHANGED and what the source throws, CANCELLED, and what the gateway or the connection ended it with.
  */
 export async function upload(
-  { uploads }: TransferHost,
+  { uploads, ended }: TransferHost,
   start: ShareStart,
   source: Source,
   offset: number,
@@ -37,7 +37,7 @@ export async function upload(
     over.abort();
   });
   const cancel = (): void => stream.cancel();
-  signal?.addEventListener('abort', cancel, { once: true });
+  for (const each of [signal, ended]) each?.addEventListener('abort', cancel, { once: true });
   try {
     // Not waited for: a source that gives nothing at the moment must not keep us from hearing what the gateway says.
     send(stream, start, source, offset, onSent, over.signal).catch(error => answered.reject(error));
@@ -45,7 +45,7 @@ export async function upload(
     if (!share) throw new FedgateError('FRAME_MALFORMED', 'the gateway left the share out of its answer');
     return share;
   } finally {
-    signal?.removeEventListener('abort', cancel);
+    for (const each of [signal, ended]) each?.removeEventListener('abort', cancel);
   }
 }
 

@@ -12,7 +12,8 @@ export interface ByteRange {
 export function rangeOf(offset: number, length: number, size: number): ByteRange {
   const to = length === 0 ? size : offset + length;
   if (offset <= size && to <= size) return { from: offset, to };
-  throw new FedgateError('OFFSET_INVALID', `bytes ${offset} to ${to} are asked for, and there are ${size}`, {
+  const wanted = length === 0 ? `bytes from ${offset} on` : `bytes ${offset} to ${to}`;
+  throw new FedgateError('OFFSET_INVALID', `${wanted} are asked for, and there are ${size}`, {
     metadata: { size: String(size) },
   });
 }

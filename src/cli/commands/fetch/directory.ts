@@ -3,6 +3,7 @@ import { lstat, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { encodeChecksumList, parseChecksumList } from '../../../approvals/checksum-list.js';
 import { checkPackageFolder } from '../../../approvals/verify/package-folder.js';
+import { clearPublished } from '../../../client/files/published.js';
 import type { FedgateClient, SharedFile } from '../../../client/index.js';
 import { FedgateError, quoted } from '../../../errors.js';
 import { forFiles } from '../../at-once.js';
@@ -167,6 +168,7 @@ async function fetchListed(
 ): Promise<Fetched> {
   // An earlier run may have fetched it.
   if (await isThere(to, size, sha256)) {
+    await clearPublished(to);
     report.skip(size);
     return { share, path: shown, size, sha256 };
   }

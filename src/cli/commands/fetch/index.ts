@@ -60,6 +60,7 @@ async function fetch(env: CliEnv, id: string, options: FetchCommandOptions): Pro
   const { output, overwrite = false, json = false } = options;
   const offset = options.offset === undefined ? undefined : parseCount(options.offset, '--offset');
   const length = options.length === undefined ? undefined : parseCount(options.length, '--length', 1);
+  if (output === '') throw fieldError('-o', 'is empty; leave it out for the name of the share, here');
   if (output !== '-' && (offset !== undefined || length !== undefined))
     throw fieldError(offset === undefined ? '--length' : '--offset', 'needs -o -');
   if (output === '-' && options.requireApproved)
@@ -73,6 +74,11 @@ async function fetch(env: CliEnv, id: string, options: FetchCommandOptions): Pro
       if (error instanceof FedgateError && error.reason === 'CANCELLED')
         say(env, 'fedgate: interrupted; the same command goes on where this one ended');
       if (isFull(error)) say(env, 'fedgate: there is no room left; once there is, the same command goes on');
+      if (error instanceof FedgateError && error.reason === 'FILE_DAMAGED')
+        say(
+          env,
+          'fedgate: what is shared was damaged on the disk; once it is shared again from there, the same command goes on',
+        );
       throw error;
     }
   });

@@ -11,7 +11,7 @@ import { ago, isoTime } from '../../times.js';
 export function sharesTable(shares: readonly SharedFile[], nowMs: number): string {
   const rows = shares.map(share => [
     share.id,
-    escapeControls(share.name) || '-',
+    shortName(share.name),
     formatBytes(share.size),
     share.ownerNode,
     audienceText(share.audience),
@@ -19,6 +19,15 @@ export function sharesTable(shares: readonly SharedFile[], nowMs: number): strin
     expiryText(share.expireTimeMs, nowMs),
   ]);
   return table([['SHARE', 'NAME', 'SIZE', 'OWNER', 'MAY FETCH', 'FETCHED', 'EXPIRES'], ...rows]);
+}
+
+/** Characters of a name in a table: one of 255 would move all that is behind it out of sight, in all rows. */
+const NAME_WIDTH = 40;
+
+function shortName(name: string): string {
+  const shown = escapeControls(name) || '-';
+  const characters = [...shown];
+  return characters.length <= NAME_WIDTH ? shown : `${characters.slice(0, NAME_WIDTH - 1).join('')}…`;
 }
 
 export function describeShare(share: SharedFile, nowMs: number): string {

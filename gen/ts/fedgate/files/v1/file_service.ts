@@ -167,9 +167,9 @@ export interface CancelUploadResponse {
 export interface FetchRequest {
   /** The share. */
   readonly shareId: string;
-  /** The first byte. */
+  /** The first byte. At most the size, where nothing comes. */
   readonly offset: bigint;
-  /** How many bytes. 0: to the end. */
+  /** How many bytes. 0: to the end. More than there are is OFFSET_INVALID. */
   readonly length: bigint;
   /** 16 random bytes that name the download: calls with the same one count once against the share's number of downloads. Empty: a new one. */
   readonly downloadId: Uint8Array;
