@@ -58,9 +58,8 @@ function toReportOfOne(result: PublishResult): PublishReport {
   const inbox = INBOXES[result.inbox];
   const side = result.side === 1 ? ('local' as const) : ('remote' as const);
   const level = LEVELS[result.level];
-  const report =
-    level === undefined
-      ? { side, org, subscribers, dropped }
-      : { side, org, level, subscribers, dropped, duplicate, streamEpoch, sequence: Number(sequence) };
-  return inbox ? { ...report, inbox } : report;
+  const told = inbox ? { inbox } : {};
+  return level === undefined
+    ? { side, org, subscribers, dropped, ...told }
+    : { side, org, level, subscribers, dropped, duplicate, streamEpoch, sequence: Number(sequence), ...told };
 }

@@ -25,7 +25,11 @@ export class Inboxes {
       void this.#router.deliver({ ...delivery, patienceMs: 0 });
       return UNTOLD;
     }
-    const told = (outcome: DeliveryOutcome): DeliveryOutcome => ({ ...outcome, inbox: this.#stateOf(node) });
+    const told = ({ subscribers, dropped }: DeliveryOutcome): DeliveryOutcome => ({
+      subscribers,
+      dropped,
+      inbox: this.#stateOf(node),
+    });
     const outcome = this.#router.deliver(delivery);
     return outcome instanceof Promise ? outcome.then(told) : told(outcome);
   }

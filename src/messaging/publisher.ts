@@ -193,10 +193,13 @@ export class Publisher {
       }));
     }
     const outcome = router.deliver({ channel: address.channel, senderOrg: org, senderNode: node, records, patienceMs });
-    const local = ({ subscribers, dropped, inbox }: DeliveryOutcome): LiveOutcome => {
-      const told = { subscribers, dropped, org, side: 'local' as const };
-      return inbox ? { ...told, inbox } : told;
-    };
+    const local = ({ subscribers, dropped, inbox }: DeliveryOutcome): LiveOutcome => ({
+      subscribers,
+      dropped,
+      org,
+      side: 'local',
+      ...(inbox ? { inbox } : {}),
+    });
     return outcome instanceof Promise ? outcome.then(local) : local(outcome);
   }
 
